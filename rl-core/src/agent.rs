@@ -1,0 +1,148 @@
+//! What the training loop asks of an algorithm.
+
+use crate::{Metrics, Result, Sections, Space, Transitions};
+
+/// How far a run has come. Schedules depend on it and on nothing else, so a resumed run
+/// continues them exactly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Environment steps taken, over all environments.
+    pub step: u64,
+    /// Environment steps that the run will take.
+    pub total: u64,
+}
+
+impl Progress {
+    /// The share of the run that is over, in `[0, 1]`.
+    pub fn fraction(&self) -> f64 {
+        if self.total == 0 { 1.0 } else { (self.step as f64 / self.total as f64).min(1.0) }
+    }
+}
+
+/// Something that acts without exploring: what [`evaluate`](crate::evaluate()) needs.
+pub trait Policy {
+    /// The kind of observation it reads.
+    type Obs: Space;
+    /// The kind of action it takes.
+    type Action: Space;
+
+    /// Writes the best known action for each observation: `observations` is `[n, width]`,
+    /// `actions` `[n, action width]`. Draws no random numbers.
+    ///
+    /// # Errors
+    /// Slices of a wrong length; a network whose output is not a number.
+    fn act_greedily(
+        &mut self,
+        observations: &[<Self::Obs as Space>::Elem],
+        actions: &mut [<Self::Action as Space>::Elem],
+    ) -> Result<()>;
+}
+
+/// A learning algorithm. The loop is `act -> step -> observe -> update`; [`Trainer`](crate::Trainer)
+/// runs it, and so can ten lines of your own.
+pub trait Agent: Policy {
+    /// The algorithm's name, by which a checkpoint knows its owner.
+    fn name(&self) -> &'static str;
+
+    /// Writes an action for each observation, exploring: `observations` is `[n, width]`,
+    /// `actions` `[n, action width]`.
+    ///
+    /// # Errors
+    /// Slices of a wrong length; a network whose output is not a number.
+    fn act(
+        &mut self,
+        observations: &[<Self::Obs as Space>::Elem],
+        progress: Progress,
+        actions: &mut [<Self::Action as Space>::Elem],
+    ) -> Result<()>;
+
+    /// Takes in one step of the environments.
+    ///
+    /// # Errors
+    /// Transitions that do not fit the agent.
+    fn observe(
+        &mut self,
+        transitions: &Transitions<'_, <Self::Obs as Space>::Elem, <Self::Action as Space>::Elem>,
+    ) -> Result<()>;
+
+    /// Learns, where learning is due, and records what can be told about it.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite.
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()>;
+
+    /// Writes everything that a resumed run needs.
+    ///
+    /// # Errors
+    /// Where a part cannot be encoded.
+    fn save(&self, out: &mut Sections) -> Result<()>;
+
+    /// Writes what acting needs and nothing else, into the file `policy.safetensors` where the
+    /// policy is a network. Part of [`save`](Agent::save).
+    ///
+    /// # Errors
+    /// Where a part cannot be encoded.
+    fn save_policy(&self, out: &mut Sections) -> Result<()>;
+
+    /// Takes over a policy that [`save_policy`](Agent::save_policy) or [`save`](Agent::save) wrote.
+    /// On an error the agent is as it was.
+    ///
+    /// # Errors
+    /// Those of [`load`](Agent::load).
+    fn load_policy(&mut self, from: &Sections) -> Result<()>;
+
+    /// Goes back to what [`save`](Agent::save) wrote. On an error the agent is as it was.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) or [`Error::Mismatch`](crate::Error::Mismatch) for
+    /// sections that are missing, damaged, or made by an agent of another shape.
+    fn load(&mut self, from: &Sections) -> Result<()>;
+}
+
+impl<P: Policy + ?Sized> Policy for Box<P> {
+    type Obs = P::Obs;
+    type Action = P::Action;
+
+    fn act_greedily(
+        &mut self,
+        observations: &[<P::Obs as Space>::Elem],
+        actions: &mut [<P::Action as Space>::Elem],
+    ) -> Result<()> {
+        (**self).act_greedily(observations, actions)
+    }
+}
+
+impl<A: Agent + ?Sized> Agent for Box<A> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+    fn act(
+        &mut self,
+        observations: &[<A::Obs as Space>::Elem],
+        progress: Progress,
+        actions: &mut [<A::Action as Space>::Elem],
+    ) -> Result<()> {
+        (**self).act(observations, progress, actions)
+    }
+    fn observe(
+        &mut self,
+        transitions: &Transitions<'_, <A::Obs as Space>::Elem, <A::Action as Space>::Elem>,
+    ) -> Result<()> {
+        (**self).observe(transitions)
+    }
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        (**self).update(progress, metrics)
+    }
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        (**self).save(out)
+    }
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        (**self).save_policy(out)
+    }
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        (**self).load_policy(from)
+    }
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        (**self).load(from)
+    }
+}

@@ -1,0 +1,207 @@
+//! What hangs on the training loop.
+
+use crate::trainer::is_due;
+use crate::{Agent, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec, evaluate};
+use std::path::PathBuf;
+
+/// What a callback asks of the loop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Go on.
+    Continue,
+    /// Write a checkpoint once all callbacks have run, then go on.
+    Checkpoint,
+    /// End the run after this round.
+    Stop,
+}
+
+/// The run as a callback sees it after a round.
+pub struct Context<'a, V, A> {
+    /// Steps before this round.
+    pub before: u64,
+    /// Steps after it.
+    pub progress: Progress,
+    /// Episodes finished.
+    pub episodes: u64,
+    /// The mean return of recent episodes, where any has finished.
+    pub recent_return: Option<f64>,
+    /// The agent.
+    pub agent: &'a mut A,
+    /// The environments.
+    pub envs: &'a mut V,
+    /// Where to record measurements; they appear in the next row.
+    pub metrics: &'a mut Metrics,
+}
+
+impl<V, A> Context<'_, V, A> {
+    /// Whether this round reached a multiple of `every` steps.
+    pub fn is_due(&self, every: u64) -> bool {
+        is_due(self.before, self.progress.step, every)
+    }
+}
+
+/// Code that runs after each round of a [`Trainer`](crate::Trainer).
+pub trait Callback<V, A> {
+    /// Called after each round.
+    ///
+    /// # Errors
+    /// An error ends the run.
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal>;
+
+    /// What a resumed run needs of this callback.
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    fn save(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    /// Goes back to what [`save`](Callback::save) gave.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) for other bytes.
+    fn load(&mut self, _bytes: &[u8]) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Asks for a checkpoint every so many steps.
+#[derive(Clone, Debug)]
+pub struct CheckpointEvery {
+    every: u64,
+}
+
+impl CheckpointEvery {
+    /// A checkpoint each `every` environment steps.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for zero.
+    pub fn new(every: u64) -> Result<Self> {
+        check::at_least("checkpoint_every", 1, every)?;
+        Ok(CheckpointEvery { every })
+    }
+}
+
+impl<V, A> Callback<V, A> for CheckpointEvery {
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
+        Ok(if context.is_due(self.every) { Signal::Checkpoint } else { Signal::Continue })
+    }
+}
+
+/// Evaluates the greedy policy every so many steps, keeps the best one, and may end the run.
+///
+/// Each evaluation runs on its own streams of random numbers, derived from the step, so it
+/// disturbs no other and a resumed run repeats it exactly.
+pub struct EvaluateEvery<V> {
+    envs: V,
+    seeds: Seeds,
+    every: u64,
+    episodes: usize,
+    target: Option<f64>,
+    patience: Option<u32>,
+    keep_best: Option<PathBuf>,
+    best: Option<f64>,
+    without_improvement: u32,
+}
+
+impl<V> std::fmt::Debug for EvaluateEvery<V> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EvaluateEvery")
+            .field("every", &self.every)
+            .field("episodes", &self.episodes)
+            .field("best", &self.best)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V: VecEnv> EvaluateEvery<V> {
+    /// Evaluates over `episodes` episodes in `envs`, environments apart from the training ones
+    /// with normalisers frozen, each `every` steps.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a zero.
+    pub fn new(envs: V, seeds: Seeds, every: u64, episodes: usize) -> Result<Self> {
+        check::at_least("evaluate_every", 1, every)?;
+        check::at_least("episodes", 1, episodes as u64)?;
+        Ok(EvaluateEvery {
+            envs,
+            seeds,
+            every,
+            episodes,
+            target: None,
+            patience: None,
+            keep_best: None,
+            best: None,
+            without_improvement: 0,
+        })
+    }
+
+    /// Writes the agent with the best mean so far into the folder `path`, as a checkpoint of its own.
+    pub fn keep_best(mut self, path: impl Into<PathBuf>) -> Self {
+        self.keep_best = Some(path.into());
+        self
+    }
+
+    /// Ends the run once an evaluation's mean reaches `target`.
+    pub fn stop_at(mut self, target: f64) -> Self {
+        self.target = Some(target);
+        self
+    }
+
+    /// Ends the run after `evaluations` evaluations in a row without a new best.
+    pub fn stop_without_improvement(mut self, evaluations: u32) -> Self {
+        self.patience = Some(evaluations);
+        self
+    }
+
+    fn run<A>(&mut self, agent: &mut A, train_envs: &V, step: u64) -> Result<Evaluation>
+    where
+        A: Agent<Obs = V::Obs, Action = V::Action>,
+    {
+        self.envs.reseed(self.seeds.child("evaluation", step))?;
+        self.envs.set_moments(&train_envs.moments())?;
+        evaluate(agent, &mut self.envs, self.episodes)
+    }
+}
+
+impl<V, A> Callback<V, A> for EvaluateEvery<V>
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
+        if !context.is_due(self.every) {
+            return Ok(Signal::Continue);
+        }
+        let step = context.progress.step;
+        let mean = self.run(context.agent, context.envs, step)?.mean();
+        context.metrics.record("evaluation_return", mean);
+        if self.best.is_none_or(|best| mean > best) {
+            (self.best, self.without_improvement) = (Some(mean), 0);
+            if let Some(path) = &self.keep_best {
+                let mut sections = crate::Sections::default();
+                context.agent.save_policy(&mut sections)?;
+                sections.put("moments", &context.envs.moments())?;
+                crate::CheckpointDir::new(path).keep(1).write(
+                    context.agent.name(),
+                    step,
+                    &sections,
+                )?;
+            }
+        } else {
+            self.without_improvement += 1;
+        }
+        let reached = self.target.is_some_and(|target| mean >= target);
+        let stuck = self.patience.is_some_and(|patience| self.without_improvement >= patience);
+        Ok(if reached || stuck { Signal::Stop } else { Signal::Continue })
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        codec::encode(&(self.best, self.without_improvement))
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        (self.best, self.without_improvement) = codec::decode("evaluation callback", bytes)?;
+        Ok(())
+    }
+}

@@ -1,0 +1,251 @@
+//! Checkpoints: a folder that is written whole or not at all.
+
+use crate::{Error, Result, codec};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// The named parts of a checkpoint, in memory.
+///
+/// ```
+/// use rl_core::Sections;
+/// let mut sections = Sections::default();
+/// sections.put("counter", &3u64)?;
+/// assert_eq!(sections.get::<u64>("counter")?, 3);
+/// assert_eq!(sections.get::<u64>("missing").unwrap_err().to_string(), "missing.bin: not in the checkpoint");
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sections(BTreeMap<String, Vec<u8>>);
+
+impl Sections {
+    /// Adds a value, encoded by [`codec`], as the file `name.bin`.
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<()> {
+        self.0.insert(format!("{name}.bin"), codec::encode(value)?);
+        Ok(())
+    }
+
+    /// Reads a value that [`put`](Sections::put) added.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where it is missing, damaged or of another type.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
+        let file = format!("{name}.bin");
+        codec::decode(&file, self.file(&file)?)
+    }
+
+    /// Adds a file in a format of its own, such as `policy.safetensors`.
+    pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
+        self.0.insert(file.to_owned(), bytes);
+    }
+
+    /// A file's bytes.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where it is missing.
+    pub fn file(&self, file: &str) -> Result<&[u8]> {
+        let bytes =
+            self.0.get(file).ok_or_else(|| Error::corrupt(file, "not in the checkpoint"))?;
+        Ok(bytes)
+    }
+}
+
+/// What is known about a checkpoint before its parts are read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The layout's version, [`codec::FORMAT_VERSION`].
+    pub format_version: u32,
+    /// The algorithm that wrote it.
+    pub algorithm: String,
+    /// Environment steps taken.
+    pub step: u64,
+    /// Length and CRC-32 of each file.
+    pub files: BTreeMap<String, (u64, u32)>,
+}
+
+const MANIFEST: &str = "manifest.json";
+
+/// A folder of checkpoints, one folder each, named after the step.
+///
+/// A checkpoint is written under a temporary name, synced, renamed, and the folder synced: after a
+/// crash at any moment, every checkpoint that is there is whole. The newest `keep` are kept.
+#[derive(Clone, Debug)]
+pub struct CheckpointDir {
+    root: PathBuf,
+    keep: usize,
+}
+
+impl CheckpointDir {
+    /// Checkpoints under `root`, of which the newest two are kept: were the newest damaged from
+    /// outside, there would still be one.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        CheckpointDir { root: root.into(), keep: 2 }
+    }
+
+    /// Keeps the newest `keep` checkpoints, at least one.
+    pub fn keep(mut self, keep: usize) -> Self {
+        self.keep = keep.max(1);
+        self
+    }
+
+    /// Where the checkpoint of `step` lies.
+    pub fn path(&self, step: u64) -> PathBuf {
+        self.root.join(format!("step-{step:012}"))
+    }
+
+    /// Writes a checkpoint; only then removes those that are no longer kept.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the checkpoints that were there still are.
+    pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
+        let target = self.path(step);
+        let temporary = self.root.join(format!(".writing-{step:012}"));
+        fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
+        remove_if_there(&temporary)?;
+        fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        let mut files = BTreeMap::new();
+        for (name, bytes) in &sections.0 {
+            write_synced(&temporary.join(name), bytes)?;
+            files.insert(name.clone(), (bytes.len() as u64, crc32fast::hash(bytes)));
+        }
+        let format_version = codec::FORMAT_VERSION;
+        let manifest = Manifest { format_version, algorithm: algorithm.to_owned(), step, files };
+        let manifest =
+            serde_json::to_vec_pretty(&manifest).map_err(|e| Error::corrupt(MANIFEST, e))?;
+        write_synced(&temporary.join(MANIFEST), &manifest)?;
+        sync_folder(&temporary)?;
+        // A run that was resumed passes its old steps again; the bits are the same.
+        remove_if_there(&target)?;
+        fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
+        sync_folder(&self.root)?;
+        let steps = self.steps()?;
+        for old in steps.iter().rev().skip(self.keep) {
+            remove_if_there(&self.path(*old))?;
+        }
+        Ok(target)
+    }
+
+    /// The steps that there are checkpoints of, rising.
+    ///
+    /// # Errors
+    /// [`Error::Io`] where the folder cannot be read.
+    pub fn steps(&self) -> Result<Vec<u64>> {
+        let io = |e| Error::io(&self.root, e);
+        let mut steps = Vec::new();
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let step: Option<u64> =
+                name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
+            steps.extend(step);
+        }
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Reads the newest checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is none, or where it is damaged; then it says which older one
+    /// is intact.
+    pub fn read_latest(&self) -> Result<(Manifest, Sections)> {
+        let steps = self.steps()?;
+        let Some(latest) = steps.last() else {
+            return Err(Error::corrupt(self.root.display().to_string(), "holds no checkpoint"));
+        };
+        read_checkpoint(&self.path(*latest)).map_err(|error| {
+            let older = steps.iter().rev().skip(1).map(|s| self.path(*s));
+            match (error, older.clone().find(|p| read_checkpoint(p).is_ok())) {
+                (Error::Corrupt { what, problem }, Some(intact)) => Error::corrupt(
+                    what,
+                    format_args!("{problem} (an older one is intact: {})", intact.display()),
+                ),
+                (error, _) => error,
+            }
+        })
+    }
+}
+
+/// Reads one checkpoint and checks every file of it before returning any.
+///
+/// # Errors
+/// [`Error::Corrupt`] for a file that is missing, truncated, damaged or newer than this library.
+pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
+    let name = path.join(MANIFEST);
+    let corrupt = |file: &Path, problem: &str| Error::corrupt(file.display().to_string(), problem);
+    let bytes = fs::read(&name).map_err(|e| Error::io(&name, e))?;
+    let version: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
+    let version = version.get("format_version").and_then(serde_json::Value::as_u64);
+    if version != Some(u64::from(codec::FORMAT_VERSION)) {
+        let expected = codec::FORMAT_VERSION;
+        let got = version.map_or("none".to_owned(), |v| v.to_string());
+        let problem = format!("has format version {got}; this library reads version {expected}");
+        return Err(corrupt(&name, &problem));
+    }
+    let manifest: Manifest =
+        serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
+    let mut sections = Sections::default();
+    for (file, (length, checksum)) in &manifest.files {
+        let file_path = path.join(file);
+        // A name with a separator would reach outside the checkpoint.
+        if Path::new(file).file_name() != Some(file.as_ref()) {
+            return Err(corrupt(&name, &format!("names a file outside: {file}")));
+        }
+        let bytes = fs::read(&file_path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => corrupt(&file_path, "missing"),
+            _ => Error::io(&file_path, e),
+        })?;
+        if bytes.len() as u64 != *length {
+            let problem = format!("truncated: {} of {length} bytes", bytes.len());
+            return Err(corrupt(&file_path, &problem));
+        }
+        if crc32fast::hash(&bytes) != *checksum {
+            return Err(corrupt(&file_path, "damaged: the checksum does not match"));
+        }
+        sections.put_file(file, bytes);
+    }
+    Ok((manifest, sections))
+}
+
+/// Writes a file whole or not at all: under a temporary name beside it, synced, then renamed.
+///
+/// # Errors
+/// [`Error::Io`]; what was there before still is.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".writing");
+    let temporary = PathBuf::from(temporary);
+    write_synced(&temporary, bytes)?;
+    fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
+    let write = || {
+        let mut file = File::create(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(|e| Error::io(path, e))
+}
+
+/// A rename is only safe against a power cut once the folder that holds it is on the disk.
+fn sync_folder(path: &Path) -> Result<()> {
+    if cfg!(unix) {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        File::open(path).and_then(|f| f.sync_all()).map_err(|e| Error::io(path, e))?;
+    }
+    Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,130 @@
+//! The environment of this crate's examples and tests; hidden from the documentation.
+
+use crate::{BoxSpace, Discrete, Env, Result, Rng, Step};
+
+/// Guess whether the number shown is positive: reward 1 where right, episodes of `length` steps.
+#[derive(Clone, Debug)]
+pub struct Sign {
+    x: f32,
+    t: u32,
+    length: u32,
+}
+
+impl Default for Sign {
+    fn default() -> Self {
+        Sign::with_length(1)
+    }
+}
+
+impl Sign {
+    /// Episodes that terminate after `length` steps.
+    pub fn with_length(length: u32) -> Self {
+        Sign { x: 0.0, t: 0, length }
+    }
+}
+
+impl Env for Sign {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    type State = (f32, u32);
+
+    #[allow(clippy::expect_used)] // Constant bounds.
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::new(vec![-1.0], vec![1.0]).expect("low < high")
+    }
+
+    #[allow(clippy::expect_used)] // A constant.
+    fn action_space(&self) -> Discrete {
+        Discrete::new(2).expect("two choices")
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        self.t = 0;
+        self.x = rng.uniform(-1.0, 1.0) as f32;
+        obs.fill(self.x);
+        Ok(())
+    }
+
+    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        let reward = if (action == 1) == (self.x > 0.0) { 1.0 } else { 0.0 };
+        self.t += 1;
+        self.x = rng.uniform(-1.0, 1.0) as f32;
+        obs.fill(self.x);
+        Ok(Step::terminated_if(self.t == self.length, reward))
+    }
+
+    fn state(&self) -> (f32, u32) {
+        (self.x, self.t)
+    }
+
+    fn set_state(&mut self, (x, t): (f32, u32)) -> Result<()> {
+        (self.x, self.t) = (x, t);
+        Ok(())
+    }
+}
+
+/// The policy that [`Sign`] rewards.
+#[derive(Clone, Debug)]
+pub struct RightAnswer;
+
+impl crate::Policy for RightAnswer {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [u32]) -> Result<()> {
+        for (x, a) in observations.iter().zip(actions) {
+            *a = u32::from(*x > 0.0);
+        }
+        Ok(())
+    }
+}
+
+/// An agent that guesses at random and learns nothing.
+#[derive(Clone, Debug)]
+pub struct Guess(Rng);
+
+impl Default for Guess {
+    fn default() -> Self {
+        Guess(crate::Seeds::new(0).stream("agent", 0))
+    }
+}
+
+impl crate::Policy for Guess {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+
+    fn act_greedily(&mut self, _: &[f32], actions: &mut [u32]) -> Result<()> {
+        actions.fill(0);
+        Ok(())
+    }
+}
+
+impl crate::Agent for Guess {
+    fn name(&self) -> &'static str {
+        "guess"
+    }
+    fn act(&mut self, _: &[f32], _: crate::Progress, actions: &mut [u32]) -> Result<()> {
+        actions.fill_with(|| self.0.below(2) as u32);
+        Ok(())
+    }
+    fn observe(&mut self, _: &crate::Transitions<'_, f32, u32>) -> Result<()> {
+        Ok(())
+    }
+    fn update(&mut self, progress: crate::Progress, metrics: &mut crate::Metrics) -> Result<()> {
+        metrics.record("progress", progress.fraction());
+        Ok(())
+    }
+    fn save_policy(&self, _: &mut crate::Sections) -> Result<()> {
+        Ok(())
+    }
+    fn load_policy(&mut self, _: &crate::Sections) -> Result<()> {
+        Ok(())
+    }
+    fn save(&self, out: &mut crate::Sections) -> Result<()> {
+        out.put("rng", &self.0)
+    }
+    fn load(&mut self, from: &crate::Sections) -> Result<()> {
+        self.0 = from.get("rng")?;
+        Ok(())
+    }
+}

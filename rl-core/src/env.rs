@@ -1,0 +1,111 @@
+//! The interface of one environment.
+
+use crate::{Result, Rng, Space};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Why an episode ended. The two are never merged into one flag: after a termination the future
+/// is worth nothing, after a truncation it is worth what it would have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum End {
+    /// The task itself ended: the pole fell, the goal was reached.
+    Terminated,
+    /// The episode was cut from outside, by a time limit say. The value of the final
+    /// observation still counts.
+    Truncated,
+}
+
+/// What one step gave besides the observation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The reward of this step.
+    pub reward: f32,
+    /// `None` while the episode goes on.
+    pub end: Option<End>,
+}
+
+impl Step {
+    /// A step after which the episode goes on.
+    pub fn running(reward: f32) -> Self {
+        Step { reward, end: None }
+    }
+
+    /// A step that ends the task where `terminated` holds.
+    pub fn terminated_if(terminated: bool, reward: f32) -> Self {
+        Step { reward, end: terminated.then_some(End::Terminated) }
+    }
+}
+
+/// One environment: Gymnasium's interface with a type for the kind of action and observation.
+///
+/// An observation is written into the caller's row, so stepping allocates nothing. The generator
+/// is an argument: an environment owns no randomness. Time limits are a wrapper's work
+/// ([`TimeLimit`](crate::TimeLimit)).
+///
+/// ```
+/// use rl_core::{BoxSpace, Discrete, Env, Result, Rng, Step};
+///
+/// /// Guess whether the number shown is positive.
+/// struct Sign { x: f32 }
+///
+/// impl Env for Sign {
+///     type Obs = BoxSpace;
+///     type Action = Discrete;
+///     type State = f32;
+///
+///     fn observation_space(&self) -> BoxSpace { BoxSpace::new(vec![-1.0], vec![1.0]).expect("low < high") }
+///     fn action_space(&self) -> Discrete { Discrete::new(2).expect("two choices") }
+///     fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
+///         self.x = rng.uniform(-1.0, 1.0) as f32;
+///         obs[0] = self.x;
+///         Ok(())
+///     }
+///     fn step(&mut self, action: usize, _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+///         obs[0] = self.x;
+///         let right = (action == 1) == (self.x > 0.0);
+///         Ok(Step::terminated_if(true, if right { 1.0 } else { 0.0 }))
+///     }
+///     fn state(&self) -> f32 { self.x }
+///     fn set_state(&mut self, state: f32) -> Result<()> { self.x = state; Ok(()) }
+/// }
+/// ```
+pub trait Env: Send {
+    /// The kind of observation: [`BoxSpace`](crate::BoxSpace) (f32), `BoxSpace<u8>` or
+    /// [`Discrete`](crate::Discrete).
+    type Obs: Space;
+    /// The kind of action.
+    type Action: Space;
+    /// All that must be kept to go on from here, the generator left out.
+    type State: Serialize + DeserializeOwned;
+
+    /// The observations' extent.
+    fn observation_space(&self) -> Self::Obs;
+
+    /// The actions' extent.
+    fn action_space(&self) -> Self::Action;
+
+    /// Starts an episode and writes its first observation.
+    ///
+    /// # Errors
+    /// Whatever keeps an environment from starting; most have nothing to report.
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [<Self::Obs as Space>::Elem]) -> Result<()>;
+
+    /// Takes one step and writes the observation that it led to, at an episode's end too.
+    ///
+    /// # Errors
+    /// An action outside the space, or a simulator that failed.
+    fn step(
+        &mut self,
+        action: <Self::Action as Space>::Value<'_>,
+        rng: &mut Rng,
+        obs: &mut [<Self::Obs as Space>::Elem],
+    ) -> Result<Step>;
+
+    /// The present state, for a checkpoint.
+    fn state(&self) -> Self::State;
+
+    /// Goes back to `state`.
+    ///
+    /// # Errors
+    /// A state that this environment cannot be in.
+    fn set_state(&mut self, state: Self::State) -> Result<()>;
+}

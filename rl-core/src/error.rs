@@ -1,0 +1,137 @@
+//! The one error type of this crate, and the checks that produce it.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong in `rl-core`, and the error that every [`Agent`](crate::Agent) and
+/// [`Env`](crate::Env) reports through.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A configuration value lies outside the range it accepts.
+    #[error("{field}: expected {expected}, got {got}")]
+    Config {
+        /// The field's name as the user wrote it.
+        field: String,
+        /// The values that are accepted.
+        expected: String,
+        /// The value that came.
+        got: String,
+    },
+    /// A slice, shape or space does not fit the one it has to match.
+    #[error("{what}: expected {expected}, got {got}")]
+    Mismatch {
+        /// What was compared.
+        what: String,
+        /// What was expected.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// An environment failed, or was used out of turn.
+    #[error("environment: {0}")]
+    Env(String),
+    /// Bytes that this library did not write, or that were damaged since.
+    #[error("{what}: {problem}")]
+    Corrupt {
+        /// The file or section that was read.
+        what: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The operating system refused to read or write.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// An error of a crate that stands above this one.
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A result with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A configuration error that names `field`.
+    pub fn config(field: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
+        Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// Two things that should have matched and did not.
+    pub fn mismatch(what: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
+        Error::Mismatch { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+    }
+
+    /// Damaged or foreign data.
+    pub fn corrupt(what: impl Into<String>, problem: impl Display) -> Self {
+        Error::Corrupt { what: what.into(), problem: problem.to_string() }
+    }
+
+    /// A failed file operation on `path`.
+    pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Error::Io { path: path.as_ref().to_owned(), source }
+    }
+
+    /// Wraps another crate's error so that it can travel through the [`Agent`](crate::Agent) interface.
+    pub fn other(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Error::Other(Box::new(source))
+    }
+}
+
+/// Range checks for configuration fields. Each names the field, the range and the value.
+///
+/// ```
+/// let err = rl_core::check::positive("learning_rate", -0.1).unwrap_err();
+/// assert_eq!(err.to_string(), "learning_rate: expected a finite number > 0, got -0.1");
+/// ```
+pub mod check {
+    use super::{Error, Result};
+    use std::fmt::Display;
+
+    fn ensure(ok: bool, field: &str, expected: impl Display, got: impl Display) -> Result<()> {
+        if ok { Ok(()) } else { Err(Error::config(field, expected, got)) }
+    }
+
+    /// A finite number above zero.
+    pub fn positive(field: &str, value: f64) -> Result<()> {
+        ensure(value.is_finite() && value > 0.0, field, "a finite number > 0", value)
+    }
+
+    /// A finite number that is not negative.
+    pub fn non_negative(field: &str, value: f64) -> Result<()> {
+        ensure(value.is_finite() && value >= 0.0, field, "a finite number >= 0", value)
+    }
+
+    /// A number in `[0, 1]`.
+    pub fn fraction(field: &str, value: f64) -> Result<()> {
+        ensure((0.0..=1.0).contains(&value), field, "a number in [0, 1]", value)
+    }
+
+    /// A number in `(0, 1]`.
+    pub fn positive_fraction(field: &str, value: f64) -> Result<()> {
+        ensure(value > 0.0 && value <= 1.0, field, "a number in (0, 1]", value)
+    }
+
+    /// An integer of at least `min`.
+    pub fn at_least(field: &str, min: u64, value: u64) -> Result<()> {
+        ensure(value >= min, field, format_args!("an integer >= {min}"), value)
+    }
+
+    /// An integer of at most `max`, where `max` comes from what `max_name` names.
+    pub fn at_most(field: &str, max: u64, max_name: &str, value: u64) -> Result<()> {
+        ensure(value <= max, field, format_args!("at most {max_name} ({max})"), value)
+    }
+
+    /// A slice of the expected length.
+    pub fn len(what: &str, expected: usize, got: usize) -> Result<()> {
+        if expected == got {
+            Ok(())
+        } else {
+            Err(Error::mismatch(what, format_args!("{expected} elements"), format_args!("{got}")))
+        }
+    }
+}

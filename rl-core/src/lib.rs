@@ -1,0 +1,62 @@
+//! The vocabulary of reinforcement learning, shared by every crate of this workspace: spaces,
+//! environments and their wrappers, agents, the training loop with its callbacks, evaluation,
+//! schedules, seeds, metrics and checkpoints.
+//!
+//! There is one loop, `act -> step -> observe -> update`. [`Trainer`] runs it; here it is by hand:
+//!
+//! ```
+//! use rl_core::{Agent, Metrics, Progress, Seeds, SerialVecEnv, VecEnv};
+//! # use rl_core::doc_env::{Guess, Sign};
+//! let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
+//! let (mut agent, mut metrics, mut actions) = (Guess::default(), Metrics::default(), [0, 0]);
+//! envs.reset()?;
+//! for step in (0..1_000).step_by(envs.num_envs()) {
+//!     let progress = Progress { step, total: 1_000 };
+//!     agent.act(envs.batch().observations(), progress, &mut actions)?;
+//!     envs.step(&actions)?;
+//!     agent.observe(&envs.batch().transitions(&actions))?;
+//!     agent.update(progress, &mut metrics)?;
+//! }
+//! # Ok::<(), rl_core::Error>(())
+//! ```
+//!
+//! Nothing here prints, exits, panics on input or knows of a network.
+#![forbid(unsafe_code)]
+
+mod agent;
+mod callback;
+mod checkpoint;
+pub mod codec;
+mod env;
+mod error;
+mod evaluate;
+mod metrics;
+mod moments;
+mod schedule;
+mod seed;
+mod serial;
+mod space;
+mod threaded;
+mod trainer;
+mod vec_env;
+mod wrappers;
+
+#[doc(hidden)]
+pub mod doc_env;
+
+pub use agent::{Agent, Policy, Progress};
+pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal};
+pub use checkpoint::{CheckpointDir, Manifest, Sections, read_checkpoint, write_atomically};
+pub use env::{End, Env, Step};
+pub use error::{Error, Result, check};
+pub use evaluate::{Evaluation, evaluate};
+pub use metrics::{ConsoleSink, FileFormat, FileSink, MemorySink, Metrics, Row, Sink};
+pub use moments::RunningMoments;
+pub use schedule::{Changing, Schedule};
+pub use seed::{Rng, Seeds};
+pub use serial::SerialVecEnv;
+pub use space::{BoxSpace, Discrete, Element, Space};
+pub use threaded::ThreadedVecEnv;
+pub use trainer::{Outcome, Trainer, TrainerConfig};
+pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
+pub use wrappers::{ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction, TimeLimit};

@@ -1,0 +1,91 @@
+//! Running mean and variance.
+
+use crate::{Result, check};
+use serde::{Deserialize, Serialize};
+
+/// Mean and variance of a stream of rows, one of each a dimension, by Welford's updates (1962).
+///
+/// ```
+/// let mut moments = rl_core::RunningMoments::new(1);
+/// moments.update(&[1.0, 2.0, 3.0]);
+/// moments.update(&[4.0]);
+/// assert_eq!((moments.mean()[0], moments.variance(0)), (2.5, 1.25));
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningMoments {
+    count: f64,
+    mean: Vec<f64>,
+    /// Sums of squared deviations from the mean.
+    squares: Vec<f64>,
+}
+
+impl RunningMoments {
+    /// No rows yet, of `width` numbers each.
+    pub fn new(width: usize) -> Self {
+        RunningMoments { count: 0.0, mean: vec![0.0; width], squares: vec![0.0; width] }
+    }
+
+    /// Numbers in a row.
+    pub fn width(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Rows seen.
+    pub fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// The means, `[width]`.
+    pub fn mean(&self) -> &[f64] {
+        &self.mean
+    }
+
+    /// The variance of dimension `i` over all rows (not the unbiased estimate); 1 before any row.
+    pub fn variance(&self, i: usize) -> f64 {
+        if self.count > 0.0 { self.squares[i] / self.count } else { 1.0 }
+    }
+
+    /// Adds rows, `[n, width]`. Rows with a value that is not finite are left out.
+    pub fn update(&mut self, rows: &[f32]) {
+        for row in rows.chunks_exact(self.mean.len()) {
+            if row.iter().any(|x| !x.is_finite()) {
+                continue;
+            }
+            self.count += 1.0;
+            for ((mean, squares), &x) in self.mean.iter_mut().zip(&mut self.squares).zip(row) {
+                let delta = f64::from(x) - *mean;
+                *mean += delta / self.count;
+                *squares += delta * (f64::from(x) - *mean);
+            }
+        }
+    }
+
+    /// Checks that these moments fit rows of `width` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) where they do not.
+    pub fn check_width(&self, width: usize) -> Result<()> {
+        check::len("normalisation moments", width, self.mean.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn equals_the_two_pass_formula(rows in prop::collection::vec(-1e3f32..1e3, 2..200), split in 0usize..100) {
+            let split = split % rows.len();
+            let mut moments = RunningMoments::new(1);
+            moments.update(&rows[..split]);
+            moments.update(&rows[split..]);
+            let n = rows.len() as f64;
+            let mean = rows.iter().map(|&x| f64::from(x)).sum::<f64>() / n;
+            let variance = rows.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / n;
+            prop_assert!((moments.mean()[0] - mean).abs() < 1e-9 * 1e3);
+            prop_assert!((moments.variance(0) - variance).abs() < 1e-9 * 1e6);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Spaces: what an observation or an action is made of.
+
+use crate::{Error, Result, Rng};
+use rand::RngExt;
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::Debug;
+
+/// A number that observations and actions are made of: `f32`, `u8` (pixels) or `u32` (indices).
+pub trait Element:
+    Copy + Default + PartialEq + Debug + Send + Sync + Serialize + DeserializeOwned + 'static
+{
+}
+impl Element for f32 {}
+impl Element for u8 {}
+impl Element for u32 {}
+
+/// The kind and extent of an observation or an action.
+///
+/// The type says the kind (a choice among `n`, or a box of numbers), so an agent that asks for
+/// [`Discrete`] actions cannot be given an environment with continuous ones; the value says the
+/// extent. Batches are plain rows: `[n, width]` elements, contiguous.
+pub trait Space: Clone + PartialEq + Debug + Send + Sync + 'static {
+    /// What a row is made of.
+    type Elem: Element;
+    /// How one row is handed to an environment: `usize` for a choice, a slice for a box.
+    type Value<'a>;
+
+    /// Elements in a row.
+    fn width(&self) -> usize;
+    /// Reads a row of `width` elements.
+    fn value(row: &[Self::Elem]) -> Self::Value<'_>;
+    /// Checks one row; the error names the dimension that is outside.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a wrong width, a value outside, or a value that is not a number.
+    fn check(&self, what: &str, row: &[Self::Elem]) -> Result<()>;
+    /// Fills `row` with a uniform draw (unbounded dimensions: a standard normal).
+    fn sample(&self, rng: &mut Rng, row: &mut [Self::Elem]);
+}
+
+/// A choice among `n`: `0`, `1`, … `n - 1`. Rows have one `u32`.
+///
+/// ```
+/// use rl_core::{Discrete, Space};
+/// let left_or_right = Discrete::new(2)?;
+/// assert!(left_or_right.check("action", &[1]).is_ok());
+/// assert_eq!(
+///     left_or_right.check("action", &[2]).unwrap_err().to_string(),
+///     "action: expected an index below 2, got 2"
+/// );
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discrete {
+    n: u32,
+}
+
+impl Discrete {
+    /// A choice among `n`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where `n` is zero.
+    pub fn new(n: u32) -> Result<Self> {
+        if n == 0 {
+            return Err(Error::config("n", "at least one choice", 0));
+        }
+        Ok(Discrete { n })
+    }
+
+    /// How many choices there are.
+    pub fn n(&self) -> usize {
+        self.n as usize
+    }
+}
+
+impl Space for Discrete {
+    type Elem = u32;
+    type Value<'a> = usize;
+
+    fn width(&self) -> usize {
+        1
+    }
+
+    fn value(row: &[u32]) -> usize {
+        row.first().map_or(0, |&i| i as usize)
+    }
+
+    fn check(&self, what: &str, row: &[u32]) -> Result<()> {
+        match row {
+            [i] if *i < self.n => Ok(()),
+            [i] => Err(Error::mismatch(what, format_args!("an index below {}", self.n), i)),
+            _ => Err(Error::mismatch(what, "1 element", row.len())),
+        }
+    }
+
+    fn sample(&self, rng: &mut Rng, row: &mut [u32]) {
+        row.fill_with(|| rng.below(self.n as usize) as u32);
+    }
+}
+
+/// A box: every dimension has a lower and an upper bound. `BoxSpace` holds `f32`,
+/// `BoxSpace<u8>` pixels.
+///
+/// ```
+/// use rl_core::{BoxSpace, Space};
+/// let torque = BoxSpace::new(vec![-2.0], vec![2.0])?;
+/// assert_eq!(torque.width(), 1);
+/// assert!(BoxSpace::new(vec![0.0, 1.0], vec![1.0, 1.0]).is_err());
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct BoxSpace<T = f32> {
+    shape: Vec<usize>,
+    low: Vec<T>,
+    high: Vec<T>,
+}
+
+impl BoxSpace<f32> {
+    /// A vector of `low.len()` numbers with a bound each; infinite bounds are allowed.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the dimension, where a bound is NaN, where `low >= high`, or
+    /// where the two have different lengths.
+    pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
+        if low.len() != high.len() || low.is_empty() {
+            return Err(Error::config(
+                "box",
+                "as many lower as upper bounds, at least one",
+                format_args!("{} and {}", low.len(), high.len()),
+            ));
+        }
+        for (i, (l, h)) in low.iter().zip(&high).enumerate() {
+            if !matches!(l.partial_cmp(h), Some(std::cmp::Ordering::Less)) {
+                let got = format!("[{l}, {h}]");
+                return Err(Error::config(format!("box dimension {i}"), "low < high", got));
+            }
+        }
+        Ok(BoxSpace { shape: vec![low.len()], low, high })
+    }
+
+    /// `n` numbers without bounds.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where `n` is zero.
+    pub fn unbounded(n: usize) -> Result<Self> {
+        BoxSpace::new(vec![f32::NEG_INFINITY; n], vec![f32::INFINITY; n])
+    }
+
+    /// Asks that every bound be finite, as actions that are scaled to their bounds need.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the first dimension with an infinite bound.
+    pub fn require_finite(&self, what: &str) -> Result<()> {
+        for (i, (l, h)) in self.low.iter().zip(&self.high).enumerate() {
+            if !(l.is_finite() && h.is_finite()) {
+                let field = format!("{what} dimension {i}");
+                return Err(Error::config(field, "finite bounds", format_args!("[{l}, {h}]")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BoxSpace<u8> {
+    /// Images of the given shape (channels, height, width), each pixel 0 to 255.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the shape is empty or has a zero.
+    pub fn image(shape: &[usize]) -> Result<Self> {
+        let n: usize = shape.iter().product();
+        if shape.is_empty() || n == 0 {
+            return Err(Error::config("shape", "positive dimensions", format_args!("{shape:?}")));
+        }
+        Ok(BoxSpace { shape: shape.to_vec(), low: vec![0; n], high: vec![255; n] })
+    }
+}
+
+impl<T> BoxSpace<T> {
+    /// The dimensions, as in `[4]` or `[channels, height, width]`.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The lower bounds, flat.
+    pub fn low(&self) -> &[T] {
+        &self.low
+    }
+
+    /// The upper bounds, flat.
+    pub fn high(&self) -> &[T] {
+        &self.high
+    }
+}
+
+impl<T: Element + PartialOrd> BoxSpace<T> {
+    fn check_row(&self, what: &str, row: &[T]) -> Result<()> {
+        if row.len() != self.low.len() {
+            return Err(Error::mismatch(
+                what,
+                format_args!("{} elements", self.low.len()),
+                row.len(),
+            ));
+        }
+        for (i, ((x, l), h)) in row.iter().zip(&self.low).zip(&self.high).enumerate() {
+            // Written so that NaN, which compares with nothing, is refused too.
+            if !(x >= l && x <= h) {
+                return Err(Error::mismatch(
+                    format!("{what} dimension {i}"),
+                    format_args!("a number in [{l:?}, {h:?}]"),
+                    format_args!("{x:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Space for BoxSpace<f32> {
+    type Elem = f32;
+    type Value<'a> = &'a [f32];
+
+    fn width(&self) -> usize {
+        self.low.len()
+    }
+
+    fn value(row: &[f32]) -> &[f32] {
+        row
+    }
+
+    fn check(&self, what: &str, row: &[f32]) -> Result<()> {
+        self.check_row(what, row)
+    }
+
+    fn sample(&self, rng: &mut Rng, row: &mut [f32]) {
+        for ((x, &l), &h) in row.iter_mut().zip(&self.low).zip(&self.high) {
+            *x = match (l.is_finite(), h.is_finite()) {
+                (true, true) => rng.uniform(l.into(), h.into()) as f32,
+                (true, false) => l + rng.normal().abs() as f32,
+                (false, true) => h - rng.normal().abs() as f32,
+                (false, false) => rng.normal() as f32,
+            };
+        }
+    }
+}
+
+impl Space for BoxSpace<u8> {
+    type Elem = u8;
+    type Value<'a> = &'a [u8];
+
+    fn width(&self) -> usize {
+        self.low.len()
+    }
+
+    fn value(row: &[u8]) -> &[u8] {
+        row
+    }
+
+    fn check(&self, what: &str, row: &[u8]) -> Result<()> {
+        self.check_row(what, row)
+    }
+
+    fn sample(&self, rng: &mut Rng, row: &mut [u8]) {
+        row.fill_with(|| rng.random());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seeds;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn samples_lie_inside(seed: u64, low in -5.0f32..0.0, width in 0.01f32..9.0, n in 1u32..50) {
+            let mut rng = Seeds::new(seed).stream("t", 0);
+            let space = BoxSpace::new(vec![low, f32::NEG_INFINITY, low], vec![low + width, 3.0, f32::INFINITY]).unwrap();
+            let mut row = [0.0; 3];
+            space.sample(&mut rng, &mut row);
+            prop_assert!(space.check("sample", &row).is_ok());
+            let mut index = [0];
+            Discrete::new(n).unwrap().sample(&mut rng, &mut index);
+            prop_assert!(index[0] < n);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_dimension() {
+        let e = BoxSpace::new(vec![0.0, 2.0], vec![1.0, 1.0]).unwrap_err().to_string();
+        assert_eq!(e, "box dimension 1: expected low < high, got [2, 1]");
+        let e = BoxSpace::unbounded(2).unwrap().require_finite("action").unwrap_err().to_string();
+        assert_eq!(e, "action dimension 0: expected finite bounds, got [-inf, inf]");
+        let space = BoxSpace::new(vec![-1.0; 2], vec![1.0; 2]).unwrap();
+        let e = space.check("action", &[0.0, f32::NAN]).unwrap_err().to_string();
+        assert_eq!(e, "action dimension 1: expected a number in [-1.0, 1.0], got NaN");
+    }
+}

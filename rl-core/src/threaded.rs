@@ -1,0 +1,271 @@
+//! Environments spread over worker threads, for environments whose steps are slow.
+
+use crate::{Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// `n` environments shared out among threads. Every environment keeps its own stream of random
+/// numbers, so the results are those of [`SerialVecEnv`], bit for bit, whatever the number of threads.
+///
+/// It pays where a step takes longer than the two messages that it costs, about ten microseconds.
+///
+/// ```
+/// use rl_core::{Seeds, ThreadedVecEnv, VecEnv};
+/// # use rl_core::doc_env::Sign;
+/// let envs = (0..4).map(|_| Sign::default()).collect();
+/// let mut envs = ThreadedVecEnv::new(envs, Seeds::new(0), 2)?;
+/// envs.reset()?;
+/// envs.step(&[0, 1, 0, 1])?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub struct ThreadedVecEnv<O: Space, A: Space> {
+    workers: Vec<Worker<O, A>>,
+    observation_space: O,
+    action_space: A,
+    batch: StepBatch<O::Elem>,
+}
+
+struct Worker<O: Space, A: Space> {
+    envs: std::ops::Range<usize>,
+    /// Dropped first, so that the thread sees the channel close and ends.
+    orders: Option<SyncSender<Order<O, A>>>,
+    replies: Receiver<Reply<O, A>>,
+    thread: Option<JoinHandle<()>>,
+    /// The message that travels to and fro, so that a step allocates nothing.
+    parcel: Option<Parcel<O, A>>,
+}
+
+struct Parcel<O: Space, A: Space> {
+    actions: Vec<A::Elem>,
+    batch: StepBatch<O::Elem>,
+}
+
+enum Order<O: Space, A: Space> {
+    Step(Parcel<O, A>),
+    Reset(Parcel<O, A>),
+    Reseed(Seeds),
+    Save,
+    Load(Vec<u8>),
+}
+
+enum Reply<O: Space, A: Space> {
+    Parcel(Parcel<O, A>, Result<()>),
+    Done(Result<()>),
+    Saved(Result<Vec<u8>>),
+}
+
+impl<O: Space, A: Space> std::fmt::Debug for ThreadedVecEnv<O, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ThreadedVecEnv")
+            .field("workers", &self.workers.len())
+            .field("observation_space", &self.observation_space)
+            .field("action_space", &self.action_space)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
+    /// Shares `envs` out among at most `threads` threads, in contiguous runs.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without environments or threads; [`Error::Mismatch`] where two
+    /// environments differ in a space; [`Error::Env`] where a thread cannot be started.
+    pub fn new<E>(envs: Vec<E>, seeds: Seeds, threads: usize) -> Result<Self>
+    where
+        E: Env<Obs = O, Action = A> + 'static,
+    {
+        check::at_least("threads", 1, threads as u64)?;
+        let Some(first) = envs.first() else {
+            return Err(Error::config("envs", "at least one environment", 0));
+        };
+        let (observation_space, action_space) = (first.observation_space(), first.action_space());
+        let batch = StepBatch::new(envs.len(), observation_space.width());
+        let share = envs.len().div_ceil(threads);
+        let mut workers = Vec::new();
+        let mut envs = envs.into_iter().enumerate().peekable();
+        while let Some(&(start, _)) = envs.peek() {
+            let part: Vec<_> = envs.by_ref().take(share).collect();
+            let range = start..start + part.len();
+            let part = SerialVecEnv::numbered(part, seeds)?;
+            if (part.observation_space(), part.action_space())
+                != (&observation_space, &action_space)
+            {
+                return Err(Error::mismatch(
+                    format!("environment {start}"),
+                    "the spaces of the first",
+                    format_args!("{:?}, {:?}", part.observation_space(), part.action_space()),
+                ));
+            }
+            workers.push(Worker::start(part, range)?);
+        }
+        Ok(ThreadedVecEnv { workers, observation_space, action_space, batch })
+    }
+
+    /// Takes every worker's rows over; waits for all of them, so that none is left behind.
+    fn collect(&mut self) -> Result<()> {
+        let width = self.batch.width();
+        let mut outcome = Ok(());
+        for worker in &mut self.workers {
+            let Reply::Parcel(parcel, result) = worker.receive()? else {
+                return Err(Error::Env("a worker answered out of turn".into()));
+            };
+            let rows = self.batch.rows_mut();
+            let (range, part) = (worker.envs.clone(), &parcel.batch);
+            let wide = range.start * width..range.end * width;
+            rows.observations[wide.clone()].copy_from_slice(part.observations());
+            rows.finals[wide].copy_from_slice(part.finals());
+            rows.rewards[range.clone()].copy_from_slice(part.rewards());
+            rows.ends[range].copy_from_slice(part.ends());
+            rows.episodes.extend_from_slice(part.episodes());
+            worker.parcel = Some(parcel);
+            outcome = outcome.and(result);
+        }
+        outcome
+    }
+}
+
+impl<O: Space, A: Space> Worker<O, A> {
+    fn start<E>(mut envs: SerialVecEnv<E>, range: std::ops::Range<usize>) -> Result<Self>
+    where
+        E: Env<Obs = O, Action = A> + 'static,
+    {
+        let (orders, incoming) = sync_channel::<Order<O, A>>(1);
+        let (outgoing, replies) = sync_channel(1);
+        let parcel = Parcel {
+            actions: vec![A::Elem::default(); range.len() * envs.action_space().width()],
+            batch: envs.batch().clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("envs {}..{}", range.start, range.end))
+            .spawn(move || {
+                for order in incoming {
+                    let reply = match order {
+                        Order::Step(mut parcel) => {
+                            let result = envs.step(&parcel.actions);
+                            parcel.batch.copy_from(envs.batch());
+                            Reply::Parcel(parcel, result)
+                        }
+                        Order::Reset(mut parcel) => {
+                            let result = envs.reset();
+                            parcel.batch.copy_from(envs.batch());
+                            Reply::Parcel(parcel, result)
+                        }
+                        Order::Reseed(seeds) => Reply::Done(envs.reseed(seeds)),
+                        Order::Save => Reply::Saved(envs.save()),
+                        Order::Load(bytes) => Reply::Done(envs.load(&bytes)),
+                    };
+                    if outgoing.send(reply).is_err() {
+                        break;
+                    }
+                }
+            })
+            .map_err(|e| Error::Env(format!("cannot start a worker thread: {e}")))?;
+        let (orders, thread, parcel) = (Some(orders), Some(thread), Some(parcel));
+        Ok(Worker { envs: range, orders, replies, thread, parcel })
+    }
+
+    fn lost(&self) -> Error {
+        let range = &self.envs;
+        Error::Env(format!("the worker of environments {}..{} has died", range.start, range.end))
+    }
+
+    fn send(&self, order: Order<O, A>) -> Result<()> {
+        let orders = self.orders.as_ref().ok_or_else(|| self.lost())?;
+        orders.send(order).map_err(|_| self.lost())
+    }
+
+    fn send_parcel(&mut self, order: impl FnOnce(Parcel<O, A>) -> Order<O, A>) -> Result<()> {
+        let parcel = self.parcel.take().ok_or_else(|| self.lost())?;
+        self.send(order(parcel))
+    }
+
+    fn receive(&self) -> Result<Reply<O, A>> {
+        self.replies.recv().map_err(|_| self.lost())
+    }
+}
+
+impl<O: Space, A: Space> Drop for Worker<O, A> {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // A worker that panicked has been reported as lost; there is nothing left to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
+    type Obs = O;
+    type Action = A;
+
+    fn observation_space(&self) -> &O {
+        &self.observation_space
+    }
+
+    fn action_space(&self) -> &A {
+        &self.action_space
+    }
+
+    fn batch(&self) -> &StepBatch<O::Elem> {
+        &self.batch
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.batch.clear();
+        for worker in &mut self.workers {
+            worker.send_parcel(Order::Reset)?;
+        }
+        self.collect()
+    }
+
+    fn step(&mut self, actions: &[A::Elem]) -> Result<()> {
+        let width = self.action_space.width();
+        check::len("actions", self.num_envs() * width, actions.len())?;
+        for worker in &mut self.workers {
+            let range = worker.envs.start * width..worker.envs.end * width;
+            worker.send_parcel(|mut parcel| {
+                parcel.actions.copy_from_slice(&actions[range]);
+                Order::Step(parcel)
+            })?;
+        }
+        self.batch.begin_step();
+        self.collect()
+    }
+
+    fn reseed(&mut self, seeds: Seeds) -> Result<()> {
+        for worker in &self.workers {
+            worker.send(Order::Reseed(seeds))?;
+            if let Reply::Done(result) = worker.receive()? {
+                result?;
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        let mut parts = Vec::new();
+        for worker in &self.workers {
+            worker.send(Order::Save)?;
+            if let Reply::Saved(bytes) = worker.receive()? {
+                parts.push(bytes?);
+            }
+        }
+        codec::encode(&(parts, self.batch.observations()))
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let (parts, observations): (Vec<Vec<u8>>, Vec<O::Elem>) =
+            codec::decode("environment state", bytes)?;
+        check::len("saved environment workers", self.workers.len(), parts.len())?;
+        check::len("saved observations", self.batch.observations().len(), observations.len())?;
+        for (worker, part) in self.workers.iter().zip(parts) {
+            worker.send(Order::Load(part))?;
+            if let Reply::Done(result) = worker.receive()? {
+                result?;
+            }
+        }
+        self.batch.clear();
+        self.batch.rows_mut().observations.copy_from_slice(&observations);
+        Ok(())
+    }
+}

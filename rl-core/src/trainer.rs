@@ -1,0 +1,318 @@
+//! The one loop that drives every algorithm.
+
+use crate::{
+    Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
+    Row, Sections, Signal, Sink, Space, VecEnv, check,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+
+/// How long to train and how often to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainerConfig {
+    /// Environment steps to take, over all environments. The last round may pass it by less than
+    /// one step of each environment.
+    pub total_steps: u64,
+    /// Environment steps between two rows of metrics.
+    pub log_every: u64,
+    /// Episodes over which the recent return and length are averaged; 100 as is usual.
+    pub window: usize,
+}
+
+impl TrainerConfig {
+    /// `total_steps` steps, with a hundred rows of metrics.
+    pub fn new(total_steps: u64) -> Self {
+        TrainerConfig { total_steps, log_every: (total_steps / 100).max(1), window: 100 }
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a zero.
+    pub fn validate(&self) -> Result<()> {
+        check::at_least("total_steps", 1, self.total_steps)?;
+        check::at_least("log_every", 1, self.log_every)?;
+        check::at_least("window", 1, self.window as u64)
+    }
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps were taken.
+    Finished,
+    /// A callback asked for the end.
+    Stopped,
+}
+
+/// Everything of the loop itself that a resumed run needs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Counters {
+    step: u64,
+    episodes: u64,
+    recent: VecDeque<Episode>,
+    metrics: Metrics,
+}
+
+/// Drives an agent through environments: act, step, observe, update.
+///
+/// Evaluation, checkpoints and progress hang on it as [`Callback`]s, metrics go to [`Sink`]s.
+///
+/// ```
+/// use rl_core::{MemorySink, Outcome, Seeds, SerialVecEnv, Trainer, TrainerConfig};
+/// # use rl_core::doc_env::{Sign, Guess};
+/// let envs = SerialVecEnv::new(vec![Sign::default()], Seeds::new(0))?;
+/// let sink = MemorySink::default();
+/// let mut trainer = Trainer::new(envs, Guess::default(), TrainerConfig::new(1_000))?
+///     .with_sink(sink.clone());
+/// assert_eq!(trainer.run()?, Outcome::Finished);
+/// assert_eq!(sink.rows().len(), 100);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub struct Trainer<V: VecEnv, A> {
+    envs: V,
+    agent: A,
+    config: TrainerConfig,
+    callbacks: Vec<Box<dyn Callback<V, A>>>,
+    sinks: Vec<Box<dyn Sink>>,
+    checkpoints: Option<CheckpointDir>,
+    actions: Vec<<V::Action as Space>::Elem>,
+    counters: Counters,
+    started: bool,
+}
+
+impl<V: VecEnv + std::fmt::Debug, A: std::fmt::Debug> std::fmt::Debug for Trainer<V, A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer")
+            .field("envs", &self.envs)
+            .field("agent", &self.agent)
+            .field("config", &self.config)
+            .field("step", &self.counters.step)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<V, A> Trainer<V, A>
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    /// A trainer of `agent` in `envs`.
+    ///
+    /// # Errors
+    /// Those of [`TrainerConfig::validate`].
+    pub fn new(envs: V, agent: A, config: TrainerConfig) -> Result<Self> {
+        config.validate()?;
+        let width = envs.num_envs() * envs.action_space().width();
+        Ok(Trainer {
+            envs,
+            agent,
+            config,
+            callbacks: Vec::new(),
+            sinks: Vec::new(),
+            checkpoints: None,
+            actions: vec![<V::Action as Space>::Elem::default(); width],
+            counters: Counters::default(),
+            started: false,
+        })
+    }
+
+    /// Calls `callback` after every round.
+    pub fn with_callback(mut self, callback: impl Callback<V, A> + 'static) -> Self {
+        self.callbacks.push(Box::new(callback));
+        self
+    }
+
+    /// Sends metrics to `sink`.
+    pub fn with_sink(mut self, sink: impl Sink + 'static) -> Self {
+        self.sinks.push(Box::new(sink));
+        self
+    }
+
+    /// Where checkpoints go that callbacks ask for.
+    pub fn with_checkpoints(mut self, checkpoints: CheckpointDir) -> Self {
+        self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// The agent.
+    pub fn agent(&self) -> &A {
+        &self.agent
+    }
+
+    /// The agent, to be evaluated say.
+    pub fn agent_mut(&mut self) -> &mut A {
+        &mut self.agent
+    }
+
+    /// The environments.
+    pub fn envs(&self) -> &V {
+        &self.envs
+    }
+
+    /// Environment steps taken so far.
+    pub fn step(&self) -> u64 {
+        self.counters.step
+    }
+
+    /// Episodes finished so far.
+    pub fn episodes(&self) -> u64 {
+        self.counters.episodes
+    }
+
+    /// The mean return of the last [`TrainerConfig::window`] episodes, where any has finished.
+    pub fn recent_return(&self) -> Option<f64> {
+        mean(self.counters.recent.iter().map(|e| e.episode_return))
+    }
+
+    /// Trains to the end, or until a callback stops it.
+    ///
+    /// # Errors
+    /// Those of the agent, the environments, the callbacks and the sinks.
+    pub fn run(&mut self) -> Result<Outcome> {
+        let mut outcome = Outcome::Finished;
+        while self.counters.step < self.config.total_steps {
+            if self.round()? == Outcome::Stopped {
+                outcome = Outcome::Stopped;
+                break;
+            }
+        }
+        self.sinks.iter_mut().try_for_each(|s| s.flush())?;
+        Ok(outcome)
+    }
+
+    /// One step of every environment, and the learning that is then due.
+    fn round(&mut self) -> Result<Outcome> {
+        if !self.started {
+            self.envs.reset()?;
+            self.started = true;
+        }
+        let before = self.counters.step;
+        self.agent.act(self.envs.batch().observations(), self.progress(), &mut self.actions)?;
+        self.envs.step(&self.actions)?;
+        self.counters.step += self.envs.num_envs() as u64;
+        self.agent.observe(&self.envs.batch().transitions(&self.actions))?;
+        let progress = self.progress();
+        self.agent.update(progress, &mut self.counters.metrics)?;
+        for episode in self.envs.batch().episodes() {
+            self.counters.episodes += 1;
+            if self.counters.recent.len() == self.config.window {
+                self.counters.recent.pop_front();
+            }
+            self.counters.recent.push_back(*episode);
+        }
+        if is_due(before, self.counters.step, self.config.log_every) {
+            self.log()?;
+        }
+        self.call_back(before)
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { step: self.counters.step, total: self.config.total_steps }
+    }
+
+    fn log(&mut self) -> Result<()> {
+        let recent = &self.counters.recent;
+        let mut values = vec![("episodes".to_owned(), self.counters.episodes as f64)];
+        let returns = mean(recent.iter().map(|e| e.episode_return));
+        let lengths = mean(recent.iter().map(|e| e.length as f64));
+        values.extend(returns.map(|r| ("episode_return".to_owned(), r)));
+        values.extend(lengths.map(|l| ("episode_length".to_owned(), l)));
+        values.extend(self.counters.metrics.means().map(|(name, v)| (name.to_owned(), v)));
+        let row = Row { step: self.counters.step, values };
+        self.counters.metrics.clear();
+        self.sinks.iter_mut().try_for_each(|sink| sink.write(&row))
+    }
+
+    fn call_back(&mut self, before: u64) -> Result<Outcome> {
+        let recent_return = self.recent_return();
+        let (mut checkpoint, mut outcome) = (false, Outcome::Finished);
+        for callback in &mut self.callbacks {
+            let mut context = Context {
+                before,
+                progress: Progress { step: self.counters.step, total: self.config.total_steps },
+                episodes: self.counters.episodes,
+                recent_return,
+                agent: &mut self.agent,
+                envs: &mut self.envs,
+                metrics: &mut self.counters.metrics,
+            };
+            match callback.after_round(&mut context)? {
+                Signal::Continue => {}
+                Signal::Checkpoint => checkpoint = true,
+                Signal::Stop => outcome = Outcome::Stopped,
+            }
+        }
+        if checkpoint {
+            // After all callbacks, so that their state is that of the whole round.
+            self.save_checkpoint()?;
+        }
+        Ok(outcome)
+    }
+
+    /// Writes a checkpoint of the whole run: agent, environments, callbacks, counters.
+    ///
+    /// # Errors
+    /// [`Error::Config`] without [`with_checkpoints`](Trainer::with_checkpoints); [`Error::Io`].
+    pub fn save_checkpoint(&mut self) -> Result<PathBuf> {
+        self.sinks.iter_mut().try_for_each(|s| s.flush())?;
+        let Some(dir) = &self.checkpoints else {
+            return Err(Error::config("checkpoints", "a folder to write to", "none"));
+        };
+        let sections = self.sections()?;
+        dir.write(self.agent.name(), self.counters.step, &sections)
+    }
+
+    /// The whole run as the parts of a checkpoint.
+    ///
+    /// # Errors
+    /// Where a part cannot be encoded.
+    pub fn sections(&self) -> Result<Sections> {
+        let mut sections = Sections::default();
+        self.agent.save(&mut sections)?;
+        sections.put("envs", &self.envs.save()?)?;
+        sections.put("moments", &self.envs.moments())?;
+        let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
+        sections.put("callbacks", &callbacks?)?;
+        sections.put("trainer", &self.counters)?;
+        Ok(sections)
+    }
+
+    /// Goes on from a checkpoint. The trainer must have been built as the one that wrote it was.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for another algorithm's checkpoint, another number of environments or
+    /// callbacks, or an agent of another shape; [`Error::Corrupt`] for damaged parts.
+    pub fn resume(&mut self, manifest: &Manifest, sections: &Sections) -> Result<()> {
+        if manifest.algorithm != self.agent.name() {
+            return Err(Error::mismatch(
+                "checkpoint",
+                format_args!("one of {}", self.agent.name()),
+                format_args!("one of {}", manifest.algorithm),
+            ));
+        }
+        let counters: Counters = sections.get("trainer")?;
+        let envs: Vec<u8> = sections.get("envs")?;
+        let callbacks: Vec<Vec<u8>> = sections.get("callbacks")?;
+        check::len("saved callbacks", self.callbacks.len(), callbacks.len())?;
+        self.agent.load(sections)?;
+        self.envs.load(&envs)?;
+        for (callback, bytes) in self.callbacks.iter_mut().zip(&callbacks) {
+            callback.load(bytes)?;
+        }
+        self.counters = counters;
+        self.started = true;
+        Ok(())
+    }
+}
+
+/// Whether a multiple of `every` lies in `(before, now]`.
+pub(crate) fn is_due(before: u64, now: u64, every: u64) -> bool {
+    before / every != now / every
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (sum, count) = values.fold((0.0, 0u64), |(s, n), v| (s + v, n + 1));
+    (count > 0).then(|| sum / count as f64)
+}

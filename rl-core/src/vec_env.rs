@@ -1,0 +1,294 @@
+//! The interface of several environments stepped together, and what one step of them yields.
+
+use crate::{Element, End, Result, RunningMoments, Seeds, Space};
+use serde::{Deserialize, Serialize};
+
+/// A finished episode: the undiscounted sum of the environment's own rewards, and its length.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    /// Which environment it ran in.
+    pub env: usize,
+    /// The sum of rewards, before any wrapper that rescales them for learning.
+    pub episode_return: f64,
+    /// Steps taken.
+    pub length: u64,
+}
+
+/// What `n` environments showed last: rows of `[n, width]`, contiguous.
+#[derive(Clone, Debug, Default)]
+pub struct StepBatch<T> {
+    width: usize,
+    observations: Vec<T>,
+    previous: Vec<T>,
+    finals: Vec<T>,
+    rewards: Vec<f32>,
+    ends: Vec<Option<End>>,
+    episodes: Vec<Episode>,
+}
+
+impl<T: Element> StepBatch<T> {
+    /// Room for `n` environments with observations of `width` elements.
+    pub fn new(n: usize, width: usize) -> Self {
+        StepBatch {
+            width,
+            observations: vec![T::default(); n * width],
+            previous: vec![T::default(); n * width],
+            finals: vec![T::default(); n * width],
+            rewards: vec![0.0; n],
+            ends: vec![None; n],
+            episodes: Vec::with_capacity(n),
+        }
+    }
+
+    /// How many environments.
+    pub fn num_envs(&self) -> usize {
+        self.rewards.len()
+    }
+
+    /// Elements of one observation.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// The observations to act on now, `[n, width]`: after an episode's end, the first of the next.
+    pub fn observations(&self) -> &[T] {
+        &self.observations
+    }
+
+    /// The rewards of the last step, `[n]`.
+    pub fn rewards(&self) -> &[f32] {
+        &self.rewards
+    }
+
+    /// How the last step ended in each environment, `[n]`.
+    pub fn ends(&self) -> &[Option<End>] {
+        &self.ends
+    }
+
+    /// The final observations, `[n, width]`; a row means something only where `ends` says so.
+    pub fn finals(&self) -> &[T] {
+        &self.finals
+    }
+
+    /// The episodes that the last step finished.
+    pub fn episodes(&self) -> &[Episode] {
+        &self.episodes
+    }
+
+    /// The last step as transitions, given the actions that were taken, `[n, action width]`.
+    pub fn transitions<'a, A>(&'a self, actions: &'a [A]) -> Transitions<'a, T, A> {
+        Transitions { batch: self, actions }
+    }
+
+    /// Begins a step: what was shown becomes what was acted on. For implementors of [`VecEnv`].
+    pub fn begin_step(&mut self) {
+        std::mem::swap(&mut self.observations, &mut self.previous);
+        self.episodes.clear();
+    }
+
+    /// Forgets the last step, as before a reset. For implementors of [`VecEnv`].
+    pub fn clear(&mut self) {
+        self.rewards.fill(0.0);
+        self.ends.fill(None);
+        self.episodes.clear();
+    }
+
+    /// Takes over all that `other`, a batch of the same size, holds. Allocates nothing.
+    pub fn copy_from(&mut self, other: &StepBatch<T>) {
+        self.observations.copy_from_slice(&other.observations);
+        self.previous.copy_from_slice(&other.previous);
+        self.finals.copy_from_slice(&other.finals);
+        self.rewards.copy_from_slice(&other.rewards);
+        self.ends.copy_from_slice(&other.ends);
+        self.episodes.clear();
+        self.episodes.extend_from_slice(&other.episodes);
+    }
+
+    /// All rows at once, to be filled in. For implementors of [`VecEnv`].
+    pub fn rows_mut(&mut self) -> StepRows<'_, T> {
+        StepRows {
+            observations: &mut self.observations,
+            finals: &mut self.finals,
+            rewards: &mut self.rewards,
+            ends: &mut self.ends,
+            episodes: &mut self.episodes,
+        }
+    }
+}
+
+/// The rows of a [`StepBatch`] to be filled in by an implementor of [`VecEnv`].
+#[derive(Debug)]
+pub struct StepRows<'a, T> {
+    /// The observations to act on next, `[n, width]`.
+    pub observations: &'a mut [T],
+    /// The last observation of each episode that ended in this step, `[n, width]`.
+    pub finals: &'a mut [T],
+    /// The rewards, `[n]`.
+    pub rewards: &'a mut [f32],
+    /// How the step ended, `[n]`.
+    pub ends: &'a mut [Option<End>],
+    /// Finished episodes, to be appended to.
+    pub episodes: &'a mut Vec<Episode>,
+}
+
+/// One step of `n` environments as a learner sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct Transitions<'a, T, A> {
+    batch: &'a StepBatch<T>,
+    actions: &'a [A],
+}
+
+impl<'a, T: Element, A> Transitions<'a, T, A> {
+    /// How many transitions, one an environment.
+    pub fn len(&self) -> usize {
+        self.batch.num_envs()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The observations that were acted on, `[n, width]`.
+    pub fn observations(&self) -> &'a [T] {
+        &self.batch.previous
+    }
+
+    /// The actions taken, `[n, action width]`.
+    pub fn actions(&self) -> &'a [A] {
+        self.actions
+    }
+
+    /// The rewards, `[n]`.
+    pub fn rewards(&self) -> &'a [f32] {
+        &self.batch.rewards
+    }
+
+    /// How the step ended, `[n]`.
+    pub fn ends(&self) -> &'a [Option<End>] {
+        &self.batch.ends
+    }
+
+    /// The observation that step `i` led to, `[width]`. At an episode's end this is its own final
+    /// observation, never the first of the next episode.
+    pub fn next_observation(&self, i: usize) -> &'a [T] {
+        let ended = self.batch.ends[i].is_some();
+        let rows = if ended { &self.batch.finals } else { &self.batch.observations };
+        &rows[i * self.batch.width..][..self.batch.width]
+    }
+}
+
+/// Several environments stepped together, each restarted as soon as its episode ends.
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, VecEnv};
+/// # use rl_core::doc_env::Sign;
+/// let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
+/// envs.reset()?;
+/// envs.step(&[0, 1])?;
+/// let batch = envs.batch();
+/// assert_eq!((batch.num_envs(), batch.width()), (2, 1));
+/// assert_eq!(batch.episodes().len(), 2); // each episode of this environment has one step
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub trait VecEnv {
+    /// The kind of observation.
+    type Obs: Space;
+    /// The kind of action.
+    type Action: Space;
+
+    /// The extent of one observation.
+    fn observation_space(&self) -> &Self::Obs;
+
+    /// The extent of one action.
+    fn action_space(&self) -> &Self::Action;
+
+    /// What the environments showed last.
+    fn batch(&self) -> &StepBatch<<Self::Obs as Space>::Elem>;
+
+    /// Starts an episode in each environment.
+    ///
+    /// # Errors
+    /// Those of [`Env::reset`](crate::Env::reset).
+    fn reset(&mut self) -> Result<()>;
+
+    /// Steps all environments, `actions` being `[n, action width]`; where an episode ends, the
+    /// next one starts and the final observation is kept.
+    ///
+    /// # Errors
+    /// Those of [`Env::step`](crate::Env::step); actions of a wrong number.
+    fn step(&mut self, actions: &[<Self::Action as Space>::Elem]) -> Result<()>;
+
+    /// Gives every environment the stream `("env", i)` of `seeds`; takes effect in the next reset.
+    ///
+    /// # Errors
+    /// Where the environments can no longer be reached.
+    fn reseed(&mut self, seeds: Seeds) -> Result<()>;
+
+    /// Everything that a resumed run needs, as bytes.
+    ///
+    /// # Errors
+    /// Where the environments can no longer be reached.
+    fn save(&self) -> Result<Vec<u8>>;
+
+    /// Goes back to a saved state.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that are not a state of these environments.
+    fn load(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// The moments that observation-normalising wrappers have gathered, innermost first: the part
+    /// of a policy that lives in its environment.
+    fn moments(&self) -> Vec<RunningMoments> {
+        Vec::new()
+    }
+
+    /// Takes over such moments, as an evaluation does before it starts.
+    ///
+    /// # Errors
+    /// A wrong number of moments, or of a wrong width.
+    fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
+        crate::check::len("normalisation moments", 0, moments.len())
+    }
+
+    /// How many environments.
+    fn num_envs(&self) -> usize {
+        self.batch().num_envs()
+    }
+}
+
+impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
+    type Obs = V::Obs;
+    type Action = V::Action;
+
+    fn observation_space(&self) -> &V::Obs {
+        (**self).observation_space()
+    }
+    fn action_space(&self) -> &V::Action {
+        (**self).action_space()
+    }
+    fn batch(&self) -> &StepBatch<<V::Obs as Space>::Elem> {
+        (**self).batch()
+    }
+    fn reset(&mut self) -> Result<()> {
+        (**self).reset()
+    }
+    fn step(&mut self, actions: &[<V::Action as Space>::Elem]) -> Result<()> {
+        (**self).step(actions)
+    }
+    fn reseed(&mut self, seeds: Seeds) -> Result<()> {
+        (**self).reseed(seeds)
+    }
+    fn save(&self) -> Result<Vec<u8>> {
+        (**self).save()
+    }
+    fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        (**self).load(bytes)
+    }
+    fn moments(&self) -> Vec<RunningMoments> {
+        (**self).moments()
+    }
+    fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
+        (**self).set_moments(moments)
+    }
+}

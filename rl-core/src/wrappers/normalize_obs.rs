@@ -1,0 +1,141 @@
+use crate::{BoxSpace, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec};
+
+/// Normalises observations by their running mean and standard deviation, each dimension by its
+/// own, and clips the result at ±`clip`.
+///
+/// A frozen wrapper no longer learns from what it sees, as an evaluation must not; give it the
+/// training environment's moments with [`VecEnv::set_moments`].
+///
+/// Final observations are normalised with the same moments as the others.
+#[derive(Debug)]
+pub struct NormalizeObs<V> {
+    envs: V,
+    space: BoxSpace,
+    moments: RunningMoments,
+    clip: f32,
+    frozen: bool,
+    batch: StepBatch<f32>,
+    scale: Vec<(f32, f32)>,
+}
+
+impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
+    /// Wraps `envs`; `clip` is 10 in the PPO reference code (Andrychowicz et al., 2021).
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) where `clip` is not positive.
+    pub fn new(envs: V, clip: f32) -> Result<Self> {
+        check::positive("clip", clip.into())?;
+        let width = envs.observation_space().width();
+        Ok(NormalizeObs {
+            space: BoxSpace::new(vec![-clip; width], vec![clip; width])?,
+            moments: RunningMoments::new(width),
+            clip,
+            frozen: false,
+            batch: StepBatch::new(envs.num_envs(), width),
+            scale: vec![(0.0, 1.0); width],
+            envs,
+        })
+    }
+
+    /// Stops learning from observations.
+    pub fn frozen(mut self) -> Self {
+        self.frozen = true;
+        self
+    }
+
+    fn show(&mut self, after_step: bool) {
+        let shown = self.envs.batch();
+        if !self.frozen {
+            self.moments.update(shown.observations());
+        }
+        if after_step {
+            self.batch.begin_step();
+        } else {
+            self.batch.clear();
+        }
+        for (i, scale) in self.scale.iter_mut().enumerate() {
+            let std = (self.moments.variance(i) + 1e-8).sqrt();
+            *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
+        }
+        let (scale, clip) = (&self.scale, self.clip);
+        let normalise = |from: &[f32], to: &mut [f32]| {
+            let rows = from.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len()));
+            for (from, to) in rows {
+                for ((x, y), &(mean, inverse_std)) in from.iter().zip(to).zip(scale) {
+                    *y = ((x - mean) * inverse_std).clamp(-clip, clip);
+                }
+            }
+        };
+        let rows = self.batch.rows_mut();
+        normalise(shown.observations(), rows.observations);
+        normalise(shown.finals(), rows.finals);
+        rows.rewards.copy_from_slice(shown.rewards());
+        rows.ends.copy_from_slice(shown.ends());
+        rows.episodes.extend_from_slice(shown.episodes());
+    }
+}
+
+impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
+    type Obs = BoxSpace;
+    type Action = V::Action;
+
+    fn observation_space(&self) -> &BoxSpace {
+        &self.space
+    }
+
+    fn action_space(&self) -> &V::Action {
+        self.envs.action_space()
+    }
+
+    fn batch(&self) -> &StepBatch<f32> {
+        &self.batch
+    }
+
+    fn reset(&mut self) -> Result<()> {
+        self.envs.reset()?;
+        self.show(false);
+        Ok(())
+    }
+
+    fn step(&mut self, actions: &[<V::Action as Space>::Elem]) -> Result<()> {
+        self.envs.step(actions)?;
+        self.show(true);
+        Ok(())
+    }
+
+    fn reseed(&mut self, seeds: Seeds) -> Result<()> {
+        self.envs.reseed(seeds)
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        codec::encode(&(self.envs.save()?, &self.moments, self.batch.observations()))
+    }
+
+    fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let (inner, moments, observations): (Vec<u8>, RunningMoments, Vec<f32>) =
+            codec::decode("observation normaliser", bytes)?;
+        moments.check_width(self.moments.width())?;
+        check::len("saved observations", self.batch.observations().len(), observations.len())?;
+        self.envs.load(&inner)?;
+        self.moments = moments;
+        self.batch.clear();
+        self.batch.rows_mut().observations.copy_from_slice(&observations);
+        Ok(())
+    }
+
+    fn moments(&self) -> Vec<RunningMoments> {
+        let mut all = self.envs.moments();
+        all.push(self.moments.clone());
+        all
+    }
+
+    fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
+        let Some((own, inner)) = moments.split_last() else {
+            return check::len("normalisation moments", 1, 0);
+        };
+        own.check_width(self.moments.width())?;
+        self.envs.set_moments(inner)?;
+        self.moments = own.clone();
+        Ok(())
+    }
+}

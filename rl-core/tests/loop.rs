@@ -1,0 +1,338 @@
+//! The loop, the vectorised environments, the wrappers and the checkpoints, from outside.
+
+use proptest::{prop_assert_eq, proptest};
+use rl_core::doc_env::{Guess, RightAnswer, Sign};
+use rl_core::*;
+use std::path::Path;
+
+fn signs(n: usize, length: u32) -> Vec<Sign> {
+    (0..n).map(|_| Sign::with_length(length)).collect()
+}
+
+/// Everything a learner can see of `steps` steps, and the state after them.
+fn trace(envs: &mut impl VecEnv<Obs = BoxSpace, Action = Discrete>, steps: usize) -> Vec<u32> {
+    let mut rng = Seeds::new(9).stream("actions", 0);
+    let mut seen = Vec::new();
+    let mut actions = vec![0; envs.num_envs()];
+    for _ in 0..steps {
+        actions.fill_with(|| rng.below(2) as u32);
+        envs.step(&actions).unwrap();
+        let batch = envs.batch();
+        let transitions = batch.transitions(&actions);
+        for i in 0..transitions.len() {
+            seen.push(transitions.observations()[i].to_bits());
+            seen.push(transitions.next_observation(i)[0].to_bits());
+            seen.push(transitions.rewards()[i].to_bits());
+            seen.push(transitions.ends()[i].is_some().into());
+        }
+        seen.extend(batch.observations().iter().map(|x| x.to_bits()));
+        seen.extend(batch.episodes().iter().map(|e| e.env as u32));
+    }
+    seen
+}
+
+proptest! {
+    #[test]
+    fn threads_change_no_bit(n in 1usize..9, threads in 1usize..5, seed: u64, length in 1u32..6) {
+        let mut serial = SerialVecEnv::new(signs(n, length), Seeds::new(seed)).unwrap();
+        let mut threaded = ThreadedVecEnv::new(signs(n, length), Seeds::new(seed), threads).unwrap();
+        serial.reset().unwrap();
+        threaded.reset().unwrap();
+        prop_assert_eq!(trace(&mut serial, 20), trace(&mut threaded, 20));
+    }
+
+    #[test]
+    fn saved_environments_go_on_where_they_were(n in 1usize..5, steps in 0usize..20, seed: u64) {
+        let stack = |seed| {
+            let envs = SerialVecEnv::new(signs(n, 3), Seeds::new(seed)).unwrap();
+            NormalizeReward::new(NormalizeObs::new(envs, 10.0).unwrap(), 0.9, 10.0).unwrap()
+        };
+        let mut envs = stack(seed);
+        envs.reset().unwrap();
+        trace(&mut envs, steps);
+        let bytes = envs.save().unwrap();
+        let mut copy = stack(seed ^ 1);
+        copy.load(&bytes).unwrap();
+        prop_assert_eq!(trace(&mut envs, 20), trace(&mut copy, 20));
+
+        let mut threaded = ThreadedVecEnv::new(signs(n, 3), Seeds::new(seed), 2).unwrap();
+        threaded.reset().unwrap();
+        trace(&mut threaded, steps);
+        let mut copy = ThreadedVecEnv::new(signs(n, 3), Seeds::new(0), 2).unwrap();
+        copy.load(&threaded.save().unwrap()).unwrap();
+        prop_assert_eq!(trace(&mut threaded, 20), trace(&mut copy, 20));
+    }
+}
+
+/// Counts its steps in the observation, so that a lost or swapped final observation shows.
+#[derive(Clone)]
+struct Counter(u32);
+
+impl Env for Counter {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    type State = u32;
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(1).unwrap()
+    }
+    fn action_space(&self) -> Discrete {
+        Discrete::new(1).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        self.0 = 0;
+        obs[0] = 0.0;
+        Ok(())
+    }
+    fn step(&mut self, _: usize, _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        self.0 += 1;
+        obs[0] = self.0 as f32;
+        Ok(Step::running(1.0))
+    }
+    fn state(&self) -> u32 {
+        self.0
+    }
+    fn set_state(&mut self, state: u32) -> Result<()> {
+        self.0 = state;
+        Ok(())
+    }
+}
+
+#[test]
+fn auto_reset_keeps_the_final_observation() {
+    let env = TimeLimit::new(Counter(0), 3).unwrap();
+    let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap();
+    envs.reset().unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        envs.step(&[0]).unwrap();
+        let t = envs.batch().transitions(&[0]);
+        seen.push((t.observations()[0], t.next_observation(0)[0], t.ends()[0]));
+    }
+    let truncated = Some(End::Truncated);
+    assert_eq!(seen, [(0.0, 1.0, None), (1.0, 2.0, None), (2.0, 3.0, truncated), (0.0, 1.0, None)]);
+    assert_eq!(envs.batch().episodes(), []);
+}
+
+#[test]
+fn each_dimension_is_normalised_by_its_own_moments_and_final_rows_too() {
+    let envs = SerialVecEnv::new(
+        vec![TimeLimit::new(Counter(0), 2).unwrap(), TimeLimit::new(Counter(0), 2).unwrap()],
+        Seeds::new(0),
+    );
+    let mut envs = NormalizeObs::new(envs.unwrap(), 10.0).unwrap();
+    envs.reset().unwrap();
+    envs.step(&[0, 0]).unwrap();
+    envs.step(&[0, 0]).unwrap();
+    // Seen so far: 0, 0, 1, 1, 0, 0: mean 1/3, variance 2/9.
+    let moments = &envs.moments()[0];
+    assert!((moments.mean()[0] - 1.0 / 3.0).abs() < 1e-12);
+    assert!((moments.variance(0) - 2.0 / 9.0).abs() < 1e-12);
+    let last = envs.batch().transitions(&[0, 0]).next_observation(1)[0];
+    assert!((last - (2.0 - 1.0 / 3.0) / (2.0f32 / 9.0).sqrt()).abs() < 1e-5, "{last}");
+    let mut frozen =
+        NormalizeObs::new(SerialVecEnv::new(vec![Counter(0)], Seeds::new(0)).unwrap(), 10.0)
+            .unwrap()
+            .frozen();
+    frozen.set_moments(&envs.moments()).unwrap();
+    frozen.reset().unwrap();
+    frozen.step(&[0]).unwrap();
+    assert_eq!(frozen.moments(), envs.moments());
+}
+
+#[test]
+fn rewards_are_scaled_by_the_deviation_of_the_discounted_return_and_statistics_are_not() {
+    let env = TimeLimit::new(Counter(0), 3).unwrap();
+    let envs = SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap();
+    let mut envs = NormalizeReward::new(envs, 0.5, 10.0).unwrap();
+    envs.reset().unwrap();
+    let mut last = 0.0;
+    for _ in 0..3 {
+        envs.step(&[0]).unwrap();
+        last = envs.batch().rewards()[0];
+    }
+    // Discounted returns 1, 1.5, 1.75: variance 7/72 x ... computed in two passes here.
+    let returns = [1.0f64, 1.5, 1.75];
+    let mean = returns.iter().sum::<f64>() / 3.0;
+    let std = (returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 3.0).sqrt();
+    assert!((f64::from(last) - 1.0 / std).abs() < 1e-3, "{last} {std}");
+    assert_eq!(envs.batch().episodes()[0].episode_return, 3.0);
+}
+
+#[test]
+fn a_worker_that_dies_is_an_error() {
+    struct Bomb(Counter);
+    impl Env for Bomb {
+        type Obs = BoxSpace;
+        type Action = Discrete;
+        type State = u32;
+        fn observation_space(&self) -> BoxSpace {
+            self.0.observation_space()
+        }
+        fn action_space(&self) -> Discrete {
+            self.0.action_space()
+        }
+        fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
+            self.0.reset(rng, obs)
+        }
+        fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
+            panic!("a bug in a user's environment")
+        }
+        fn state(&self) -> u32 {
+            0
+        }
+        fn set_state(&mut self, _: u32) -> Result<()> {
+            Ok(())
+        }
+    }
+    let mut envs = ThreadedVecEnv::new(vec![Bomb(Counter(0))], Seeds::new(0), 1).unwrap();
+    envs.reset().unwrap();
+    let error = envs.step(&[0]).unwrap_err().to_string();
+    assert_eq!(error, "environment: the worker of environments 0..1 has died");
+    assert!(envs.step(&[0]).is_err());
+}
+
+fn trainer(dir: &Path, total: u64, sink: MemorySink) -> Trainer<SerialVecEnv<Sign>, Guess> {
+    let envs = || SerialVecEnv::new(signs(2, 5), Seeds::new(1)).unwrap();
+    let evaluation = EvaluateEvery::new(envs(), Seeds::new(2), 100, 4).unwrap();
+    Trainer::new(envs(), Guess::default(), TrainerConfig::new(total))
+        .unwrap()
+        .with_sink(sink)
+        .with_checkpoints(CheckpointDir::new(dir))
+        .with_callback(evaluation.keep_best(dir.join("best")))
+        .with_callback(CheckpointEvery::new(250).unwrap())
+}
+
+#[test]
+fn a_resumed_run_ends_as_one_that_was_not_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, first, second) =
+        (MemorySink::default(), MemorySink::default(), MemorySink::default());
+    let mut uninterrupted = trainer(&dir.path().join("a"), 1_000, whole.clone());
+    uninterrupted.run().unwrap();
+
+    let path = dir.path().join("b");
+    let mut before = trainer(&path, 1_000, first.clone()).with_callback(StopAt(600));
+    assert_eq!(before.run().unwrap(), Outcome::Stopped);
+    let (manifest, sections) = CheckpointDir::new(&path).read_latest().unwrap();
+    assert_eq!(manifest.step, 500);
+    let mut after = trainer(&path, 1_000, second.clone()).with_callback(StopAt(u64::MAX));
+    after.resume(&manifest, &sections).unwrap();
+    after.run().unwrap();
+
+    let rows: Vec<Row> = first.rows().into_iter().filter(|r| r.step <= 500).collect();
+    assert_eq!([rows, second.rows()].concat(), whole.rows());
+    let (mut a, mut b) = (uninterrupted.sections().unwrap(), after.sections().unwrap());
+    for part in [&mut a, &mut b] {
+        part.put("callbacks", "counted apart: one has a callback more").unwrap();
+    }
+    assert_eq!(a, b);
+}
+
+struct StopAt(u64);
+impl<V, A> Callback<V, A> for StopAt {
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
+        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
+    }
+}
+
+#[test]
+fn evaluation_stops_at_a_target_or_without_improvement() {
+    let envs = || SerialVecEnv::new(signs(1, 4), Seeds::new(1)).unwrap();
+    let every = |n| EvaluateEvery::new(envs(), Seeds::new(2), n, 50).unwrap();
+    let run = |callback: EvaluateEvery<_>| {
+        let mut trainer =
+            Trainer::new(envs(), Guess::default(), TrainerConfig::new(10_000)).unwrap();
+        trainer = trainer.with_callback(callback);
+        (trainer.run().unwrap(), trainer.step())
+    };
+    // The greedy action of `Guess` is always 0: about 2 of 4 points.
+    assert_eq!(run(every(100).stop_at(1.0)), (Outcome::Stopped, 100));
+    assert_eq!(run(every(100).stop_at(5.0)), (Outcome::Finished, 10_000));
+    let (outcome, step) = run(every(100).stop_without_improvement(5));
+    assert!(outcome == Outcome::Stopped && step >= 600, "{step}");
+}
+
+#[test]
+fn damaged_checkpoints_are_told_and_the_older_one_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = trainer(dir.path(), 1_000, MemorySink::default());
+    run.run().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path());
+    assert_eq!(checkpoints.steps().unwrap(), [750, 1000]);
+    let file = checkpoints.path(1000).join("trainer.bin");
+    let bytes = std::fs::read(&file).unwrap();
+
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let error = checkpoints.read_latest().unwrap_err().to_string();
+    assert!(error.contains("trainer.bin: truncated"), "{error}");
+    assert!(error.contains("an older one is intact"), "{error}");
+
+    let mut flipped = bytes.clone();
+    flipped[40] ^= 1;
+    std::fs::write(&file, &flipped).unwrap();
+    assert!(checkpoints.read_latest().unwrap_err().to_string().contains("checksum"));
+
+    std::fs::remove_file(&file).unwrap();
+    assert!(checkpoints.read_latest().unwrap_err().to_string().contains("missing"));
+
+    std::fs::write(&file, &bytes).unwrap();
+    let (mut manifest, sections) = checkpoints.read_latest().unwrap();
+    manifest.algorithm = "other".into();
+    let error = run.resume(&manifest, &sections).unwrap_err().to_string();
+    assert_eq!(error, "checkpoint: expected one of guess, got one of other");
+}
+
+#[test]
+fn a_torn_write_leaves_the_previous_checkpoint() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path());
+    let mut sections = Sections::default();
+    sections.put("x", &1u8).unwrap();
+    checkpoints.write("a", 10, &sections).unwrap();
+    // What a crash in the middle of the next write leaves behind.
+    let torn = dir.path().join(".writing-000000000020");
+    std::fs::create_dir(&torn).unwrap();
+    std::fs::write(torn.join("x.bin"), b"ha").unwrap();
+    assert_eq!(checkpoints.read_latest().unwrap().0.step, 10);
+    checkpoints.write("a", 20, &sections).unwrap();
+    assert_eq!(checkpoints.read_latest().unwrap().0.step, 20);
+}
+
+#[test]
+fn a_manifest_cannot_reach_outside_its_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path().join("run"));
+    let path = checkpoints.write("a", 1, &Sections::default()).unwrap();
+    std::fs::write(dir.path().join("secret"), b"x").unwrap();
+    let manifest = path.join("manifest.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let text = text.replace("\"files\": {}", "\"files\": {\"../../secret\": [1, 0]}");
+    std::fs::write(&manifest, text).unwrap();
+    assert!(checkpoints.read_latest().unwrap_err().to_string().contains("outside"));
+}
+
+#[test]
+fn metric_files_lose_the_rows_that_a_resumed_run_writes_again() {
+    let dir = tempfile::tempdir().unwrap();
+    for format in [FileFormat::Csv, FileFormat::Jsonl] {
+        let path = dir.path().join("metrics");
+        let row = |step| Row { step, values: vec![("loss".into(), step as f64 / 3.0)] };
+        let mut sink = FileSink::create(&path, format).unwrap();
+        (1..=5).for_each(|s| sink.write(&row(s)).unwrap());
+        sink.flush().unwrap();
+        let whole = std::fs::read_to_string(&path).unwrap();
+        drop(sink);
+        let mut sink = FileSink::resume(&path, format, 3).unwrap();
+        (4..=5).for_each(|s| sink.write(&row(s)).unwrap());
+        drop(sink);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+    }
+}
+
+#[test]
+fn evaluation_shares_episodes_out_among_environments() {
+    let mut envs = SerialVecEnv::new(signs(3, 2), Seeds::new(0)).unwrap();
+    let result = evaluate(&mut RightAnswer, &mut envs, 7).unwrap();
+    assert_eq!((result.returns.len(), result.mean()), (7, 2.0));
+    assert!(evaluate(&mut RightAnswer, &mut envs, 0).is_err());
+}
