@@ -1,1 +1,38 @@
-//! x
+//! Environments: Gymnasium's classic control and toy-text tasks with the same dynamics, rewards,
+//! limits and start distributions, and probe environments with exact answers.
+//!
+//! ```
+//! use rl_core::{Seeds, VecEnv};
+//! use rl_envs::{Copies, make_discrete};
+//!
+//! let mut envs = make_discrete("CartPole-v1", Copies { envs: 4, seeds: Seeds::new(0), threads: 1 })?;
+//! envs.reset()?;
+//! envs.step(&[0, 1, 0, 1])?;
+//! assert_eq!(envs.batch().rewards(), [1.0; 4]);
+//! # Ok::<(), rl_envs::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod acrobot;
+mod cart_pole;
+mod checker;
+mod fixed;
+mod mountain_car;
+mod mountain_car_continuous;
+mod pendulum;
+mod probe;
+mod registry;
+mod tabular;
+
+pub use acrobot::Acrobot;
+pub use cart_pole::CartPole;
+pub use checker::check_env;
+pub use mountain_car::MountainCar;
+pub use mountain_car_continuous::MountainCarContinuous;
+pub use pendulum::Pendulum;
+pub use probe::{Probe, ProbeKind};
+pub use registry::{
+    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, Spec, TabularVecEnv, find,
+    make_continuous, make_discrete, make_tabular, registry,
+};
+pub use tabular::{Outcome, Table, Tabular};

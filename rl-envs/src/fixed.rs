@@ -1,0 +1,25 @@
+//! Spaces whose bounds are constants of this crate.
+#![allow(clippy::expect_used)] // Each caller passes constants; the tests build every environment.
+
+use rl_core::{BoxSpace, Discrete, Error, Result};
+
+pub(crate) fn choices(n: u32) -> Discrete {
+    Discrete::new(n).expect("at least one choice")
+}
+
+pub(crate) fn bounds(low: &[f32], high: &[f32]) -> BoxSpace {
+    BoxSpace::new(low.to_vec(), high.to_vec()).expect("low < high")
+}
+
+pub(crate) fn symmetric(high: &[f32]) -> BoxSpace {
+    bounds(&high.iter().map(|x| -x).collect::<Vec<_>>(), high)
+}
+
+/// Reads an action of one dimension.
+pub(crate) fn one_number(action: &[f32]) -> Result<f32> {
+    match action {
+        [a] if !a.is_nan() => Ok(*a),
+        [a] => Err(Error::mismatch("action dimension 0", "a number", a)),
+        _ => Err(Error::mismatch("action", "1 element", action.len())),
+    }
+}

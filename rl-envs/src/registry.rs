@@ -1,0 +1,267 @@
+//! Environments by name.
+
+use crate::{
+    Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum, Probe, ProbeKind, Tabular,
+};
+use rl_core::{
+    BoxSpace, Discrete, Env, OneHot, Result, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, VecEnv,
+};
+
+/// Environments with f32 observations and discrete actions.
+pub type DiscreteVecEnv = Box<dyn VecEnv<Obs = BoxSpace, Action = Discrete>>;
+/// Environments with f32 observations and continuous actions.
+pub type ContinuousVecEnv = Box<dyn VecEnv<Obs = BoxSpace, Action = BoxSpace>>;
+/// Environments with numbered states and discrete actions.
+pub type TabularVecEnv = Box<dyn VecEnv<Obs = Discrete, Action = Discrete>>;
+
+/// What went wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No environment has this name.
+    #[error("unknown environment '{name}'{}", nearest.map_or(String::new(), |n| format!("; did you mean '{n}'?")))]
+    Unknown {
+        /// The name asked for.
+        name: String,
+        /// The most similar name, where one is similar at all.
+        nearest: Option<&'static str>,
+    },
+    /// The environment has actions or observations of another kind.
+    #[error("environment '{name}': expected {expected}, it has {got}")]
+    Kind {
+        /// The name asked for.
+        name: String,
+        /// The kind asked for.
+        expected: &'static str,
+        /// The kind it has.
+        got: &'static str,
+    },
+    /// An error of `rl-core`.
+    #[error(transparent)]
+    Core(#[from] rl_core::Error),
+}
+
+/// The kind of an environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// f32 observations, discrete actions.
+    Discrete,
+    /// f32 observations, continuous actions.
+    Continuous,
+    /// Numbered states, discrete actions.
+    Tabular,
+}
+
+impl Kind {
+    fn describe(self) -> &'static str {
+        match self {
+            Kind::Discrete => "discrete actions",
+            Kind::Continuous => "continuous actions",
+            Kind::Tabular => "numbered states and discrete actions",
+        }
+    }
+}
+
+/// How many copies of an environment to make, and how to run them.
+#[derive(Clone, Copy, Debug)]
+pub struct Copies {
+    /// Copies stepped together.
+    pub envs: usize,
+    /// Where their randomness comes from.
+    pub seeds: Seeds,
+    /// Threads to step them on; 1 steps them on the caller's.
+    pub threads: usize,
+}
+
+impl Copies {
+    fn make<E>(self, make: impl Fn() -> Result<E>) -> Result<Made<E::Obs, E::Action>>
+    where
+        E: Env + 'static,
+    {
+        let envs: Result<Vec<E>> = (0..self.envs).map(|_| make()).collect();
+        Ok(if self.threads > 1 {
+            Box::new(ThreadedVecEnv::new(envs?, self.seeds, self.threads)?)
+        } else {
+            Box::new(SerialVecEnv::new(envs?, self.seeds)?)
+        })
+    }
+}
+
+type Made<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
+
+/// A made environment of whichever kind.
+pub enum AnyVecEnv {
+    /// f32 observations, discrete actions.
+    Discrete(DiscreteVecEnv),
+    /// f32 observations, continuous actions.
+    Continuous(ContinuousVecEnv),
+    /// Numbered states, discrete actions.
+    Tabular(TabularVecEnv),
+}
+
+/// A registered environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// Its name, Gymnasium's where it is one of Gymnasium's.
+    pub id: &'static str,
+    /// Its kind.
+    pub kind: Kind,
+    /// Steps after which an episode is truncated, where there is a limit.
+    pub max_episode_steps: Option<u32>,
+    make: fn(&Spec, Copies) -> Result<AnyVecEnv>,
+    /// The same with its numbered states shown one-hot, where it has such.
+    make_one_hot: Option<fn(&Spec, Copies) -> Result<DiscreteVecEnv>>,
+}
+
+fn limited<E: Env>(spec: &Spec, env: E) -> Result<TimeLimit<E>> {
+    TimeLimit::new(env, spec.max_episode_steps.unwrap_or(u32::MAX))
+}
+
+macro_rules! entry {
+    ($id:literal, $kind:ident, $limit:expr, $env:expr) => {
+        Spec {
+            id: $id,
+            kind: Kind::$kind,
+            max_episode_steps: $limit,
+            make: |spec, copies| Ok(AnyVecEnv::$kind(copies.make(|| limited(spec, $env))?)),
+            make_one_hot: None,
+        }
+    };
+}
+
+macro_rules! table {
+    ($id:literal, $limit:expr, $env:expr) => {
+        Spec {
+            make_one_hot: Some(|spec, copies| copies.make(|| limited(spec, OneHot::new($env)))),
+            ..entry!($id, Tabular, $limit, $env)
+        }
+    };
+}
+
+type DiscreteProbe = Probe<Discrete>;
+type ContinuousProbe = Probe<BoxSpace>;
+
+static REGISTRY: [Spec; 22] = [
+    entry!("CartPole-v1", Discrete, Some(500), CartPole::default()),
+    entry!("MountainCar-v0", Discrete, Some(200), MountainCar::default()),
+    entry!("Acrobot-v1", Discrete, Some(500), Acrobot::default()),
+    entry!("MountainCarContinuous-v0", Continuous, Some(999), MountainCarContinuous::default()),
+    entry!("Pendulum-v1", Continuous, Some(200), Pendulum::default()),
+    table!("FrozenLake-v1", Some(100), Tabular::frozen_lake_4x4(true)),
+    table!("FrozenLake8x8-v1", Some(200), Tabular::frozen_lake_8x8(true)),
+    table!("FrozenLakeFirm-v1", Some(100), Tabular::frozen_lake_4x4(false)),
+    table!("FrozenLakeFirm8x8-v1", Some(200), Tabular::frozen_lake_8x8(false)),
+    table!("CliffWalking-v1", None, Tabular::cliff_walking()),
+    table!("Taxi-v4", Some(200), Tabular::taxi()),
+    entry!("ProbeConstant", Discrete, None, DiscreteProbe::new(ProbeKind::Constant)),
+    entry!("ProbeObservation", Discrete, None, DiscreteProbe::new(ProbeKind::Observation)),
+    entry!("ProbeDiscount", Discrete, None, DiscreteProbe::new(ProbeKind::Discount)),
+    entry!("ProbeChoice", Discrete, None, DiscreteProbe::new(ProbeKind::Choice)),
+    entry!(
+        "ProbeObservationChoice",
+        Discrete,
+        None,
+        DiscreteProbe::new(ProbeKind::ObservationChoice)
+    ),
+    entry!("ProbeEndless", Discrete, None, DiscreteProbe::new(ProbeKind::Endless)),
+    entry!("ProbeContinuousConstant", Continuous, None, ContinuousProbe::new(ProbeKind::Constant)),
+    entry!("ProbeContinuousDiscount", Continuous, None, ContinuousProbe::new(ProbeKind::Discount)),
+    entry!("ProbeContinuousChoice", Continuous, None, ContinuousProbe::new(ProbeKind::Choice)),
+    entry!(
+        "ProbeContinuousObservationChoice",
+        Continuous,
+        None,
+        ContinuousProbe::new(ProbeKind::ObservationChoice)
+    ),
+    entry!("ProbeContinuousEndless", Continuous, None, ContinuousProbe::new(ProbeKind::Endless)),
+];
+
+/// Every registered environment.
+pub fn registry() -> &'static [Spec] {
+    &REGISTRY
+}
+
+/// Finds an environment by name.
+///
+/// ```
+/// assert_eq!(rl_envs::find("CartPole-v1")?.max_episode_steps, Some(500));
+/// let error = rl_envs::find("CartPol-v1").unwrap_err().to_string();
+/// assert_eq!(error, "unknown environment 'CartPol-v1'; did you mean 'CartPole-v1'?");
+/// # Ok::<(), rl_envs::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unknown`], with the nearest name.
+pub fn find(name: &str) -> std::result::Result<&'static Spec, Error> {
+    REGISTRY.iter().find(|spec| spec.id == name).ok_or_else(|| {
+        let similar =
+            |spec: &Spec| strsim::jaro_winkler(&spec.id.to_lowercase(), &name.to_lowercase());
+        let nearest = REGISTRY.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
+        let nearest = nearest.filter(|spec| similar(spec) > 0.7).map(|spec| spec.id);
+        Error::Unknown { name: name.to_owned(), nearest }
+    })
+}
+
+impl Spec {
+    /// Makes copies of this environment, whichever kind it has.
+    ///
+    /// # Errors
+    /// No environments or no threads.
+    pub fn make(&self, copies: Copies) -> std::result::Result<AnyVecEnv, Error> {
+        Ok((self.make)(self, copies)?)
+    }
+
+    fn kind_error(&self, expected: Kind) -> Error {
+        let (expected, got) = (expected.describe(), self.kind.describe());
+        Error::Kind { name: self.id.to_owned(), expected, got }
+    }
+}
+
+/// Makes an environment with discrete actions; one with numbered states is shown one-hot.
+///
+/// ```
+/// use rl_core::{Seeds, VecEnv};
+/// use rl_envs::Copies;
+/// let copies = Copies { envs: 2, seeds: Seeds::new(0), threads: 1 };
+/// assert_eq!(rl_envs::make_discrete("CartPole-v1", copies)?.batch().width(), 4);
+/// assert_eq!(rl_envs::make_discrete("FrozenLake-v1", copies)?.batch().width(), 16);
+/// assert!(rl_envs::make_discrete("Pendulum-v1", copies).is_err());
+/// # Ok::<(), rl_envs::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
+pub fn make_discrete(name: &str, copies: Copies) -> std::result::Result<DiscreteVecEnv, Error> {
+    let spec = find(name)?;
+    if let Some(make_one_hot) = spec.make_one_hot {
+        return Ok(make_one_hot(spec, copies)?);
+    }
+    match spec.make(copies)? {
+        AnyVecEnv::Discrete(envs) => Ok(envs),
+        _ => Err(spec.kind_error(Kind::Discrete)),
+    }
+}
+
+/// Makes an environment with continuous actions.
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
+pub fn make_continuous(name: &str, copies: Copies) -> std::result::Result<ContinuousVecEnv, Error> {
+    let spec = find(name)?;
+    match spec.make(copies)? {
+        AnyVecEnv::Continuous(envs) => Ok(envs),
+        _ => Err(spec.kind_error(Kind::Continuous)),
+    }
+}
+
+/// Makes an environment with numbered states.
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
+pub fn make_tabular(name: &str, copies: Copies) -> std::result::Result<TabularVecEnv, Error> {
+    let spec = find(name)?;
+    match spec.make(copies)? {
+        AnyVecEnv::Tabular(envs) => Ok(envs),
+        _ => Err(spec.kind_error(Kind::Tabular)),
+    }
+}

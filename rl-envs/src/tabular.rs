@@ -1,0 +1,314 @@
+//! Environments given by a table of transitions, with Gymnasium's toy-text tables.
+
+use crate::fixed;
+use rand::RngExt;
+use rl_core::{Discrete, Env, Error, Result, Rng, Step};
+use std::sync::Arc;
+
+/// One thing that an action may lead to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outcome {
+    /// How likely it is.
+    pub probability: f64,
+    /// The state that follows.
+    pub next_state: u32,
+    /// The reward.
+    pub reward: f32,
+    /// Whether the episode terminates.
+    pub terminated: bool,
+}
+
+/// A finite Markov decision process: what each action may lead to from each state, and where
+/// episodes start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// `transitions[state][action]` lists the outcomes, whose probabilities sum to 1.
+    pub transitions: Vec<Vec<Vec<Outcome>>>,
+    /// The probability of starting in each state.
+    pub start: Vec<f64>,
+}
+
+impl Table {
+    /// The optimal value of every state, by value iteration until no value moves by more than
+    /// `tolerance`.
+    pub fn optimal_values(&self, gamma: f64, tolerance: f64) -> Vec<f64> {
+        let mut values = vec![0.0; self.transitions.len()];
+        loop {
+            let mut change = 0.0f64;
+            for (state, actions) in self.transitions.iter().enumerate() {
+                let best = actions
+                    .iter()
+                    .map(|outcomes| backup(outcomes, &values, gamma))
+                    .fold(f64::NEG_INFINITY, f64::max);
+                change = change.max((best - values[state]).abs());
+                values[state] = best;
+            }
+            if change <= tolerance {
+                return values;
+            }
+        }
+    }
+}
+
+/// The expected reward plus discounted value of what follows.
+fn backup(outcomes: &[Outcome], values: &[f64], gamma: f64) -> f64 {
+    let worth = |o: &Outcome| {
+        let future = if o.terminated { 0.0 } else { values[o.next_state as usize] };
+        o.probability * (f64::from(o.reward) + gamma * future)
+    };
+    outcomes.iter().map(worth).sum()
+}
+
+/// An environment that follows a [`Table`]. Observations are state numbers.
+///
+/// ```
+/// use rl_core::{Env, Seeds};
+/// let mut lake = rl_envs::Tabular::frozen_lake_4x4(true);
+/// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0]);
+/// lake.reset(&mut rng, &mut obs)?;
+/// lake.step(2, &mut rng, &mut obs)?;
+/// assert!([0, 1, 4].contains(&obs[0])); // the ice is slippery
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Tabular {
+    table: Arc<Table>,
+    state: u32,
+}
+
+impl Tabular {
+    /// An environment that follows `table`.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for probabilities that do not sum to 1, states out of range, or states
+    /// with different numbers of actions.
+    pub fn new(table: Table) -> Result<Self> {
+        let n = table.transitions.len();
+        let actions = table.transitions.first().map_or(0, Vec::len);
+        if n == 0 || actions == 0 || table.start.len() != n {
+            let got = format!("{n} states, {actions} actions, {} starts", table.start.len());
+            return Err(Error::config("table", "states, actions, and a start for each state", got));
+        }
+        let sums_to_one = |sum: f64| (sum - 1.0).abs() < 1e-9;
+        if !sums_to_one(table.start.iter().sum()) {
+            return Err(Error::config("table.start", "probabilities that sum to 1", "others"));
+        }
+        for (s, row) in table.transitions.iter().enumerate() {
+            let field = format!("table.transitions[{s}]");
+            if row.len() != actions {
+                return Err(Error::config(field, format_args!("{actions} actions"), row.len()));
+            }
+            for outcomes in row {
+                let inside = outcomes.iter().all(|o| (o.next_state as usize) < n);
+                if !inside || !sums_to_one(outcomes.iter().map(|o| o.probability).sum()) {
+                    let expected = "known states, probabilities that sum to 1";
+                    return Err(Error::config(field, expected, format_args!("{outcomes:?}")));
+                }
+            }
+        }
+        Ok(Tabular { table: Arc::new(table), state: 0 })
+    }
+
+    /// The table itself.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    fn known(table: Table) -> Self {
+        Tabular { table: Arc::new(table), state: 0 }
+    }
+
+    /// `FrozenLake-v1`: cross a frozen lake of 4x4 without falling in. Left, down, right, up; where
+    /// it is slippery, each direction at a right angle to the intended one comes one time in three.
+    pub fn frozen_lake_4x4(slippery: bool) -> Self {
+        Self::known(frozen_lake(&["SFFF", "FHFH", "FFFH", "HFFG"], slippery))
+    }
+
+    /// `FrozenLake8x8-v1`: the same on 8x8.
+    pub fn frozen_lake_8x8(slippery: bool) -> Self {
+        let map = [
+            "SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF",
+            "FFFHFFFG",
+        ];
+        Self::known(frozen_lake(&map, slippery))
+    }
+
+    /// `CliffWalking-v1`: walk along a cliff; falling costs 100 and leads back to the start. Up,
+    /// right, down, left. Sutton and Barto (2018), example 6.6.
+    pub fn cliff_walking() -> Self {
+        Self::known(cliff_walking())
+    }
+
+    /// `Taxi-v4`: fetch a passenger and set them down at their destination. South, north, east,
+    /// west, pick up, drop off. Dietterich (2000).
+    pub fn taxi() -> Self {
+        Self::known(taxi())
+    }
+}
+
+/// A sure outcome.
+fn surely(next_state: usize, reward: f32, terminated: bool) -> Vec<Outcome> {
+    vec![Outcome { probability: 1.0, next_state: next_state as u32, reward, terminated }]
+}
+
+/// Where a step in a direction leads on a grid, staying inside.
+fn step_on_grid(
+    (row, column): (usize, usize),
+    (down, right): (isize, isize),
+    (rows, columns): (usize, usize),
+) -> (usize, usize) {
+    let clamp = |at: usize, by: isize, n: usize| at.saturating_add_signed(by).min(n - 1);
+    (clamp(row, down, rows), clamp(column, right, columns))
+}
+
+fn frozen_lake(map: &[&str], slippery: bool) -> Table {
+    const MOVES: [(isize, isize); 4] = [(0, -1), (1, 0), (0, 1), (-1, 0)];
+    let size = (map.len(), map.len());
+    let letter = |(row, column): (usize, usize)| map[row].as_bytes()[column];
+    let cells: Vec<_> = (0..size.0 * size.1).map(|s| (s / size.1, s % size.1)).collect();
+    // As Gymnasium computes them; the two differ in the last bit.
+    let (success, slip) = (1.0 / 3.0, (1.0 - 1.0 / 3.0) / 2.0);
+    let outcome = |from, direction: usize, probability| {
+        let to = step_on_grid(from, MOVES[direction % 4], size);
+        Outcome {
+            probability,
+            next_state: (to.0 * size.1 + to.1) as u32,
+            reward: if letter(to) == b'G' { 1.0 } else { 0.0 },
+            terminated: b"GH".contains(&letter(to)),
+        }
+    };
+    let act = |(state, &cell): (usize, &(usize, usize)), action: usize| {
+        if b"GH".contains(&letter(cell)) {
+            surely(state, 0.0, true)
+        } else if slippery {
+            vec![
+                outcome(cell, action + 3, slip),
+                outcome(cell, action, success),
+                outcome(cell, action + 1, slip),
+            ]
+        } else {
+            vec![outcome(cell, action, 1.0)]
+        }
+    };
+    let transitions =
+        cells.iter().enumerate().map(|cell| (0..4).map(|a| act(cell, a)).collect()).collect();
+    let start = cells.iter().map(|&c| f64::from(u8::from(letter(c) == b'S'))).collect();
+    Table { transitions, start }
+}
+
+fn cliff_walking() -> Table {
+    const MOVES: [(isize, isize); 4] = [(-1, 0), (0, 1), (1, 0), (0, -1)];
+    const SIZE: (usize, usize) = (4, 12);
+    const START: usize = 36;
+    const GOAL: usize = 47;
+    let act = |state: usize, direction| {
+        let (row, column) = step_on_grid((state / SIZE.1, state % SIZE.1), direction, SIZE);
+        match row * SIZE.1 + column {
+            37..=46 => surely(START, -100.0, false),
+            next => surely(next, -1.0, next == GOAL),
+        }
+    };
+    let transitions =
+        (0..48).map(|s| MOVES.iter().map(|&direction| act(s, direction)).collect()).collect();
+    let start = (0..48).map(|s| f64::from(u8::from(s == START))).collect();
+    Table { transitions, start }
+}
+
+fn taxi() -> Table {
+    const STOPS: [(usize, usize); 4] = [(0, 0), (0, 4), (4, 0), (4, 3)];
+    const IN_TAXI: usize = 4;
+    /// Walls on the right-hand side of these cells.
+    const WALLS: [(usize, usize); 6] = [(0, 1), (1, 1), (3, 0), (4, 0), (3, 2), (4, 2)];
+    let encode = |(row, column): (usize, usize), passenger: usize, destination: usize| {
+        ((row * 5 + column) * 5 + passenger) * 4 + destination
+    };
+    let act = |state: usize, action: usize| {
+        let (destination, passenger) = (state % 4, state / 4 % 5);
+        let taxi = (state / 100, state / 20 % 5);
+        let go = |to| surely(encode(to, passenger, destination), -1.0, false);
+        let stay = |reward| surely(state, reward, false);
+        match action {
+            0 => go(step_on_grid(taxi, (1, 0), (5, 5))),
+            1 => go(step_on_grid(taxi, (-1, 0), (5, 5))),
+            2 if WALLS.contains(&taxi) => stay(-1.0),
+            2 => go(step_on_grid(taxi, (0, 1), (5, 5))),
+            3 if taxi.1 > 0 && WALLS.contains(&(taxi.0, taxi.1 - 1)) => stay(-1.0),
+            3 => go(step_on_grid(taxi, (0, -1), (5, 5))),
+            4 if STOPS.get(passenger) == Some(&taxi) => {
+                surely(encode(taxi, IN_TAXI, destination), -1.0, false)
+            }
+            5 if passenger == IN_TAXI => match STOPS.iter().position(|&stop| stop == taxi) {
+                Some(stop) if stop == destination => {
+                    surely(encode(taxi, stop, destination), 20.0, true)
+                }
+                Some(stop) => surely(encode(taxi, stop, destination), -1.0, false),
+                None => stay(-10.0),
+            },
+            _ => stay(-10.0),
+        }
+    };
+    let transitions = (0..500).map(|s| (0..6).map(|a| act(s, a)).collect()).collect();
+    let waiting = |s: usize| s / 4 % 5 < 4 && s / 4 % 5 != s % 4;
+    let count = (0..500).filter(|&s| waiting(s)).count() as f64;
+    let start = (0..500).map(|s| if waiting(s) { 1.0 / count } else { 0.0 }).collect();
+    Table { transitions, start }
+}
+
+/// Draws an index in proportion to `weights`, which sum to 1.
+fn draw(weights: impl Iterator<Item = f64>, rng: &mut Rng) -> usize {
+    let mut left: f64 = rng.random();
+    let mut last = 0;
+    for (i, weight) in weights.enumerate().filter(|(_, w)| *w > 0.0) {
+        last = i;
+        left -= weight;
+        if left < 0.0 {
+            break;
+        }
+    }
+    last
+}
+
+impl Env for Tabular {
+    type Obs = Discrete;
+    type Action = Discrete;
+    type State = u32;
+
+    fn observation_space(&self) -> Discrete {
+        fixed::choices(self.table.transitions.len() as u32)
+    }
+
+    fn action_space(&self) -> Discrete {
+        fixed::choices(self.table.transitions.first().map_or(1, Vec::len) as u32)
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [u32]) -> Result<()> {
+        self.state = draw(self.table.start.iter().copied(), rng) as u32;
+        obs.fill(self.state);
+        Ok(())
+    }
+
+    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [u32]) -> Result<Step> {
+        let actions = &self.table.transitions[self.state as usize];
+        let Some(outcomes) = actions.get(action) else {
+            let expected = format!("an index below {}", actions.len());
+            return Err(Error::mismatch("action", expected, action));
+        };
+        let outcome = outcomes[draw(outcomes.iter().map(|o| o.probability), rng)];
+        self.state = outcome.next_state;
+        obs.fill(self.state);
+        Ok(Step::terminated_if(outcome.terminated, outcome.reward))
+    }
+
+    fn state(&self) -> u32 {
+        self.state
+    }
+
+    fn set_state(&mut self, state: u32) -> Result<()> {
+        let n = self.table.transitions.len();
+        if state as usize >= n {
+            return Err(Error::mismatch("state", format_args!("a state below {n}"), state));
+        }
+        self.state = state;
+        Ok(())
+    }
+}
