@@ -1,1 +1,31 @@
-//! x
+//! Networks, losses and optimisers on candle.
+//!
+//! Every network's parameters lie in one flat vector in a fixed, named order, so target copies,
+//! Polyak averages, clipping and Adam are single passes. Each network, loss and optimiser is defined
+//! twice: in candle's operations, the **reference path**, which says what is right on any device; and
+//! by hand-derived passes over slices, the **fused path**, which is fast on the CPU. Property tests
+//! hold the two equal.
+
+mod activation;
+mod device;
+mod error;
+mod init;
+mod kernels;
+mod layout;
+mod loss;
+mod mlp;
+mod module;
+mod network;
+mod optimizer;
+mod weights;
+
+pub use activation::Activation;
+pub use device::Backend;
+pub use error::{Error, Result};
+pub use init::Init;
+pub use layout::{Entry, Layout};
+pub use loss::TdLoss;
+pub use mlp::{Mlp, MlpConfig};
+pub use module::Module;
+pub use network::Network;
+pub use optimizer::{Optimizer, OptimizerConfig};

@@ -1,0 +1,128 @@
+//! Activation functions, in both paths.
+
+use crate::kernels::{dispatch, exp, tanh};
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+/// An element-wise non-linearity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    /// `x` itself.
+    Identity,
+    /// `max(x, 0)`, with derivative 0 at 0 as in PyTorch.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+    /// `1 / (1 + e^-x)`.
+    Sigmoid,
+    /// `x` where positive, `e^x - 1` elsewhere (Clevert et al., 2015).
+    Elu,
+    /// `x sigmoid(x)` (Hendrycks and Gimpel, 2016).
+    Silu,
+    /// `x Phi(x)` in its tanh form (Hendrycks and Gimpel, 2016).
+    Gelu,
+}
+
+/// sqrt(2 / pi) and the cubic coefficient of the tanh form of GELU.
+const GELU: (f32, f32) = (0.797_884_6, 0.044_715);
+
+#[inline(always)]
+fn sigmoid(x: f32) -> f32 {
+    0.5f32.mul_add(tanh(0.5 * x), 0.5)
+}
+
+#[inline(always)]
+fn gelu_inner(x: f32) -> f32 {
+    tanh(GELU.0 * (GELU.1 * x * x).mul_add(x, x))
+}
+
+impl Activation {
+    /// Whether the derivative can be had from the output alone, so that the input need not be kept.
+    pub(crate) fn needs_input(self) -> bool {
+        matches!(self, Activation::Silu | Activation::Gelu)
+    }
+
+    /// Applies it in place.
+    pub(crate) fn apply(self, x: &mut [f32]) {
+        macro_rules! each {
+            ($f:expr) => {
+                dispatch(
+                    #[inline(always)]
+                    || x.iter_mut().for_each(|x| *x = $f(*x)),
+                )
+            };
+        }
+        match self {
+            Activation::Identity => {}
+            Activation::Relu => each!(|x: f32| x.max(0.0)),
+            Activation::Tanh => each!(tanh),
+            Activation::Sigmoid => each!(sigmoid),
+            Activation::Elu => each!(|x: f32| if x > 0.0 { x } else { exp(x) - 1.0 }),
+            Activation::Silu => each!(|x: f32| x * sigmoid(x)),
+            Activation::Gelu => each!(|x: f32| 0.5 * x * (1.0 + gelu_inner(x))),
+        }
+    }
+
+    /// Multiplies `grad` by the derivative, in place. `y` is the output; `x` the input where
+    /// [`needs_input`](Activation::needs_input), otherwise anything.
+    pub(crate) fn chain(self, grad: &mut [f32], y: &[f32], x: &[f32]) {
+        macro_rules! each {
+            ($of:expr, $f:expr) => {
+                dispatch(
+                    #[inline(always)]
+                    || grad.iter_mut().zip($of).for_each(|(g, v)| *g *= $f(*v)),
+                )
+            };
+        }
+        match self {
+            Activation::Identity => {}
+            Activation::Relu => each!(y, |y: f32| if y > 0.0 { 1.0 } else { 0.0 }),
+            Activation::Tanh => each!(y, |y: f32| 1.0 - y * y),
+            Activation::Sigmoid => each!(y, |y: f32| y * (1.0 - y)),
+            Activation::Elu => each!(y, |y: f32| if y > 0.0 { 1.0 } else { y + 1.0 }),
+            Activation::Silu => each!(x, |x: f32| {
+                let s = sigmoid(x);
+                s * (1.0 + x * (1.0 - s))
+            }),
+            Activation::Gelu => each!(x, |x: f32| {
+                let t = gelu_inner(x);
+                let slope = GELU.0 * (1.0 + 3.0 * GELU.1 * x * x);
+                0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope
+            }),
+        }
+    }
+
+    /// The same in candle's operations.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn reference(self, x: &Tensor) -> candle_core::Result<Tensor> {
+        let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
+        match self {
+            Activation::Identity => Ok(x.clone()),
+            // Not `relu()`, whose derivative at 0 is 1 in candle.
+            Activation::Relu => x * positive(x)?,
+            Activation::Tanh => x.tanh(),
+            Activation::Sigmoid => sigmoid(x),
+            Activation::Elu => {
+                // The exponential sees only what is negative, so that it cannot overflow.
+                let mask = positive(x)?;
+                let kept = (x * &mask)?;
+                let bent = ((x - &kept)?.exp()? - 1.0)?;
+                kept + bent
+            }
+            Activation::Silu => x * sigmoid(x)?,
+            Activation::Gelu => {
+                let cube = (x.sqr()? * x)?;
+                let inner = ((x + (cube * f64::from(GELU.1))?)? * f64::from(GELU.0))?.tanh()?;
+                ((inner + 1.0)? * x)? * 0.5
+            }
+        }
+    }
+}
+
+/// 1 where `x` is positive, 0 elsewhere, without a gradient.
+fn positive(x: &Tensor) -> candle_core::Result<Tensor> {
+    x.detach().gt(0.0)?.to_dtype(x.dtype())
+}

@@ -1,0 +1,243 @@
+//! The arithmetic of the fused path: matrix products over the `gemm` crate and element-wise loops
+//! compiled for each instruction set and chosen at run time. The only `unsafe` of the workspace is
+//! in [`product`].
+//!
+//! Every loop goes over its data in a fixed order with a fixed number of partial sums, so the
+//! result depends on the processor and on nothing else.
+
+use std::sync::OnceLock;
+
+/// Partial sums of a reduction: enough to fill the widest vector registers.
+const LANES: usize = 16;
+
+/// Runs `f` compiled for the best instruction set of this processor.
+#[inline(always)]
+pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
+    static ARCH: OnceLock<pulp::Arch> = OnceLock::new();
+    struct Call<F>(F);
+    impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Call<F> {
+        type Output = R;
+        #[inline(always)]
+        fn call(self) -> R {
+            (self.0)()
+        }
+    }
+    ARCH.get_or_init(pulp::Arch::new).dispatch(Call(f))
+}
+
+/// A matrix as a slice, its shape, and the distance between neighbouring rows and columns.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// `data` row by row.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "a matrix's data fill its shape");
+        Matrix { data, rows, columns, row_stride: columns, column_stride: 1 }
+    }
+
+    /// The same data with rows and columns exchanged.
+    pub(crate) fn t(self) -> Self {
+        Matrix {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// `out = a b`, or `out += a b` where `accumulate`; `out` is row by row.
+pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
+    // These hold by the callers' construction; they are what the call below rests on.
+    assert_eq!(a.columns, b.rows, "inner dimensions agree");
+    assert_eq!(out.len(), a.rows * b.columns, "the output fills its shape");
+    let stride = |s: usize| s as isize;
+    // SAFETY: `out`, `a.data` and `b.data` hold exactly rows x columns elements each (asserted here
+    // and in `Matrix::new`), the strides address each element of them once and none outside, and
+    // `out` is borrowed mutably, so it overlaps neither operand.
+    #[allow(unsafe_code)]
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            stride(b.columns),
+            accumulate,
+            a.data.as_ptr(),
+            stride(a.column_stride),
+            stride(a.row_stride),
+            b.data.as_ptr(),
+            stride(b.column_stride),
+            stride(b.row_stride),
+            1.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
+
+/// Copies `bias` into each row of `out`, `[rows, bias.len()]`.
+pub(crate) fn fill_rows(out: &mut [f32], bias: &[f32]) {
+    out.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
+}
+
+/// `sum[j] += sum_i rows[i][j]`.
+pub(crate) fn add_column_sums(sum: &mut [f32], rows: &[f32]) {
+    dispatch(
+        #[inline(always)]
+        || {
+            for row in rows.chunks_exact(sum.len()) {
+                for (s, x) in sum.iter_mut().zip(row) {
+                    *s += x;
+                }
+            }
+        },
+    );
+}
+
+/// The sum of squares. Partial sums are singles over blocks, blocks are added in double precision.
+pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
+    dispatch(
+        #[inline(always)]
+        || {
+            let mut total = 0.0f64;
+            for block in x.chunks(64 * LANES) {
+                let mut lanes = [0.0f32; LANES];
+                let mut rows = block.chunks_exact(LANES);
+                for row in &mut rows {
+                    for (lane, x) in lanes.iter_mut().zip(row) {
+                        *lane = x.mul_add(*x, *lane);
+                    }
+                }
+                for (lane, x) in lanes.iter_mut().zip(rows.remainder()) {
+                    *lane = x.mul_add(*x, *lane);
+                }
+                total += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
+            }
+            total
+        },
+    )
+}
+
+/// `x += tau (y - x)`: Polyak averaging.
+pub(crate) fn move_towards(x: &mut [f32], y: &[f32], tau: f32) {
+    dispatch(
+        #[inline(always)]
+        || x.iter_mut().zip(y).for_each(|(x, y)| *x = tau.mul_add(y - *x, *x)),
+    );
+}
+
+/// The hyperbolic tangent with a relative error below 1e-6.
+///
+/// A rational function of degree 9/8 fitted to tanh on [-9.02, 9.02] (weighted least squares towards
+/// the minimax solution, 2.1e-8 in exact arithmetic; the rest is rounding); beyond, the
+/// result stays what it is there, within 1e-7 of 1.
+#[inline(always)]
+pub(crate) fn tanh(x: f32) -> f32 {
+    let x = x.clamp(-9.02, 9.02);
+    let s = x * x;
+    let p = 1.331_909_8e-8f32
+        .mul_add(s, 2.058_350_3e-5)
+        .mul_add(s, 3.494_036e-3)
+        .mul_add(s, 0.133_797_19)
+        .mul_add(s, 1.0);
+    let q = 7.762_031e-7f32
+        .mul_add(s, 3.283_095e-4)
+        .mul_add(s, 2.587_107_9e-2)
+        .mul_add(s, 0.467_130_34)
+        .mul_add(s, 1.0);
+    (x * p / q).clamp(-1.0, 1.0)
+}
+
+/// The exponential function with a relative error below 1e-6; arguments are clamped to [-87, 88],
+/// where the result is a normal number.
+///
+/// `e^x = 2^n e^r` with `n = round(x / ln 2)`, `r` reduced in two parts (Cody and Waite), and the
+/// Taylor polynomial of degree 7 on `|r| <= ln 2 / 2`.
+#[inline(always)]
+pub(crate) fn exp(x: f32) -> f32 {
+    let x = x.clamp(-87.0, 88.0);
+    // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer in the lowest bits.
+    const ROUND: f32 = 12_582_912.0;
+    let shifted = x.mul_add(std::f32::consts::LOG2_E, ROUND);
+    let n = shifted - ROUND;
+    let r = n.mul_add(-0.693_359_4, x);
+    let r = n.mul_add(2.121_944_4e-4, r);
+    let p = (1.0f32 / 5040.0)
+        .mul_add(r, 1.0 / 720.0)
+        .mul_add(r, 1.0 / 120.0)
+        .mul_add(r, 1.0 / 24.0)
+        .mul_add(r, 1.0 / 6.0)
+        .mul_add(r, 0.5)
+        .mul_add(r, 1.0)
+        .mul_add(r, 1.0);
+    // The integer sits in the lowest bits of `shifted`; move it into the exponent.
+    let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
+    p * f32::from_bits(power)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn tanh_and_exp_keep_their_bounds(x in -20.0f32..20.0) {
+            let (got, exact) = dispatch(|| (tanh(x), f64::from(x).tanh()));
+            prop_assert!((f64::from(got) - exact).abs() <= 1e-6 * exact.abs(), "tanh {x}: {got} {exact}");
+            let (got, exact) = dispatch(|| (exp(x), f64::from(x).exp()));
+            prop_assert!((f64::from(got) - exact).abs() <= 1e-6 * exact, "exp {x}: {got} {exact}");
+        }
+
+        #[test]
+        fn products_equal_the_sum_that_defines_them(
+            m in 1usize..40, n in 1usize..40, k in 0usize..40, seed: u64, flags in 0u8..8,
+        ) {
+            let mut rng = rl_core::Seeds::new(seed).stream("t", 0);
+            let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
+            let (a, b, start) = (draw(m * k), draw(k * n), draw(m * n));
+            let a = if flags & 1 == 0 { Matrix::new(&a, m, k) } else { Matrix::new(&a, k, m).t() };
+            let b = if flags & 2 == 0 { Matrix::new(&b, k, n) } else { Matrix::new(&b, n, k).t() };
+            let accumulate = flags & 4 != 0;
+            let mut out = start.clone();
+            product(&mut out, a, b, accumulate);
+            let at = |m: &Matrix<'_>, i, j| f64::from(m.data[i * m.row_stride + j * m.column_stride]);
+            for i in 0..m {
+                for j in 0..n {
+                    let sum: f64 = (0..k).map(|l| at(&a, i, l) * at(&b, l, j)).sum();
+                    let expected = sum + if accumulate { f64::from(start[i * n + j]) } else { 0.0 };
+                    prop_assert!((f64::from(out[i * n + j]) - expected).abs() < 1e-4);
+                }
+            }
+        }
+
+        #[test]
+        fn reductions_equal_the_plain_sums(x in prop::collection::vec(-9.0f32..9.0, 0..3000)) {
+            let plain: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+            prop_assert!((sum_of_squares(&x) - plain).abs() <= 1e-5 * plain);
+        }
+    }
+
+    #[test]
+    fn extremes_are_tame() {
+        let [high, low, zero] = dispatch(|| [tanh(1e30), tanh(-1e30), tanh(0.0)]);
+        assert!((0.999_999..=1.0).contains(&high) && low == -high && zero == 0.0);
+        assert_eq!(dispatch(|| exp(0.0)), 1.0);
+        assert!(dispatch(|| exp(1e9)).is_finite() && dispatch(|| exp(-1e9)) > 0.0);
+        assert!(dispatch(|| tanh(f32::NAN)).is_nan());
+    }
+}

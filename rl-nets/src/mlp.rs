@@ -1,0 +1,314 @@
+//! The multilayer perceptron.
+
+use crate::kernels::{Matrix, add_column_sums, dispatch, fill_rows, product};
+use crate::{Activation, Init, Layout, Module, Result};
+use candle_core::{D, Tensor};
+use rl_core::{Rng, check};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The shape of a multilayer perceptron.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MlpConfig {
+    /// Widths of the hidden layers; `[64, 64]`, as Stable-Baselines3's `MlpPolicy`.
+    pub hidden: Vec<usize>,
+    /// After each hidden layer; relu.
+    pub activation: Activation,
+    /// Whether to normalise each hidden layer before its activation (Ba et al., 2016); no.
+    pub layer_norm: bool,
+    /// How hidden layers start; as in PyTorch.
+    pub init: Init,
+    /// How the output layer starts; as in PyTorch.
+    pub output_init: Init,
+    /// After the output layer; none.
+    pub output_activation: Activation,
+}
+
+impl Default for MlpConfig {
+    fn default() -> Self {
+        MlpConfig {
+            hidden: vec![64, 64],
+            activation: Activation::Relu,
+            layer_norm: false,
+            init: Init::Pytorch,
+            output_init: Init::Pytorch,
+            output_activation: Activation::Identity,
+        }
+    }
+}
+
+impl MlpConfig {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a layer without units.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        self.hidden.iter().try_for_each(|&h| check::at_least("hidden", 1, h as u64))
+    }
+}
+
+const NORM_EPS: f32 = 1e-5;
+
+/// A multilayer perceptron: linear layers with an activation between them.
+///
+/// Parameters are named `{prefix}.{layer}.weight` `[out, in]`, `{prefix}.{layer}.bias` `[out]` and,
+/// with layer norm, `{prefix}.{layer}.norm.weight` and `.norm.bias`.
+///
+/// ```
+/// use rl_nets::{Mlp, MlpConfig, Module};
+/// let mlp = Mlp::new("q", 4, 2, &MlpConfig::default())?;
+/// assert_eq!(mlp.layout().entries()[0].name, "q.0.weight");
+/// assert_eq!(mlp.layout().len(), 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    layout: Layout,
+    layers: Vec<Layer>,
+    /// The gradient that travels backwards, and the one it becomes.
+    grads: [Vec<f32>; 2],
+}
+
+#[derive(Clone, Debug)]
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    activation: Activation,
+    init: Init,
+    weight: Range<usize>,
+    bias: Range<usize>,
+    norm: Option<Norm>,
+    /// The output, `[batch, outputs]`.
+    y: Vec<f32>,
+    /// The activation's input, `[batch, outputs]`, where its derivative needs it.
+    z: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+struct Norm {
+    weight: Range<usize>,
+    bias: Range<usize>,
+    /// The normalised rows, `[batch, outputs]`.
+    unit: Vec<f32>,
+    /// One over the standard deviation of each row, `[batch]`.
+    inverse_std: Vec<f32>,
+}
+
+impl Mlp {
+    /// A perceptron from `inputs` to `outputs` numbers; `prefix` begins its parameters' names.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a layer without units.
+    pub fn new(prefix: &str, inputs: usize, outputs: usize, config: &MlpConfig) -> Result<Self> {
+        config.validate()?;
+        check::at_least("inputs", 1, inputs as u64)?;
+        check::at_least("outputs", 1, outputs as u64)?;
+        let mut layout = Layout::default();
+        let mut layers = Vec::new();
+        let widths = config.hidden.iter().copied().chain([outputs]);
+        let mut previous = inputs;
+        for (i, width) in widths.enumerate() {
+            let last = i == config.hidden.len();
+            let mut add = |name: &str, shape: &[usize]| {
+                let offset = layout.push(format!("{prefix}.{i}.{name}"), shape);
+                offset..offset + shape.iter().product::<usize>()
+            };
+            layers.push(Layer {
+                inputs: previous,
+                outputs: width,
+                activation: if last { config.output_activation } else { config.activation },
+                init: if last { config.output_init } else { config.init },
+                weight: add("weight", &[width, previous]),
+                bias: add("bias", &[width]),
+                norm: (config.layer_norm && !last).then(|| Norm {
+                    weight: add("norm.weight", &[width]),
+                    bias: add("norm.bias", &[width]),
+                    unit: Vec::new(),
+                    inverse_std: Vec::new(),
+                }),
+                y: Vec::new(),
+                z: Vec::new(),
+            });
+            previous = width;
+        }
+        Ok(Mlp { layout, layers, grads: [Vec::new(), Vec::new()] })
+    }
+}
+
+impl Layer {
+    /// `y = act(norm(x Wᵀ + b))`.
+    fn forward(&mut self, params: &[f32], x: &[f32]) {
+        let batch = x.len() / self.inputs;
+        self.y.resize(batch * self.outputs, 0.0);
+        fill_rows(&mut self.y, &params[self.bias.clone()]);
+        let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
+        product(&mut self.y, Matrix::new(x, batch, self.inputs), weight.t(), true);
+        if let Some(norm) = &mut self.norm {
+            norm.forward(params, &mut self.y);
+        }
+        if self.activation.needs_input() {
+            self.z.clear();
+            self.z.extend_from_slice(&self.y);
+        }
+        self.activation.apply(&mut self.y);
+    }
+
+    /// Turns the gradient of the output, in place, into that of the linear part, and adds the
+    /// gradients of this layer's parameters.
+    fn backward(&mut self, params: &[f32], x: &[f32], grad: &mut [f32], grads: &mut [f32]) {
+        let batch = x.len() / self.inputs;
+        self.activation.chain(grad, &self.y, &self.z);
+        if let Some(norm) = &mut self.norm {
+            norm.backward(params, grad, grads);
+        }
+        add_column_sums(&mut grads[self.bias.clone()], grad);
+        let grad = Matrix::new(grad, batch, self.outputs);
+        let weight = &mut grads[self.weight.clone()];
+        product(weight, grad.t(), Matrix::new(x, batch, self.inputs), true);
+    }
+
+    /// The gradient of this layer's input, given that of its linear part.
+    fn input_gradient(&self, params: &[f32], grad: &[f32], out: &mut [f32]) {
+        let batch = grad.len() / self.outputs;
+        let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
+        product(out, Matrix::new(grad, batch, self.outputs), weight, false);
+    }
+
+    fn reference(&self, params: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
+        let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
+        let weight = part(&self.weight)?.reshape((self.outputs, self.inputs))?;
+        let mut y = x.matmul(&weight.t()?)?.broadcast_add(&part(&self.bias)?)?;
+        if let Some(norm) = &self.norm {
+            // Spelt out: candle's fused layer norm carries no gradient.
+            let centred = y.broadcast_sub(&y.mean_keepdim(D::Minus1)?)?;
+            let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+            let unit = centred.broadcast_div(&(variance + f64::from(NORM_EPS))?.sqrt()?)?;
+            y = unit.broadcast_mul(&part(&norm.weight)?)?.broadcast_add(&part(&norm.bias)?)?;
+        }
+        self.activation.reference(&y)
+    }
+}
+
+impl Norm {
+    /// Normalises each row of `y` to mean 0 and variance 1, then scales and shifts.
+    fn forward(&mut self, params: &[f32], y: &mut [f32]) {
+        let width = self.weight.len();
+        let (weight, bias) = (&params[self.weight.clone()], &params[self.bias.clone()]);
+        self.unit.resize(y.len(), 0.0);
+        self.inverse_std.resize(y.len() / width, 0.0);
+        dispatch(
+            #[inline(always)]
+            || {
+                let rows = y.chunks_exact_mut(width).zip(self.unit.chunks_exact_mut(width));
+                for ((y, unit), inverse_std) in rows.zip(&mut self.inverse_std) {
+                    let mean = y.iter().sum::<f32>() / width as f32;
+                    let squares = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f32>();
+                    *inverse_std = 1.0 / (squares / width as f32 + NORM_EPS).sqrt();
+                    for (((y, u), w), b) in y.iter_mut().zip(unit).zip(weight).zip(bias) {
+                        *u = (*y - mean) * *inverse_std;
+                        *y = u.mul_add(*w, *b);
+                    }
+                }
+            },
+        );
+    }
+
+    /// Turns the gradient of the output into that of the input, in place.
+    fn backward(&mut self, params: &[f32], grad: &mut [f32], grads: &mut [f32]) {
+        let width = self.weight.len();
+        let weight = &params[self.weight.clone()];
+        add_column_sums(&mut grads[self.bias.clone()], grad);
+        let grad_weight = &mut grads[self.weight.clone()];
+        dispatch(
+            #[inline(always)]
+            || {
+                let rows = grad.chunks_exact_mut(width).zip(self.unit.chunks_exact(width));
+                for ((g, unit), inverse_std) in rows.zip(&self.inverse_std) {
+                    let (mut mean, mut along) = (0.0, 0.0);
+                    for (((g, u), w), gw) in
+                        g.iter_mut().zip(unit).zip(weight).zip(grad_weight.iter_mut())
+                    {
+                        *gw += *g * u;
+                        *g *= w;
+                        mean += *g;
+                        along += *g * u;
+                    }
+                    (mean, along) = (mean / width as f32, along / width as f32);
+                    for (g, u) in g.iter_mut().zip(unit) {
+                        *g = (*g - mean - u * along) * inverse_std;
+                    }
+                }
+            },
+        );
+    }
+}
+
+impl Module for Mlp {
+    fn input_len(&self) -> usize {
+        self.layers.first().map_or(0, |l| l.inputs)
+    }
+
+    fn output_len(&self) -> usize {
+        self.layers.last().map_or(0, |l| l.outputs)
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        for layer in &self.layers {
+            let (before, rest) = params.split_at_mut(layer.bias.start);
+            layer.init.fill(&mut before[layer.weight.clone()], &mut rest[..layer.outputs], rng);
+            if let Some(norm) = &layer.norm {
+                params[norm.weight.clone()].fill(1.0);
+                params[norm.bias.clone()].fill(0.0);
+            }
+        }
+    }
+
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32] {
+        for i in 0..self.layers.len() {
+            let (done, rest) = self.layers.split_at_mut(i);
+            let x = done.last().map_or(input, |layer| &layer.y);
+            rest[0].forward(params, x);
+        }
+        self.layers.last().map_or(&[], |layer| &layer.y)
+    }
+
+    fn backward(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        grad_output: &[f32],
+        grads: &mut [f32],
+        grad_input: Option<&mut [f32]>,
+    ) {
+        let [grad, next] = &mut self.grads;
+        grad.clear();
+        grad.extend_from_slice(grad_output);
+        for i in (0..self.layers.len()).rev() {
+            let (before, rest) = self.layers.split_at_mut(i);
+            let layer = &mut rest[0];
+            let x = before.last().map_or(input, |layer| &layer.y);
+            layer.backward(params, x, grad, grads);
+            if i > 0 {
+                next.resize(x.len(), 0.0);
+                layer.input_gradient(params, grad, next);
+                std::mem::swap(grad, next);
+            }
+        }
+        if let (Some(out), Some(first)) = (grad_input, self.layers.first()) {
+            first.input_gradient(params, grad, out);
+        }
+    }
+
+    fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
+        self.layers.iter().try_fold(input.clone(), |x, layer| layer.reference(params, &x))
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Module> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,426 @@
+//! Gradient descent on a flat parameter vector.
+//!
+//! Each method is defined twice, as one pass over slices and in candle's operations for parameters
+//! that live on a device. Both follow PyTorch's update rules.
+
+use crate::kernels::dispatch;
+use crate::{Error, Result};
+use candle_core::{Device, Tensor};
+use rl_core::check;
+use serde::{Deserialize, Serialize};
+
+/// An optimiser's method and its settings; the learning rate comes with each step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Adam (Kingma and Ba, 2015); with `weight_decay`, AdamW (Loshchilov and Hutter, 2019).
+    Adam {
+        /// Decay of the first moment; 0.9.
+        #[serde(default = "default_beta1")]
+        beta1: f64,
+        /// Decay of the second moment; 0.999.
+        #[serde(default = "default_beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment; 1e-8 as published, 1e-5 in PPO's reference code.
+        #[serde(default = "default_adam_eps")]
+        eps: f64,
+        /// Decoupled weight decay; 0.
+        #[serde(default)]
+        weight_decay: f64,
+        /// Whether the second moment only grows (Reddi et al., 2018); no.
+        #[serde(default)]
+        amsgrad: bool,
+    },
+    /// RMSprop (Tieleman and Hinton, 2012).
+    RmsProp {
+        /// Decay of the second moment; 0.99.
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// Keeps the division finite; 1e-8.
+        #[serde(default = "default_adam_eps")]
+        eps: f64,
+        /// Whether `eps` is added under the root, as in TensorFlow, or after it, as in PyTorch; no.
+        #[serde(default)]
+        eps_inside_root: bool,
+        /// Whether to subtract the squared mean from the second moment; no.
+        #[serde(default)]
+        centered: bool,
+        /// Momentum; 0.
+        #[serde(default)]
+        momentum: f64,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum; 0.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether to look ahead (Nesterov, 1983); no.
+        #[serde(default)]
+        nesterov: bool,
+    },
+}
+
+fn default_beta1() -> f64 {
+    0.9
+}
+fn default_beta2() -> f64 {
+    0.999
+}
+fn default_adam_eps() -> f64 {
+    1e-8
+}
+fn default_alpha() -> f64 {
+    0.99
+}
+
+impl OptimizerConfig {
+    /// Adam with its published settings.
+    pub fn adam() -> Self {
+        Self::adam_with_eps(default_adam_eps())
+    }
+
+    /// Adam with another `eps`.
+    pub fn adam_with_eps(eps: f64) -> Self {
+        let (beta1, beta2) = (default_beta1(), default_beta2());
+        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay: 0.0, amsgrad: false }
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        let decay = |field: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(rl_core::Error::config(field, "a number in [0, 1)", value)),
+        };
+        match self {
+            OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
+                decay("optimizer.beta1", *beta1)?;
+                decay("optimizer.beta2", *beta2)?;
+                check::positive("optimizer.eps", *eps)?;
+                check::non_negative("optimizer.weight_decay", *weight_decay)
+            }
+            OptimizerConfig::RmsProp { alpha, eps, momentum, .. } => {
+                decay("optimizer.alpha", *alpha)?;
+                check::positive("optimizer.eps", *eps)?;
+                decay("optimizer.momentum", *momentum)
+            }
+            OptimizerConfig::Sgd { momentum, .. } => decay("optimizer.momentum", *momentum),
+        }
+    }
+
+    /// How many vectors as long as the parameters it keeps.
+    fn slots(&self) -> usize {
+        match self {
+            OptimizerConfig::Adam { amsgrad, .. } => 2 + usize::from(*amsgrad),
+            OptimizerConfig::RmsProp { centered, momentum, .. } => {
+                1 + usize::from(*centered) + usize::from(*momentum > 0.0)
+            }
+            OptimizerConfig::Sgd { momentum, .. } => usize::from(*momentum > 0.0),
+        }
+    }
+}
+
+/// An optimiser and its moments for one flat parameter vector.
+///
+/// ```
+/// use rl_nets::{Optimizer, OptimizerConfig};
+/// let mut sgd = Optimizer::new(OptimizerConfig::Sgd { momentum: 0.0, nesterov: false }, 2)?;
+/// let mut params = [1.0, 2.0];
+/// let norm = sgd.step(&mut params, &mut [3.0, 4.0], 0.1, Some(1.0))?;
+/// assert_eq!(norm, 5.0); // before clipping
+/// assert!((params[0] - 0.94).abs() < 1e-6 && (params[1] - 1.92).abs() < 1e-6);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    len: usize,
+    steps: u64,
+    slots: Slots,
+}
+
+#[derive(Clone, Debug)]
+enum Slots {
+    Host(Vec<Vec<f32>>),
+    Device(Vec<Tensor>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    steps: u64,
+    slots: Vec<Vec<f32>>,
+}
+
+/// The factor that brings a gradient of norm `norm` down to `max_norm`, as PyTorch computes it.
+fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
+    max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
+}
+
+impl Optimizer {
+    /// An optimiser of `len` parameters in memory.
+    ///
+    /// # Errors
+    /// Those of [`OptimizerConfig::validate`].
+    pub fn new(config: OptimizerConfig, len: usize) -> Result<Self> {
+        config.validate()?;
+        let slots = Slots::Host(vec![vec![0.0; len]; config.slots()]);
+        Ok(Optimizer { config, len, steps: 0, slots })
+    }
+
+    /// An optimiser of `len` parameters on a device.
+    ///
+    /// # Errors
+    /// Those of [`OptimizerConfig::validate`], and of candle.
+    pub fn on_device(config: OptimizerConfig, len: usize, device: &Device) -> Result<Self> {
+        config.validate()?;
+        let zeros = || Tensor::zeros(len, candle_core::DType::F32, device);
+        let slots = (0..config.slots()).map(|_| zeros()).collect::<candle_core::Result<_>>()?;
+        Ok(Optimizer { config, len, steps: 0, slots: Slots::Device(slots) })
+    }
+
+    /// Clips `grads`, `[len]`, to the global norm `max_norm` where one is given, moves `params`,
+    /// `[len]`, and returns the norm before clipping. `grads` is left in an unspecified state.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a gradient that is not finite, the parameters being as they were;
+    /// [`rl_core::Error::Mismatch`] for vectors of another length, or an optimiser on a device.
+    pub fn step(
+        &mut self,
+        params: &mut [f32],
+        grads: &mut [f32],
+        learning_rate: f64,
+        max_norm: Option<f64>,
+    ) -> Result<f64> {
+        check::len("parameters", self.len, params.len())?;
+        check::len("gradient", self.len, grads.len())?;
+        let norm = crate::kernels::sum_of_squares(grads).sqrt();
+        check_finite(norm)?;
+        let Slots::Host(slots) = &mut self.slots else {
+            return Err(
+                rl_core::Error::mismatch("optimizer", "one in memory", "one on a device").into()
+            );
+        };
+        self.steps += 1;
+        let clip = clip_factor(norm, max_norm) as f32;
+        step_slices(&self.config, self.steps, slots, params, grads, learning_rate, clip);
+        Ok(norm)
+    }
+
+    /// The same for parameters on a device; returns the new parameters and the norm before clipping.
+    ///
+    /// # Errors
+    /// Those of [`step`](Optimizer::step), and of candle.
+    pub fn step_on_device(
+        &mut self,
+        params: &Tensor,
+        grad: &Tensor,
+        learning_rate: f64,
+        max_norm: Option<f64>,
+    ) -> Result<(Tensor, f64)> {
+        check::len("parameters", self.len, params.elem_count())?;
+        let norm = f64::from(grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?);
+        check_finite(norm)?;
+        let Slots::Device(slots) = &mut self.slots else {
+            return Err(
+                rl_core::Error::mismatch("optimizer", "one on a device", "one in memory").into()
+            );
+        };
+        self.steps += 1;
+        let grad = (grad * clip_factor(norm, max_norm))?;
+        let params = step_tensors(&self.config, self.steps, slots, params, &grad, learning_rate)?;
+        Ok((params, norm))
+    }
+
+    /// The step counter and moments as bytes, exactly.
+    ///
+    /// # Errors
+    /// Those of candle, where the moments are on a device.
+    pub fn save(&self) -> Result<Vec<u8>> {
+        let slots = match &self.slots {
+            Slots::Host(slots) => slots.clone(),
+            Slots::Device(slots) => {
+                slots.iter().map(|s| s.to_vec1()).collect::<candle_core::Result<_>>()?
+            }
+        };
+        Ok(rl_core::codec::encode(&Saved { steps: self.steps, slots })?)
+    }
+
+    /// Goes back to saved moments. On an error the optimiser is as it was.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for moments of
+    /// another method or length.
+    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        let saved: Saved = rl_core::codec::decode("optimizer", bytes)?;
+        check::len("optimizer moments", self.config.slots(), saved.slots.len())?;
+        for slot in &saved.slots {
+            check::len("optimizer moment", self.len, slot.len())?;
+        }
+        match &mut self.slots {
+            Slots::Host(slots) => *slots = saved.slots,
+            Slots::Device(slots) => {
+                let Some(device) = slots.first().map(|s| s.device().clone()) else {
+                    self.steps = saved.steps;
+                    return Ok(());
+                };
+                let tensor = |s: Vec<f32>| Tensor::from_vec(s, self.len, &device);
+                *slots = saved.slots.into_iter().map(tensor).collect::<candle_core::Result<_>>()?;
+            }
+        }
+        self.steps = saved.steps;
+        Ok(())
+    }
+}
+
+fn check_finite(norm: f64) -> Result<()> {
+    match norm.is_finite() {
+        true => Ok(()),
+        false => Err(Error::NotFinite { what: "the gradient's norm", value: norm }),
+    }
+}
+
+fn step_slices(
+    config: &OptimizerConfig,
+    t: u64,
+    slots: &mut [Vec<f32>],
+    params: &mut [f32],
+    grads: &[f32],
+    learning_rate: f64,
+    clip: f32,
+) {
+    let lr = learning_rate as f32;
+    match *config {
+        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
+            let decay = (1.0 - learning_rate * weight_decay) as f32;
+            let step = (learning_rate / (1.0 - beta1.powf(t as f64))) as f32;
+            let root = (1.0 / (1.0 - beta2.powf(t as f64)).sqrt()) as f32;
+            let (b1, b2, eps) = (beta1 as f32, beta2 as f32, eps as f32);
+            let (c1, c2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+            match slots {
+                [m, v] => dispatch(
+                    #[inline(always)]
+                    || {
+                        let moments = m.iter_mut().zip(v.iter_mut());
+                        for ((p, g), (m, v)) in params.iter_mut().zip(grads).zip(moments) {
+                            let g = g * clip;
+                            *m = b1.mul_add(*m, c1 * g);
+                            *v = b2.mul_add(*v, c2 * g * g);
+                            *p = *p * decay - step * *m / (v.sqrt() * root + eps);
+                        }
+                    },
+                ),
+                [m, v, largest] => {
+                    let moments = m.iter_mut().zip(v.iter_mut()).zip(largest.iter_mut());
+                    for ((p, g), ((m, v), largest)) in params.iter_mut().zip(grads).zip(moments) {
+                        let g = g * clip;
+                        *m = b1 * *m + c1 * g;
+                        *v = b2 * *v + c2 * g * g;
+                        *largest = largest.max(*v);
+                        *p = *p * decay - step * *m / (largest.sqrt() * root + eps);
+                    }
+                }
+                _ => {}
+            }
+        }
+        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum } => {
+            let (a, c, eps, mu) = (alpha as f32, (1.0 - alpha) as f32, eps as f32, momentum as f32);
+            let Some((squares, rest)) = slots.split_first_mut() else { return };
+            let (mut mean, mut buffer) = match rest {
+                [mean, rest @ ..] if centered => (Some(mean), rest.first_mut()),
+                rest => (None, rest.first_mut()),
+            };
+            for (i, (p, g)) in params.iter_mut().zip(grads).enumerate() {
+                let g = g * clip;
+                squares[i] = a * squares[i] + c * g * g;
+                let mut second = squares[i];
+                if let Some(mean) = &mut mean {
+                    mean[i] = a * mean[i] + c * g;
+                    second -= mean[i] * mean[i];
+                }
+                let root =
+                    if eps_inside_root { (second + eps).sqrt() } else { second.sqrt() + eps };
+                let mut change = g / root;
+                if let Some(buffer) = &mut buffer {
+                    buffer[i] = mu * buffer[i] + change;
+                    change = buffer[i];
+                }
+                *p -= lr * change;
+            }
+        }
+        OptimizerConfig::Sgd { momentum, nesterov } => {
+            let mu = momentum as f32;
+            match slots {
+                [buffer, ..] => {
+                    for ((p, g), b) in params.iter_mut().zip(grads).zip(buffer) {
+                        let g = g * clip;
+                        *b = mu * *b + g;
+                        *p -= lr * if nesterov { g + mu * *b } else { *b };
+                    }
+                }
+                [] => {
+                    params.iter_mut().zip(grads).for_each(|(p, g)| *p -= lr * g * clip);
+                }
+            }
+        }
+    }
+}
+
+fn step_tensors(
+    config: &OptimizerConfig,
+    t: u64,
+    slots: &mut [Tensor],
+    params: &Tensor,
+    grad: &Tensor,
+    lr: f64,
+) -> candle_core::Result<Tensor> {
+    let decayed = |old: &Tensor, new: &Tensor, decay: f64| (old * decay)? + (new * (1.0 - decay))?;
+    match *config {
+        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
+            let [m, v, largest @ ..] = slots else { return Ok(params.clone()) };
+            *m = decayed(m, grad, beta1)?;
+            *v = decayed(v, &grad.sqr()?, beta2)?;
+            let second = match largest {
+                [largest, ..] => {
+                    *largest = largest.maximum(&*v)?;
+                    &*largest
+                }
+                [] => &*v,
+            };
+            let root = (1.0 - beta2.powf(t as f64)).sqrt();
+            let step = lr / (1.0 - beta1.powf(t as f64));
+            let change = (&*m / ((second.sqrt()? / root)? + eps)?)?;
+            (params * (1.0 - lr * weight_decay))? - (change * step)?
+        }
+        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum } => {
+            let Some((squares, rest)) = slots.split_first_mut() else { return Ok(params.clone()) };
+            *squares = decayed(squares, &grad.sqr()?, alpha)?;
+            let mut second = squares.clone();
+            let buffer = match rest {
+                [mean, rest @ ..] if centered => {
+                    *mean = decayed(mean, grad, alpha)?;
+                    second = (second - mean.sqr()?)?;
+                    rest.first_mut()
+                }
+                rest => rest.first_mut(),
+            };
+            let root =
+                if eps_inside_root { (second + eps)?.sqrt()? } else { (second.sqrt()? + eps)? };
+            let mut change = (grad / root)?;
+            if let Some(buffer) = buffer {
+                *buffer = ((&*buffer * momentum)? + change)?;
+                change = buffer.clone();
+            }
+            params - (change * lr)?
+        }
+        OptimizerConfig::Sgd { momentum, nesterov } => {
+            let mut change = grad.clone();
+            if let Some(buffer) = slots.first_mut() {
+                *buffer = ((&*buffer * momentum)? + grad)?;
+                change = if nesterov { (grad + (&*buffer * momentum)?)? } else { buffer.clone() };
+            }
+            params - (change * lr)?
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Parameters as safetensors files.
+
+use crate::{Error, Layout, Result};
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+pub(crate) fn write(layout: &Layout, params: &[f32]) -> Result<Vec<u8>> {
+    let bytes: Vec<u8> = params.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let error = |e: safetensors::SafeTensorError| Error::Weights(e.to_string());
+    let mut views = Vec::new();
+    for entry in layout.entries() {
+        let part = &bytes[entry.offset * 4..][..entry.len() * 4];
+        let view = TensorView::new(Dtype::F32, entry.shape.clone(), part).map_err(error)?;
+        views.push((entry.name.clone(), view));
+    }
+    safetensors::serialize(views, None).map_err(error)
+}
+
+pub(crate) fn read(layout: &Layout, bytes: &[u8]) -> Result<Vec<f32>> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Weights(e.to_string()))?;
+    let mut params = Vec::with_capacity(layout.len());
+    for entry in layout.entries() {
+        let name = &entry.name;
+        let Ok(view) = file.tensor(name) else {
+            return Err(Error::Weights(format!("'{name}' is missing")));
+        };
+        if view.dtype() != Dtype::F32 || view.shape() != entry.shape {
+            return Err(Error::Weights(format!(
+                "'{name}': expected F32 {:?}, got {:?} {:?}",
+                entry.shape,
+                view.dtype(),
+                view.shape()
+            )));
+        }
+        let numbers = view.data().chunks_exact(4);
+        params.extend(numbers.map(|b| f32::from_le_bytes(b.try_into().unwrap_or_default())));
+    }
+    if file.len() != layout.entries().len() {
+        let known = |n: &&&str| layout.entries().iter().all(|e| e.name != **n);
+        let names = file.names();
+        let extra = names.iter().find(known).copied().unwrap_or_default();
+        return Err(Error::Weights(format!("'{extra}' is not a parameter of this network")));
+    }
+    Ok(params)
+}

@@ -1,0 +1,220 @@
+//! The fused path equals the reference path, and finite differences in double precision arbitrate.
+
+use candle_core::{DType, Device, Tensor};
+use proptest::prelude::{Strategy, any, prop};
+use proptest::{prop_assert, prop_assert_eq, proptest};
+use rl_core::Seeds;
+use rl_nets::{Activation, Backend, Error, Init, Mlp, MlpConfig, Module, Network, OptimizerConfig};
+
+fn activation() -> impl Strategy<Value = Activation> {
+    use Activation::*;
+    prop::sample::select(vec![Identity, Relu, Tanh, Sigmoid, Elu, Silu, Gelu])
+}
+
+fn config() -> impl Strategy<Value = MlpConfig> {
+    let hidden = prop::collection::vec(1usize..40, 0..3);
+    (hidden, activation(), activation(), any::<bool>()).prop_map(
+        |(hidden, activation, output_activation, layer_norm)| MlpConfig {
+            hidden,
+            activation,
+            output_activation,
+            layer_norm,
+            ..MlpConfig::default()
+        },
+    )
+}
+
+/// Within `tolerance` of the largest magnitude.
+fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
+    let scale = b.iter().fold(1e-2f32, |m, x| m.max(x.abs()));
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * scale)
+}
+
+/// The same network on both paths, and rows to put through it.
+fn pair(config: &MlpConfig, inputs: usize, outputs: usize, seed: u64) -> [Network; 2] {
+    [Backend::Fused, Backend::Candle(Device::Cpu)].map(|backend| {
+        let mut rng = Seeds::new(seed).stream("init", 0);
+        let mlp = Mlp::new("f", inputs, outputs, config).unwrap();
+        Network::new(mlp, &backend, &mut rng).unwrap()
+    })
+}
+
+fn draw(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Seeds::new(seed).stream("data", 0);
+    (0..n).map(|_| rng.normal() as f32).collect()
+}
+
+proptest! {
+    #[test]
+    fn both_paths_agree(
+        config in config(), inputs in 1usize..20, outputs in 1usize..10, batch in 1usize..33, seed: u64,
+    ) {
+        let x = draw(batch * inputs, seed);
+        let upstream = draw(batch * outputs, seed ^ 1);
+        let [mut fused, mut candle] = pair(&config, inputs, outputs, seed);
+        prop_assert_eq!(fused.params().unwrap(), candle.params().unwrap());
+        prop_assert!(close(fused.predict(&x).unwrap(), candle.predict(&x).unwrap(), 2e-5));
+        let (a, b) = (fused.forward(&x).unwrap().to_vec(), candle.forward(&x).unwrap().to_vec());
+        prop_assert!(close(&a, &b, 2e-5), "{a:?} {b:?}");
+        let (mut grad_a, mut grad_b) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        fused.backward(&x, &upstream, Some(&mut grad_a)).unwrap();
+        candle.backward(&x, &upstream, Some(&mut grad_b)).unwrap();
+        // A row of one unit, normalised, is zero in both up to the division by a tiny deviation.
+        let tolerance = if config.layer_norm { 2e-3 } else { 5e-5 };
+        prop_assert!(close(&grad_a, &grad_b, tolerance), "{grad_a:?} {grad_b:?}");
+        let (a, b) = (fused.grads().unwrap(), candle.grads().unwrap());
+        prop_assert!(close(&a, &b, tolerance), "{a:?} {b:?}");
+        // A second pass adds to the first.
+        fused.forward(&x).unwrap();
+        fused.backward(&x, &upstream, None).unwrap();
+        let twice: Vec<f32> = a.iter().map(|g| 2.0 * g).collect();
+        prop_assert!(close(&fused.grads().unwrap(), &twice, 1e-5));
+    }
+
+    #[test]
+    fn gradients_equal_finite_differences_in_double_precision(
+        activation in activation(), layer_norm: bool, seed: u64,
+    ) {
+        let config = MlpConfig { hidden: vec![7, 5], activation, layer_norm, ..MlpConfig::default() };
+        let (x, upstream) = (draw(4 * 3, seed), draw(4 * 2, seed ^ 1));
+        let [mut fused, _] = pair(&config, 3, 2, seed);
+        fused.forward(&x).unwrap();
+        fused.backward(&x, &upstream, None).unwrap();
+        let grads = fused.grads().unwrap();
+        let params: Vec<f64> = fused.params().unwrap().iter().map(|&p| p.into()).collect();
+        let mlp = Mlp::new("f", 3, 2, &config).unwrap();
+        let tensor = |v: &[f32], shape: (usize, usize)| {
+            Tensor::from_slice(v, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+        };
+        let (x, upstream) = (tensor(&x, (4, 3)), tensor(&upstream, (4, 2)));
+        let loss = |params: &[f64]| {
+            let params = Tensor::new(params, &Device::Cpu).unwrap();
+            let y = mlp.reference(&params, &x).unwrap();
+            (y * &upstream).unwrap().sum_all().unwrap().to_scalar::<f64>().unwrap()
+        };
+        let difference = |i: usize, h: f64| {
+            let (mut up, mut down) = (params.clone(), params.clone());
+            up[i] += h;
+            down[i] -= h;
+            (loss(&up) - loss(&down)) / (2.0 * h)
+        };
+        let scale = grads.iter().fold(0.1f32, |m, g| m.max(g.abs()));
+        for i in 0..params.len() {
+            let exact = difference(i, 1e-6);
+            // A kink within reach makes the difference itself wrong: then two widths disagree.
+            if (exact - difference(i, 1e-7)).abs() > 1e-4 {
+                continue;
+            }
+            let error = (f64::from(grads[i]) - exact).abs();
+            prop_assert!(error <= 2e-4 * f64::from(scale), "parameter {i}: {} {exact}", grads[i]);
+        }
+    }
+
+    #[test]
+    fn clipping_never_raises_the_norm(grads in prop::collection::vec(-1e3f32..1e3, 1..50), max in 0.1f64..100.0) {
+        let config = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false };
+        let mut sgd = rl_nets::Optimizer::new(config, grads.len()).unwrap();
+        let mut params = vec![0.0; grads.len()];
+        let norm = sgd.step(&mut params, &mut grads.clone(), 1.0, Some(max)).unwrap();
+        let moved = params.iter().map(|p| f64::from(*p).powi(2)).sum::<f64>().sqrt();
+        prop_assert!(moved <= norm.min(max) * (1.0 + 1e-4), "{moved} {norm}");
+    }
+
+    #[test]
+    fn orthogonal_means_orthogonal(rows in 1usize..20, columns in 1usize..20, seed: u64) {
+        let mut weight = vec![0.0; rows * columns];
+        let mut rng = Seeds::new(seed).stream("init", 0);
+        Init::Orthogonal { gain: 2.0 }.fill(&mut weight, &mut vec![1.0; rows], &mut rng);
+        let at = |i: usize, j: usize| f64::from(weight[i * columns + j]);
+        let n = rows.min(columns);
+        for i in 0..n {
+            for j in 0..n {
+                let dot: f64 = if rows <= columns {
+                    (0..columns).map(|k| at(i, k) * at(j, k)).sum()
+                } else {
+                    (0..rows).map(|k| at(k, i) * at(k, j)).sum()
+                };
+                let expected = if i == j { 4.0 } else { 0.0 };
+                prop_assert!((dot - expected).abs() < 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn initialisers_have_their_variance() {
+    let mut rng = Seeds::new(0).stream("init", 0);
+    let (mut weight, mut bias) = (vec![0.0; 200 * 300], vec![1.0; 200]);
+    for (init, variance) in [
+        (Init::KaimingUniform, 2.0 / 300.0),
+        (Init::XavierUniform, 2.0 / 500.0),
+        (Init::Pytorch, 1.0 / 300.0 / 3.0),
+        (Init::Uniform { bound: 0.003 }, 0.003 * 0.003 / 3.0),
+    ] {
+        init.fill(&mut weight, &mut bias, &mut rng);
+        let got = weight.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / weight.len() as f64;
+        assert!((got / variance - 1.0).abs() < 0.03, "{init:?}: {got} {variance}");
+    }
+}
+
+#[test]
+fn targets_copy_and_average() {
+    for mut nets in [pair(&MlpConfig::default(), 3, 2, 0), pair(&MlpConfig::default(), 3, 2, 1)] {
+        for net in &mut nets {
+            let mut target = net.twin();
+            let before = target.params().unwrap();
+            let moved: Vec<f32> = before.iter().map(|p| p + 1.0).collect();
+            net.set_params(&moved).unwrap();
+            target.move_towards(net, 0.25).unwrap();
+            let quarter: Vec<f32> = before.iter().map(|p| p + 0.25).collect();
+            assert!(close(&target.params().unwrap(), &quarter, 1e-6));
+            target.move_towards(net, 1.0).unwrap();
+            assert_eq!(target.params().unwrap(), moved);
+        }
+    }
+}
+
+#[test]
+fn weights_travel_as_safetensors_and_foreign_files_are_refused() {
+    let [mut fused, mut candle] = pair(&MlpConfig::default(), 3, 2, 0);
+    let bytes = fused.save().unwrap();
+    candle.set_params(&vec![0.0; candle.num_params()]).unwrap();
+    candle.load(&bytes).unwrap();
+    assert_eq!(candle.params().unwrap(), fused.params().unwrap());
+    let [mut other, _] = pair(&MlpConfig::default(), 4, 2, 0);
+    let kept = other.params().unwrap();
+    let error = other.load(&bytes).unwrap_err().to_string();
+    assert_eq!(error, "weights: 'f.0.weight': expected F32 [64, 4], got F32 [64, 3]");
+    assert!(other.load(&bytes[..100]).is_err());
+    assert!(other.load(b"").is_err());
+    let deeper = MlpConfig { hidden: vec![64, 64, 64], ..MlpConfig::default() };
+    let [deep, _] = pair(&deeper, 4, 2, 0);
+    assert!(other.load(&deep.save().unwrap()).is_err());
+    assert_eq!(other.params().unwrap(), kept);
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_is_an_error_and_moves_nothing() {
+    for mut net in pair(&MlpConfig::default(), 1, 1, 0) {
+        let mut adam = net.optimizer(OptimizerConfig::adam()).unwrap();
+        let before = net.params().unwrap();
+        net.forward(&[1.0]).unwrap();
+        net.backward(&[1.0], &[f32::NAN], None).unwrap();
+        assert!(matches!(net.step(&mut adam, 0.1, None), Err(Error::NotFinite { .. })));
+        assert_eq!(net.params().unwrap(), before);
+    }
+}
+
+#[test]
+fn misuse_is_an_error() {
+    for mut net in pair(&MlpConfig::default(), 3, 2, 0) {
+        assert!(net.predict(&[0.0; 4]).is_err());
+        assert!(net.predict(&[]).is_err());
+        net.forward(&[0.0; 3]).unwrap();
+        assert!(net.backward(&[0.0; 3], &[0.0; 3], None).is_err());
+        assert!(net.set_params(&[0.0]).is_err());
+    }
+    let none = MlpConfig { hidden: vec![0], ..MlpConfig::default() };
+    let error = Mlp::new("f", 1, 1, &none).unwrap_err().to_string();
+    assert_eq!(error, "hidden: expected an integer >= 1, got 0");
+}
