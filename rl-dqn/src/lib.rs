@@ -1,1 +1,13 @@
-//! x
+//! Deep Q-learning (DQN and Double DQN) and tabular Q-learning, the method that it generalises.
+//!
+//! See [`Dqn`] for the algorithm and an example.
+#![forbid(unsafe_code)]
+
+mod config;
+mod dqn;
+mod greedy;
+mod q_learning;
+
+pub use config::DqnConfig;
+pub use dqn::Dqn;
+pub use q_learning::{QLearning, QLearningConfig};

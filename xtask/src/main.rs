@@ -1,2 +1,51 @@
-//! x
-fn main() {}
+//! The command line: `train`, `eval`, `list`, `bench`, `ci`. One file a verb.
+#![forbid(unsafe_code)]
+// A program, unlike the libraries, prints and exits.
+#![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
+
+use clap::Parser;
+
+mod algorithm;
+mod bench;
+mod ci;
+mod error;
+mod eval;
+mod list;
+mod plot;
+mod preset;
+mod progress;
+mod run_dir;
+mod train;
+
+pub(crate) use error::{Error, Result};
+
+/// Train, evaluate and measure reinforcement learning agents.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Verb {
+    /// Train an agent.
+    Train(train::Args),
+    /// Evaluate a trained agent.
+    Eval(eval::Args),
+    /// List algorithms, environments and presets.
+    List,
+    /// Measure returns over many seeds, or speed.
+    #[command(subcommand)]
+    Bench(bench::Verb),
+    /// Run everything that continuous integration runs.
+    Ci,
+}
+
+fn main() {
+    let outcome = match Verb::parse() {
+        Verb::Train(args) => train::main(&args),
+        Verb::Eval(args) => eval::main(&args),
+        Verb::List => list::main(),
+        Verb::Bench(verb) => bench::main(&verb),
+        Verb::Ci => ci::main(),
+    };
+    if let Err(error) = outcome {
+        eprintln!("error: {error}");
+        std::process::exit(2);
+    }
+}

@@ -1,0 +1,102 @@
+use rl_core::{Result, Schedule, check};
+use rl_nets::{MlpConfig, OptimizerConfig, TdLoss};
+use serde::{Deserialize, Serialize};
+
+/// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9), which scale those of
+/// Mnih et al. (2015) down to vector observations.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DqnConfig {
+    /// The Q network; two hidden layers of 64 relu units.
+    pub network: MlpConfig,
+    /// The step size; 1e-4.
+    pub learning_rate: Schedule,
+    /// The optimiser; Adam with its published settings.
+    pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm; 10. None: no clipping.
+    pub max_grad_norm: Option<f64>,
+    /// How the temporal-difference error is penalised; Huber.
+    pub loss: TdLoss,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// Steps to sum rewards over before bootstrapping; 1.
+    pub n_step: usize,
+    /// Transitions that the replay memory holds; 1,000,000.
+    pub buffer_size: usize,
+    /// Transitions in a gradient step; 32.
+    pub batch_size: usize,
+    /// Environment steps before the first gradient step; 100.
+    pub learning_starts: u64,
+    /// Environment steps, over all environments, between two rounds of learning; 4.
+    pub train_freq: u64,
+    /// Gradient steps in a round of learning; 1.
+    pub gradient_steps: u64,
+    /// Environment steps, over all environments, between two updates of the target network; 10,000.
+    pub target_update_interval: u64,
+    /// The share by which an update moves the target network towards the online one; 1, a copy.
+    pub tau: f64,
+    /// Whether the online network chooses the action that the target network values (van Hasselt et
+    /// al., 2016); no.
+    pub double_q: bool,
+    /// The probability of a random action; 1 to 0.05 over the first tenth of the run.
+    pub epsilon: Schedule,
+}
+
+impl Default for DqnConfig {
+    fn default() -> Self {
+        DqnConfig {
+            network: MlpConfig::default(),
+            learning_rate: Schedule::constant(1e-4),
+            optimizer: OptimizerConfig::adam(),
+            max_grad_norm: Some(10.0),
+            loss: TdLoss::Huber,
+            gamma: 0.99,
+            n_step: 1,
+            buffer_size: 1_000_000,
+            batch_size: 32,
+            learning_starts: 100,
+            train_freq: 4,
+            gradient_steps: 1,
+            target_update_interval: 10_000,
+            tau: 1.0,
+            double_q: false,
+            epsilon: Schedule::linear(1.0, 0.05).over(0.1),
+        }
+    }
+}
+
+impl DqnConfig {
+    /// Checks every field.
+    ///
+    /// ```
+    /// let config = rl_dqn::DqnConfig { batch_size: 64, buffer_size: 32, ..Default::default() };
+    /// assert_eq!(
+    ///     config.validate().unwrap_err().to_string(),
+    ///     "batch_size: expected at most buffer_size (32), got 64"
+    /// );
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.network.validate()?;
+        self.learning_rate.validate("learning_rate", check::positive)?;
+        self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::fraction("gamma", self.gamma)?;
+        check::at_least("n_step", 1, self.n_step as u64)?;
+        check::at_least("buffer_size", 1, self.buffer_size as u64)?;
+        check::at_least("batch_size", 1, self.batch_size as u64)?;
+        check::at_most(
+            "batch_size",
+            self.buffer_size as u64,
+            "buffer_size",
+            self.batch_size as u64,
+        )?;
+        check::at_least("train_freq", 1, self.train_freq)?;
+        check::at_least("gradient_steps", 1, self.gradient_steps)?;
+        check::at_least("target_update_interval", 1, self.target_update_interval)?;
+        check::positive_fraction("tau", self.tau)?;
+        self.epsilon.validate("epsilon", check::fraction)
+    }
+}

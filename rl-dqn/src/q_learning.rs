@@ -1,0 +1,190 @@
+use rl_core::{
+    Agent, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections, Seeds,
+    Transitions, VecEnv, check,
+};
+use serde::{Deserialize, Serialize};
+
+/// The settings of [`QLearning`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QLearningConfig {
+    /// The step size; 0.5, as in Sutton and Barto (2018), example 6.6.
+    pub learning_rate: Schedule,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// The probability of a random action; 0.1, as in the same example.
+    pub epsilon: Schedule,
+    /// What every value starts at; 0.
+    pub initial_value: f64,
+}
+
+impl Default for QLearningConfig {
+    fn default() -> Self {
+        QLearningConfig {
+            learning_rate: Schedule::constant(0.5),
+            gamma: 0.99,
+            epsilon: Schedule::constant(0.1),
+            initial_value: 0.0,
+        }
+    }
+}
+
+impl QLearningConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.learning_rate.validate("learning_rate", check::positive_fraction)?;
+        check::fraction("gamma", self.gamma)?;
+        self.epsilon.validate("epsilon", check::fraction)?;
+        match self.initial_value.is_finite() {
+            true => Ok(()),
+            false => {
+                Err(rl_core::Error::config("initial_value", "a finite number", self.initial_value))
+            }
+        }
+    }
+}
+
+/// Tabular Q-learning (Watkins, 1989), the method that DQN generalises:
+///
+/// ```text
+/// Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a))
+/// ```
+///
+/// with `max_a' Q(s', a')` taken as 0 after a termination, and not after a truncation.
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate};
+/// use rl_dqn::{QLearning, QLearningConfig};
+/// let envs = SerialVecEnv::new(vec![rl_envs::Tabular::cliff_walking()], Seeds::new(0))?;
+/// let agent = QLearning::for_envs(&QLearningConfig::default(), &envs, Seeds::new(0))?;
+/// let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(20_000))?;
+/// trainer.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct QLearning {
+    config: QLearningConfig,
+    actions: Discrete,
+    /// `[states, actions]`.
+    table: Vec<f64>,
+    rng: Rng,
+    learning_rate: f64,
+}
+
+impl QLearning {
+    /// An agent for `envs`.
+    ///
+    /// # Errors
+    /// Those of [`QLearningConfig::validate`].
+    pub fn for_envs<V>(config: &QLearningConfig, envs: &V, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = Discrete, Action = Discrete>,
+    {
+        config.validate()?;
+        let (states, actions) = (envs.observation_space().n(), *envs.action_space());
+        Ok(QLearning {
+            table: vec![config.initial_value; states * actions.n()],
+            rng: seeds.stream("agent", 0),
+            learning_rate: config.learning_rate.at(0.0),
+            config: config.clone(),
+            actions,
+        })
+    }
+
+    /// The value of each action in a state, `[actions]`.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for a state that there is not.
+    pub fn values(&self, state: u32) -> Result<&[f64]> {
+        let n = self.actions.n();
+        let row = self.table.chunks_exact(n).nth(state as usize);
+        row.ok_or_else(|| {
+            let states = self.table.len() / n;
+            rl_core::Error::mismatch("state", format_args!("a state below {states}"), state)
+        })
+    }
+
+    fn best(&self, state: u32) -> Result<(usize, f64)> {
+        let first = (0, f64::NEG_INFINITY);
+        let better = |top: (usize, f64), (a, &q)| if q > top.1 { (a, q) } else { top };
+        Ok(self.values(state)?.iter().enumerate().fold(first, better))
+    }
+}
+
+impl Policy for QLearning {
+    type Obs = Discrete;
+    type Action = Discrete;
+
+    fn act_greedily(&mut self, states: &[u32], actions: &mut [u32]) -> Result<()> {
+        check::len("actions", states.len(), actions.len())?;
+        for (&state, action) in states.iter().zip(actions) {
+            *action = self.best(state)?.0 as u32;
+        }
+        Ok(())
+    }
+}
+
+impl Agent for QLearning {
+    fn name(&self) -> &'static str {
+        "q-learning"
+    }
+
+    fn act(&mut self, states: &[u32], progress: Progress, actions: &mut [u32]) -> Result<()> {
+        self.learning_rate = self.config.learning_rate.at(progress.fraction());
+        let epsilon = self.config.epsilon.at(progress.fraction());
+        self.act_greedily(states, actions)?;
+        for action in actions {
+            if self.rng.uniform(0.0, 1.0) < epsilon {
+                *action = self.rng.below(self.actions.n()) as u32;
+            }
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, transitions: &Transitions<'_, u32, u32>) -> Result<()> {
+        for i in 0..transitions.len() {
+            let (state, action) = (transitions.observations()[i], transitions.actions()[i]);
+            let future = match transitions.ends()[i] {
+                Some(End::Terminated) => 0.0,
+                Some(End::Truncated) | None => self.best(transitions.next_observation(i)[0])?.1,
+            };
+            let target = f64::from(transitions.rewards()[i]) + self.config.gamma * future;
+            let index = state as usize * self.actions.n() + action as usize;
+            if let Some(q) = self.table.get_mut(index) {
+                *q += self.learning_rate * (target - *q);
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        metrics.record("epsilon", self.config.epsilon.at(progress.fraction()));
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        out.put("table", &self.table)
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        let table: Vec<f64> = from.get("table")?;
+        check::len("table of values", self.table.len(), table.len())?;
+        self.table = table;
+        Ok(())
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.save_policy(out)?;
+        out.put("q-learning", &(&self.rng, self.learning_rate))
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        let (rng, learning_rate) = from.get("q-learning")?;
+        self.load_policy(from)?;
+        (self.rng, self.learning_rate) = (rng, learning_rate);
+        Ok(())
+    }
+}

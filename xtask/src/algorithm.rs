@@ -1,0 +1,104 @@
+//! Algorithms by name, over environments of the kind that each needs.
+
+use crate::preset::{RunConfig, known_algorithm};
+use crate::{Error, Result};
+use rl_core::{
+    Agent, BoxSpace, Discrete, NormalizeObs, NormalizeReward, Seeds, Space, VecEnv, check,
+};
+use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
+use rl_envs::Copies;
+use rl_nets::Backend;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Every algorithm's name.
+pub(crate) static NAMES: &[&str] = &["dqn", "q-learning"];
+
+/// Environments and an agent for them.
+pub(crate) struct Pair<O: Space, A: Space> {
+    pub(crate) envs: Box<dyn VecEnv<Obs = O, Action = A>>,
+    pub(crate) agent: Box<dyn Agent<Obs = O, Action = A>>,
+    /// The settings with every default filled in.
+    pub(crate) settings: toml::Table,
+}
+
+/// A pair of whichever kind.
+pub(crate) enum Built {
+    Discrete(Pair<BoxSpace, Discrete>),
+    Tabular(Pair<Discrete, Discrete>),
+}
+
+/// Reads the algorithm's settings, naming the field where one is unknown.
+fn settings<C: DeserializeOwned + Serialize>(config: &RunConfig) -> Result<(C, toml::Table)> {
+    let parsed: C = config.agent.clone().try_into().map_err(|e: toml::de::Error| {
+        Error::usage(format_args!("{}: {}", config.algorithm, e.message()))
+    })?;
+    let table = toml::Table::try_from(&parsed).map_err(Error::usage)?;
+    Ok((parsed, table))
+}
+
+fn copies(config: &RunConfig, seeds: Seeds) -> Result<Copies> {
+    check::at_least("envs", 1, config.envs as u64)?;
+    check::at_least("threads", 1, config.threads as u64)?;
+    Ok(Copies { envs: config.envs, seeds, threads: config.threads })
+}
+
+/// Puts the normalisers around the environments; frozen for an evaluation.
+fn normalised<A: Space>(
+    config: &RunConfig,
+    envs: Box<dyn VecEnv<Obs = BoxSpace, Action = A>>,
+    frozen: bool,
+) -> Result<Box<dyn VecEnv<Obs = BoxSpace, Action = A>>> {
+    let mut envs = envs;
+    if config.normalize.observations {
+        let wrapped = NormalizeObs::new(envs, 10.0)?;
+        envs = Box::new(if frozen { wrapped.frozen() } else { wrapped });
+    }
+    match config.normalize.rewards_gamma {
+        Some(gamma) if !frozen => Ok(Box::new(NormalizeReward::new(envs, gamma, 10.0)?)),
+        _ => Ok(envs),
+    }
+}
+
+fn discrete(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::DiscreteVecEnv> {
+    normalised(config, rl_envs::make_discrete(&config.env, copies(config, seeds)?)?, frozen)
+}
+
+/// Builds the environments and the agent of a run.
+pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
+    known_algorithm(&config.algorithm)?;
+    rl_envs::find(&config.env)?;
+    let backend = Backend::by_name(&config.device)?;
+    match config.algorithm.as_str() {
+        "q-learning" => {
+            let (parsed, settings) = settings::<QLearningConfig>(config)?;
+            let envs = rl_envs::make_tabular(&config.env, copies(config, seeds)?)?;
+            let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
+            Ok(Built::Tabular(Pair { envs, agent, settings }))
+        }
+        _ => {
+            let (parsed, settings) = settings::<DqnConfig>(config)?;
+            let envs = discrete(config, seeds, false)?;
+            let spaces = (envs.observation_space().width(), *envs.action_space(), config.envs);
+            let agent = Box::new(Dqn::new(&parsed, spaces, &backend, seeds)?);
+            Ok(Built::Discrete(Pair { envs, agent, settings }))
+        }
+    }
+}
+
+/// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
+pub(crate) trait EvaluationEnvs: VecEnv + Sized {
+    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self>;
+}
+
+impl EvaluationEnvs for rl_envs::DiscreteVecEnv {
+    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
+        discrete(&RunConfig { envs, threads: 1, ..config.clone() }, seeds, true)
+    }
+}
+
+impl EvaluationEnvs for rl_envs::TabularVecEnv {
+    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
+        Ok(rl_envs::make_tabular(&config.env, Copies { envs, seeds, threads: 1 })?)
+    }
+}

@@ -1,0 +1,165 @@
+//! `cargo xtask bench dqn-step`: one gradient step of DQN beside the same in plain candle.
+//!
+//! The network is 4-64-64-2 (tanh), the batch 64; a step is sampling, target, loss, backward, Adam.
+//! Plain candle is what its users write: `candle_nn`'s linear layers, autograd and AdamW.
+
+use super::statistics::median;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
+use rl_core::{Discrete, Metrics, Seeds, SerialVecEnv, TimeLimit, VecEnv};
+use rl_dqn::{Dqn, DqnConfig};
+use rl_nets::{Activation, Backend, MlpConfig, OptimizerConfig, TdLoss};
+use rl_replay::{Batch, Horizon, ReplayRing};
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Interleaved rounds; medians are reported.
+    #[arg(long, default_value_t = 15)]
+    rounds: usize,
+    /// Steps a round.
+    #[arg(long, default_value_t = 2_000)]
+    steps: usize,
+}
+
+const BATCH: usize = 64;
+const GAMMA: f64 = 0.99;
+const LEARNING_RATE: f64 = 2.5e-4;
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    if std::env::var("RAYON_NUM_THREADS").as_deref() != Ok("1") {
+        return Err(Error::usage(
+            "set RAYON_NUM_THREADS=1: without it plain candle reads /proc/cpuinfo at each product",
+        ));
+    }
+    let (mut ours, mut plain) = (ours()?, Plain::new()?);
+    let mut metrics = Metrics::default();
+    let mut times = [Vec::new(), Vec::new()];
+    for round in 0..=args.rounds {
+        let started = Instant::now();
+        for _ in 0..args.steps {
+            ours.gradient_step(LEARNING_RATE, &mut metrics)?;
+        }
+        let first = started.elapsed().as_secs_f64();
+        let started = Instant::now();
+        for _ in 0..args.steps {
+            plain.gradient_step()?;
+        }
+        let second = started.elapsed().as_secs_f64();
+        // The first round warms up.
+        if round > 0 {
+            let micros = |seconds: f64| seconds / args.steps as f64 * 1e6;
+            times[0].push(micros(first));
+            times[1].push(micros(second));
+        }
+    }
+    let [ours, plain] = times.map(|t| median(&t));
+    println!(
+        "DQN gradient step, 4-64-64-2, batch {BATCH}, one thread, median of {} rounds",
+        args.rounds
+    );
+    println!("  fused        {ours:>8.1} us");
+    println!("  plain candle {plain:>8.1} us");
+    println!("  ratio        {:>8.2}", ours / plain);
+    Ok(())
+}
+
+/// Fills a replay memory with 2,000 steps of random play.
+fn experience() -> Result<ReplayRing<f32, u32>> {
+    let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
+    let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+    let mut rng = Seeds::new(0).stream("actions", 0);
+    let mut ring = ReplayRing::new(10_000, 1, 4, 1).map_err(rl_core::Error::from)?;
+    envs.reset()?;
+    for _ in 0..2_000 {
+        let action = [rng.below(2) as u32];
+        envs.step(&action)?;
+        ring.push(&envs.batch().transitions(&action)).map_err(rl_core::Error::from)?;
+    }
+    Ok(ring)
+}
+
+fn ours() -> Result<Dqn> {
+    use rl_core::Agent;
+    let config = DqnConfig {
+        network: MlpConfig { activation: Activation::Tanh, ..MlpConfig::default() },
+        optimizer: OptimizerConfig::adam_with_eps(1e-5),
+        max_grad_norm: None,
+        loss: TdLoss::Mse,
+        gamma: GAMMA,
+        buffer_size: 10_000,
+        batch_size: BATCH,
+        ..DqnConfig::default()
+    };
+    let spaces = (4, Discrete::new(2)?, 1);
+    let mut agent = Dqn::new(&config, spaces, &Backend::Fused, Seeds::new(0))?;
+    let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
+    let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+    let mut rng = Seeds::new(0).stream("actions", 0);
+    envs.reset()?;
+    for _ in 0..2_000 {
+        let action = [rng.below(2) as u32];
+        envs.step(&action)?;
+        agent.observe(&envs.batch().transitions(&action))?;
+    }
+    Ok(agent)
+}
+
+/// The same step as a user of candle writes it.
+struct Plain {
+    ring: ReplayRing<f32, u32>,
+    batch: Batch<f32, u32>,
+    rng: rl_core::Rng,
+    online: [Linear; 3],
+    target: [Linear; 3],
+    adam: AdamW,
+}
+
+fn forward(layers: &[Linear; 3], x: &Tensor) -> candle_core::Result<Tensor> {
+    let [first, second, last] = layers;
+    last.forward(&second.forward(&first.forward(x)?.tanh()?)?.tanh()?)
+}
+
+impl Plain {
+    fn new() -> Result<Self> {
+        let network = |map: &VarMap| -> candle_core::Result<[Linear; 3]> {
+            let vars = VarBuilder::from_varmap(map, DType::F32, &Device::Cpu);
+            Ok([
+                candle_nn::linear(4, 64, vars.pp("0"))?,
+                candle_nn::linear(64, 64, vars.pp("1"))?,
+                candle_nn::linear(64, 2, vars.pp("2"))?,
+            ])
+        };
+        let (online_vars, target_vars) = (VarMap::new(), VarMap::new());
+        let (online, target) = (network(&online_vars)?, network(&target_vars)?);
+        let params =
+            ParamsAdamW { lr: LEARNING_RATE, eps: 1e-5, weight_decay: 0.0, ..Default::default() };
+        Ok(Plain {
+            ring: experience()?,
+            batch: Batch::new(BATCH, 4, 1),
+            rng: Seeds::new(0).stream("agent", 0),
+            online,
+            target,
+            adam: AdamW::new(online_vars.all_vars(), params)?,
+        })
+    }
+
+    fn gradient_step(&mut self) -> Result<()> {
+        let horizon = Horizon { n_step: 1, gamma: GAMMA };
+        self.ring.sample(&mut self.rng, horizon, &mut self.batch).map_err(rl_core::Error::from)?;
+        let batch = &self.batch;
+        let rows = |x: &[f32]| Tensor::from_slice(x, (BATCH, 4), &Device::Cpu);
+        let column = |x: &[f32]| Tensor::from_slice(x, BATCH, &Device::Cpu);
+        let next = forward(&self.target, &rows(batch.next_observations())?)?.max(1)?;
+        let targets = (column(batch.rewards())? + (next * column(batch.discounts())?)?)?.detach();
+        let q = forward(&self.online, &rows(batch.observations())?)?;
+        let actions = Tensor::from_slice(batch.actions(), (BATCH, 1), &Device::Cpu)?;
+        let taken = q.gather(&actions, 1)?.squeeze(1)?;
+        let loss = (taken - targets)?.sqr()?.mean_all()?;
+        self.adam.backward_step(&loss)?;
+        // Read as ours is, so that both are told.
+        loss.to_scalar::<f32>()?;
+        Ok(())
+    }
+}

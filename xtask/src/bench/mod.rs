@@ -1,0 +1,22 @@
+//! `cargo xtask bench`.
+
+use crate::Result;
+
+mod dqn_step;
+mod returns;
+mod statistics;
+
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Trains presets over many seeds and compares their returns with what they have to reach.
+    Returns(returns::Args),
+    /// One gradient step of DQN beside the same step in plain candle.
+    DqnStep(dqn_step::Args),
+}
+
+pub(crate) fn main(verb: &Verb) -> Result<()> {
+    match verb {
+        Verb::Returns(args) => returns::main(args),
+        Verb::DqnStep(args) => dqn_step::main(args),
+    }
+}

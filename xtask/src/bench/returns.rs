@@ -1,0 +1,128 @@
+//! `cargo xtask bench returns`: do the presets learn, over many seeds?
+
+use super::statistics::{bootstrap_interval, interquartile_mean};
+use crate::preset::RunConfig;
+use crate::train::{Args as TrainArgs, train_quietly};
+use crate::{Error, Result};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only presets of this algorithm.
+    #[arg(long)]
+    algorithm: Option<String>,
+    /// Only presets of this environment.
+    #[arg(long)]
+    env: Option<String>,
+    /// Seeds 0 to N - 1.
+    #[arg(long, default_value_t = 10)]
+    seeds: u64,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    first_seed: u64,
+    /// Runs at a time, one thread each.
+    #[arg(long, default_value_t = 1)]
+    jobs: usize,
+    /// Changes a setting of the algorithm; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Environment steps, in place of the preset's.
+    #[arg(long)]
+    steps: Option<u64>,
+    /// Environments, in place of the preset's.
+    #[arg(long)]
+    envs: Option<usize>,
+}
+
+/// The interquartile mean over seeds that each preset has to reach, and how many of ten seeds have
+/// to reach which return by themselves.
+struct Goal {
+    preset: &'static str,
+    interquartile_mean: f64,
+    each: Option<(f64, u64)>,
+}
+
+const GOALS: &[Goal] = &[
+    Goal { preset: "dqn/CartPole-v1", interquartile_mean: 490.0, each: Some((475.0, 9)) },
+    Goal { preset: "dqn/MountainCar-v0", interquartile_mean: -115.0, each: None },
+    Goal { preset: "dqn/Acrobot-v1", interquartile_mean: -82.0, each: None },
+    Goal { preset: "q-learning/CliffWalking-v1", interquartile_mean: -13.0, each: None },
+];
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let chosen = |goal: &&Goal| {
+        let (algorithm, env) = goal.preset.split_once('/').unwrap_or_default();
+        args.algorithm.as_ref().is_none_or(|a| a == algorithm)
+            && args.env.as_ref().is_none_or(|e| e == env)
+    };
+    let goals: Vec<&Goal> = GOALS.iter().filter(chosen).collect();
+    if goals.is_empty() {
+        return Err(Error::usage("no preset with a goal fits; see `cargo xtask list`"));
+    }
+    let mut missed = 0;
+    for goal in goals {
+        missed += usize::from(!measure(goal, args)?);
+    }
+    match missed {
+        0 => Ok(()),
+        n => Err(Error::usage(format_args!("{n} goals were missed"))),
+    }
+}
+
+fn measure(goal: &Goal, args: &Args) -> Result<bool> {
+    let (algorithm, env) = goal.preset.split_once('/').unwrap_or_default();
+    let train = TrainArgs {
+        algorithm: algorithm.to_owned(),
+        env: env.to_owned(),
+        set: args.set.clone(),
+        steps: args.steps,
+        envs: args.envs,
+        ..TrainArgs::default()
+    };
+    let config = train.config()?;
+    println!("{} at {} steps", goal.preset, config.steps);
+    let seeds: Vec<u64> = (args.first_seed..args.first_seed + args.seeds).collect();
+    let (next, results) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..args.jobs.max(1) {
+            scope.spawn(|| {
+                while let Some(&seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = train_quietly(&RunConfig { seed, ..config.clone() });
+                    if let Ok(s) = &result {
+                        println!(
+                            "  seed {seed:>2}  {:>8.2} ± {:>6.2}   {:>7.1} s",
+                            s.mean_return, s.std_return, s.train_seconds
+                        );
+                    }
+                    if let Ok(mut results) = results.lock() {
+                        results.push(result);
+                    }
+                }
+            });
+        }
+    });
+    let results = results.into_inner().unwrap_or_default();
+    let returns: Vec<f64> =
+        results.into_iter().map(|r| r.map(|s| s.mean_return)).collect::<Result<_>>()?;
+    let mean = interquartile_mean(&returns);
+    let (low, high) = bootstrap_interval(&returns);
+    let mut reached = mean >= goal.interquartile_mean;
+    let verdict = |ok: bool| if ok { "reached" } else { "MISSED" };
+    println!(
+        "  interquartile mean {mean:.2}, 95 % interval [{low:.2}, {high:.2}]; goal {}: {}",
+        goal.interquartile_mean,
+        verdict(reached)
+    );
+    if let Some((each, of_ten)) = goal.each {
+        let n = returns.iter().filter(|r| **r >= each).count() as u64;
+        let enough = n * 10 >= of_ten * args.seeds;
+        println!(
+            "  {n} of {} seeds reach {each}; goal {of_ten} of 10: {}",
+            args.seeds,
+            verdict(enough)
+        );
+        reached &= enough;
+    }
+    Ok(reached)
+}

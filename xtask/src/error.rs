@@ -1,0 +1,40 @@
+use std::fmt::Display;
+use std::path::Path;
+
+/// What ends a command. Each is printed as one line, with exit code 2.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Something that the user asked for and that cannot be.
+    #[error("{0}")]
+    Usage(String),
+    #[error(transparent)]
+    Core(#[from] rl_core::Error),
+    #[error(transparent)]
+    Envs(#[from] rl_envs::Error),
+    #[error(transparent)]
+    Nets(#[from] rl_nets::Error),
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    pub(crate) fn usage(message: impl Display) -> Self {
+        // Parsers explain themselves over several lines; an error here is one.
+        let text = message.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        Error::Usage(lines.join(" "))
+    }
+
+    pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
+        rl_core::Error::io(path, error).into()
+    }
+}
+
+/// "; did you mean 'x'?" for the most similar candidate, where one is similar at all.
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let scored = known.map(|k| (strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase()), k));
+    let nearest = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
+    nearest.map_or(String::new(), |(_, k)| format!("; did you mean '{k}'?"))
+}

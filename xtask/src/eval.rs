@@ -1,0 +1,83 @@
+//! `cargo xtask eval`.
+
+use crate::algorithm::{Built, EvaluationEnvs, Pair, build};
+use crate::preset::RunConfig;
+use crate::run_dir::RunDir;
+use crate::train::json;
+use crate::{Error, Result};
+use rl_core::{Evaluation, RunningMoments, Sections, Seeds, Space, VecEnv, evaluate};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The run's folder.
+    dir: PathBuf,
+    /// Episodes to run.
+    #[arg(long, default_value_t = 100)]
+    episodes: usize,
+    /// The seed of the evaluation's randomness; the run's own where left out.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Evaluates the best policy that the run saw rather than its last.
+    #[arg(long)]
+    best: bool,
+    /// Prints one line of JSON last.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let (dir, config) = RunDir::open(&args.dir)?;
+    let checkpoints =
+        if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
+    let (manifest, sections) = checkpoints.read_latest()?;
+    if manifest.algorithm != config.algorithm {
+        return Err(Error::usage(format_args!(
+            "{}: its checkpoint is of {}, its settings are of {}",
+            args.dir.display(),
+            manifest.algorithm,
+            config.algorithm
+        )));
+    }
+    let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
+    let evaluation = match build(&config, Seeds::new(config.seed))? {
+        Built::Discrete(pair) => run(&config, pair, &sections, seeds, args.episodes),
+        Built::Tabular(pair) => run(&config, pair, &sections, seeds, args.episodes),
+    }?;
+    let (mean, std, n) = (evaluation.mean(), evaluation.std(), evaluation.returns.len());
+    println!(
+        "{} on {}: return {mean:.2} ± {std:.2} over {n} episodes, policy of step {}",
+        config.algorithm, config.env, manifest.step
+    );
+    if args.json {
+        let value = serde_json::json!({
+            "algorithm": config.algorithm,
+            "env": config.env,
+            "step": manifest.step,
+            "episodes": n,
+            "mean_return": mean,
+            "std_return": std,
+        });
+        println!("{}", json(&value)?);
+    }
+    Ok(())
+}
+
+fn run<O, A>(
+    config: &RunConfig,
+    mut pair: Pair<O, A>,
+    sections: &Sections,
+    seeds: Seeds,
+    episodes: usize,
+) -> Result<Evaluation>
+where
+    O: Space,
+    A: Space,
+    Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+{
+    pair.agent.load_policy(sections)?;
+    let moments: Vec<RunningMoments> = sections.get("moments")?;
+    let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, 10)?;
+    envs.set_moments(&moments)?;
+    Ok(evaluate(&mut pair.agent, &mut envs, episodes)?)
+}

@@ -1,0 +1,77 @@
+//! The folder of a run.
+
+use crate::preset::RunConfig;
+use crate::{Error, Result};
+use rl_core::CheckpointDir;
+use std::path::{Path, PathBuf};
+
+/// Where the parts of a run lie.
+#[derive(Clone, Debug)]
+pub(crate) struct RunDir(PathBuf);
+
+impl RunDir {
+    /// A new folder: `out`, which must be empty or not there, or the first free name under `runs/`.
+    pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self> {
+        let path = match out {
+            Some(path) => {
+                let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
+                if taken || path.is_file() {
+                    let path = path.display();
+                    return Err(Error::usage(format_args!(
+                        "--out {path}: not an empty folder; --resume {path} continues the run in it"
+                    )));
+                }
+                path.to_owned()
+            }
+            None => {
+                let name = format!("{}-{}-seed{}", config.algorithm, config.env, config.seed);
+                let candidates = std::iter::once(name.clone())
+                    .chain((2..).map(|i: u64| format!("{name}-{i}")))
+                    .map(|name| Path::new("runs").join(name));
+                candidates.into_iter().find(|p| !p.exists()).unwrap_or_default()
+            }
+        };
+        std::fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
+        let dir = RunDir(path);
+        rl_core::write_atomically(&dir.config(), config.to_toml()?.as_bytes())?;
+        Ok(dir)
+    }
+
+    /// An existing run and its settings.
+    pub(crate) fn open(path: &Path) -> Result<(Self, RunConfig)> {
+        let dir = RunDir(path.to_owned());
+        if !dir.config().is_file() {
+            let path = path.display();
+            return Err(Error::usage(format_args!(
+                "{path}: not the folder of a run (no config.toml)"
+            )));
+        }
+        let config = RunConfig::read(&dir.config())?;
+        Ok((dir, config))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+    pub(crate) fn metrics_jsonl(&self) -> PathBuf {
+        self.0.join("metrics.jsonl")
+    }
+    pub(crate) fn metrics_csv(&self) -> PathBuf {
+        self.0.join("metrics.csv")
+    }
+    pub(crate) fn learning_curve(&self) -> PathBuf {
+        self.0.join("learning_curve.svg")
+    }
+    pub(crate) fn summary(&self) -> PathBuf {
+        self.0.join("summary.json")
+    }
+    pub(crate) fn best(&self) -> PathBuf {
+        self.0.join("best")
+    }
+    pub(crate) fn checkpoints(&self) -> CheckpointDir {
+        CheckpointDir::new(self.0.join("checkpoints"))
+    }
+}

@@ -1,0 +1,310 @@
+//! `cargo xtask train`.
+
+use crate::algorithm::{Built, EvaluationEnvs, Pair, build};
+use crate::preset::{RunConfig, known_algorithm};
+use crate::progress::Progress;
+use crate::run_dir::RunDir;
+use crate::{Error, Result, plot};
+use rl_core::{
+    Agent, Callback, CheckpointEvery, Context, EvaluateEvery, FileFormat, FileSink, Outcome, Seeds,
+    Signal, Space, Trainer, TrainerConfig, VecEnv, evaluate,
+};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// Episodes of the evaluation at the end of a run.
+pub(crate) const FINAL_EPISODES: usize = 100;
+/// Environments that an evaluation steps together.
+const EVALUATION_ENVS: usize = 10;
+
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Args {
+    /// The algorithm, as `cargo xtask list` names it.
+    pub(crate) algorithm: String,
+    /// The environment, by Gymnasium's name.
+    pub(crate) env: String,
+    /// The seed of all randomness; 0 where left out.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) seed: Option<u64>,
+    /// Environment steps; the preset's where left out.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) steps: Option<u64>,
+    /// Environments stepped together; the preset's where left out.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) envs: Option<usize>,
+    /// Threads that step the environments.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) threads: Option<usize>,
+    /// cpu, reference (candle on the CPU), cuda or metal.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) device: Option<String>,
+    /// A preset file of your own.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) preset: Option<PathBuf>,
+    /// Changes a setting of the algorithm; may be repeated.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
+    pub(crate) set: Vec<String>,
+    /// The run's folder; the first free name under runs/ where left out.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) out: Option<PathBuf>,
+    /// Goes on with the run in this folder.
+    #[arg(long)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Writes a checkpoint at this step and stops, to be resumed later.
+    #[arg(long)]
+    pub(crate) stop_at: Option<u64>,
+    /// Prints one line of JSON last.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Summary {
+    pub(crate) algorithm: String,
+    pub(crate) env: String,
+    pub(crate) seed: u64,
+    pub(crate) steps: u64,
+    pub(crate) episodes: u64,
+    pub(crate) mean_return: f64,
+    pub(crate) std_return: f64,
+    pub(crate) train_seconds: f64,
+    pub(crate) steps_per_second: f64,
+}
+
+impl Args {
+    /// The run's full settings, from the preset and what the arguments change.
+    pub(crate) fn config(&self) -> Result<RunConfig> {
+        known_algorithm(&self.algorithm)?;
+        rl_envs::find(&self.env)?;
+        let mut config = match &self.preset {
+            Some(path) => RunConfig::read(path)?,
+            None => RunConfig::preset(&self.algorithm, &self.env)?,
+        };
+        expect_same("algorithm", &self.algorithm, &config.algorithm, "the preset")?;
+        expect_same("environment", &self.env, &config.env, "the preset")?;
+        config.seed = self.seed.unwrap_or(config.seed);
+        config.steps = self.steps.unwrap_or(config.steps);
+        config.envs = self.envs.unwrap_or(config.envs);
+        config.threads = self.threads.unwrap_or(config.threads);
+        config.device = self.device.clone().unwrap_or(config.device);
+        self.set.iter().try_for_each(|assignment| config.set(assignment))?;
+        Ok(config)
+    }
+}
+
+fn expect_same(what: &str, asked: &str, found: &str, of: &str) -> Result<()> {
+    if asked == found {
+        return Ok(());
+    }
+    Err(Error::usage(format_args!("{what}: asked for {asked}, but {of} is of {found}")))
+}
+
+/// Parts that the kinds of run have in common.
+struct Session {
+    config: RunConfig,
+    dir: RunDir,
+    resume: bool,
+    stop_at: Option<u64>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let (session, built) = match &args.resume {
+        Some(path) => {
+            known_algorithm(&args.algorithm)?;
+            rl_envs::find(&args.env)?;
+            let (dir, config) = RunDir::open(path)?;
+            let of = format!("the run in {}", path.display());
+            expect_same("algorithm", &args.algorithm, &config.algorithm, &of)?;
+            expect_same("environment", &args.env, &config.env, &of)?;
+            let built = build(&config, Seeds::new(config.seed))?;
+            (Session { config, dir, resume: true, stop_at: args.stop_at }, built)
+        }
+        None => {
+            let mut config = args.config()?;
+            // Built before the folder is made: a bad setting leaves nothing behind.
+            let built = build(&config, Seeds::new(config.seed))?;
+            TrainerConfig::new(config.steps).validate()?;
+            config.agent = match &built {
+                Built::Discrete(pair) => pair.settings.clone(),
+                Built::Tabular(pair) => pair.settings.clone(),
+            };
+            let dir = RunDir::create(args.out.as_deref(), &config)?;
+            (Session { config, dir, resume: false, stop_at: args.stop_at }, built)
+        }
+    };
+    let summary = match built {
+        Built::Discrete(pair) => session.train(pair),
+        Built::Tabular(pair) => session.train(pair),
+    }?;
+    match summary {
+        Some(summary) => session.report(&summary, args.json),
+        None => {
+            let Session { config, dir, .. } = &session;
+            println!(
+                "stopped; go on with: cargo xtask train {} {} --resume {}",
+                config.algorithm,
+                config.env,
+                dir.path().display()
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Stops at a step; the checkpoint is written by the caller.
+struct StopAt(u64);
+
+impl<V, A> Callback<V, A> for StopAt {
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> rl_core::Result<Signal> {
+        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
+    }
+}
+
+impl Session {
+    fn train<O, A>(&self, pair: Pair<O, A>) -> Result<Option<Summary>>
+    where
+        O: Space,
+        A: Space,
+        Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+    {
+        let (config, dir) = (&self.config, &self.dir);
+        let seeds = Seeds::new(config.seed);
+        let evaluation_envs =
+            Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
+        let evaluate_every = config.evaluate_every.unwrap_or((config.steps / 20).max(1));
+        let checkpoint_every = config.checkpoint_every.unwrap_or((config.steps / 10).max(1));
+        let evaluation =
+            EvaluateEvery::new(evaluation_envs, seeds, evaluate_every, EVALUATION_ENVS)?;
+
+        let mut first_step = 0;
+        let mut found = None;
+        if self.resume {
+            let (manifest, sections) = dir.checkpoints().read_latest()?;
+            first_step = manifest.step;
+            found = Some((manifest, sections));
+        }
+        let sink = |path, format| match self.resume {
+            true => FileSink::resume(path, format, first_step),
+            false => FileSink::create(path, format),
+        };
+        let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?
+            .with_checkpoints(dir.checkpoints())
+            .with_callback(evaluation.keep_best(dir.best()))
+            .with_callback(CheckpointEvery::new(checkpoint_every)?)
+            .with_callback(Progress::new(first_step, config.steps))
+            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)));
+        if let Some((manifest, sections)) = &found {
+            trainer.resume(manifest, sections)?;
+        }
+        trainer = trainer
+            .with_sink(sink(dir.metrics_jsonl(), FileFormat::Jsonl)?)
+            .with_sink(sink(dir.metrics_csv(), FileFormat::Csv)?);
+
+        let started = Instant::now();
+        let outcome = trainer.run()?;
+        let train_seconds = started.elapsed().as_secs_f64();
+        trainer.save_checkpoint()?;
+        if outcome == Outcome::Stopped && trainer.step() < config.steps {
+            return Ok(None);
+        }
+        let title = format!("{} on {}, seed {}", config.algorithm, config.env, config.seed);
+        plot::learning_curve(&dir.metrics_jsonl(), &dir.learning_curve(), &title)?;
+        let moments = trainer.envs().moments();
+        let (mean_return, std_return) = final_evaluation(config, trainer.agent_mut(), &moments)?;
+        let summary = Summary {
+            algorithm: config.algorithm.clone(),
+            env: config.env.clone(),
+            seed: config.seed,
+            steps: trainer.step(),
+            episodes: trainer.episodes(),
+            mean_return,
+            std_return,
+            train_seconds,
+            steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
+        };
+        rl_core::write_atomically(&dir.summary(), json(&summary)?.as_bytes())?;
+        Ok(Some(summary))
+    }
+
+    fn report(&self, summary: &Summary, as_json: bool) -> Result<()> {
+        let row = |name: &str, value: String| println!("  {name:<20} {value}");
+        println!("{} on {}, seed {}", summary.algorithm, summary.env, summary.seed);
+        row(
+            "return",
+            format!(
+                "{:.2} ± {:.2} over {FINAL_EPISODES} episodes, final policy",
+                summary.mean_return, summary.std_return
+            ),
+        );
+        if let Some(reference) = &self.config.reference {
+            row("reference", format!("{} ({})", reference.value, reference.source));
+        }
+        row("steps", format!("{} in {} episodes", summary.steps, summary.episodes));
+        row(
+            "time",
+            format!("{:.1} s, {:.0} steps/s", summary.train_seconds, summary.steps_per_second),
+        );
+        row("folder", self.dir.path().display().to_string());
+        if as_json {
+            println!("{}", json(summary)?);
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn json(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(Error::usage)
+}
+
+/// Mean and standard deviation of the return over [`FINAL_EPISODES`] episodes.
+fn final_evaluation<O, A>(
+    config: &RunConfig,
+    agent: &mut Box<dyn Agent<Obs = O, Action = A>>,
+    moments: &[rl_core::RunningMoments],
+) -> Result<(f64, f64)>
+where
+    O: Space,
+    A: Space,
+    Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+{
+    let seeds = Seeds::new(config.seed).child("final evaluation", 0);
+    let mut envs =
+        Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
+    envs.set_moments(moments)?;
+    let evaluation = evaluate(agent, &mut envs, FINAL_EPISODES)?;
+    Ok((evaluation.mean(), evaluation.std()))
+}
+
+/// Trains without a folder and without a word: for benches.
+pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
+    fn run<O, A>(config: &RunConfig, pair: Pair<O, A>) -> Result<Summary>
+    where
+        O: Space,
+        A: Space,
+        Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+    {
+        let started = Instant::now();
+        let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?;
+        trainer.run()?;
+        let train_seconds = started.elapsed().as_secs_f64();
+        let moments = trainer.envs().moments();
+        let (mean_return, std_return) = final_evaluation(config, trainer.agent_mut(), &moments)?;
+        Ok(Summary {
+            algorithm: config.algorithm.clone(),
+            env: config.env.clone(),
+            seed: config.seed,
+            steps: trainer.step(),
+            episodes: trainer.episodes(),
+            mean_return,
+            std_return,
+            train_seconds,
+            steps_per_second: trainer.step() as f64 / train_seconds.max(1e-9),
+        })
+    }
+    match build(config, Seeds::new(config.seed))? {
+        Built::Discrete(pair) => run(config, pair),
+        Built::Tabular(pair) => run(config, pair),
+    }
+}
