@@ -1,0 +1,156 @@
+//! The same seed gives the same bits, a resumed run those of one that was not stopped, and a bad
+//! checkpoint changes nothing.
+
+use rl_core::{
+    Agent, Callback, CheckpointDir, CheckpointEvery, Context, MemorySink, Result, Row, Schedule,
+    Sections, Seeds, SerialVecEnv, Signal, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig,
+    VecEnv,
+};
+use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
+use rl_envs::{CartPole, Tabular};
+use rl_nets::Backend;
+use std::path::Path;
+
+fn config(double_q: bool) -> DqnConfig {
+    DqnConfig {
+        learning_rate: Schedule::linear(1e-3, 1e-4),
+        buffer_size: 1_000,
+        target_update_interval: 130,
+        tau: 0.5,
+        n_step: 3,
+        double_q,
+        ..DqnConfig::default()
+    }
+}
+
+fn cart_poles() -> Vec<TimeLimit<CartPole>> {
+    (0..3).map(|_| TimeLimit::new(CartPole::default(), 50).unwrap()).collect()
+}
+
+fn dqn(seed: u64, double_q: bool, backend: &Backend) -> Dqn {
+    let envs = SerialVecEnv::new(cart_poles(), Seeds::new(seed)).unwrap();
+    let spaces = (4, *envs.action_space(), 3);
+    Dqn::new(&config(double_q), spaces, backend, Seeds::new(seed)).unwrap()
+}
+
+/// Everything that a run leaves: all sections of its checkpoint, and its metrics.
+fn leaves<V, A>(envs: V, agent: A) -> (Sections, Vec<Row>)
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    let sink = MemorySink::default();
+    let mut trainer =
+        Trainer::new(envs, agent, TrainerConfig::new(3_000)).unwrap().with_sink(sink.clone());
+    trainer.run().unwrap();
+    let mut sections = trainer.sections().unwrap();
+    // Serial and threaded environments store the same state in different wrappings.
+    sections.put("envs", "compared elsewhere").unwrap();
+    (sections, sink.rows())
+}
+
+#[test]
+fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
+    let run = |seed, threads| {
+        let agent = dqn(seed, true, &Backend::Fused);
+        if threads == 1 {
+            leaves(SerialVecEnv::new(cart_poles(), Seeds::new(seed)).unwrap(), agent)
+        } else {
+            leaves(ThreadedVecEnv::new(cart_poles(), Seeds::new(seed), threads).unwrap(), agent)
+        }
+    };
+    let first = run(7, 1);
+    assert_eq!(first, run(7, 1));
+    assert_eq!(first, run(7, 2));
+    assert_ne!(first, run(8, 1));
+}
+
+struct StopAt(u64);
+
+impl<V, A> Callback<V, A> for StopAt {
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
+        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
+    }
+}
+
+/// Trains to the end, or stops after 1,600 steps, forgets everything and resumes.
+fn resumed_equals_uninterrupted<V, A>(dir: &Path, make: impl Fn() -> (V, A))
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    let trainer = |stop, sink: &MemorySink| {
+        let (envs, agent) = make();
+        Trainer::new(envs, agent, TrainerConfig::new(3_000))
+            .unwrap()
+            .with_sink(sink.clone())
+            .with_checkpoints(CheckpointDir::new(dir))
+            .with_callback(CheckpointEvery::new(1_250).unwrap())
+            .with_callback(StopAt(stop))
+    };
+    let [whole, first, second] = [(); 3].map(|()| MemorySink::default());
+    let mut uninterrupted = trainer(u64::MAX, &whole);
+    uninterrupted.run().unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+    trainer(1_600, &first).run().unwrap();
+    let (manifest, sections) = CheckpointDir::new(dir).read_latest().unwrap();
+    let mut resumed = trainer(u64::MAX, &second);
+    resumed.resume(&manifest, &sections).unwrap();
+    resumed.run().unwrap();
+    assert_eq!(uninterrupted.sections().unwrap(), resumed.sections().unwrap());
+    let kept: Vec<Row> = first.rows().into_iter().filter(|r| r.step <= manifest.step).collect();
+    assert_eq!([kept, second.rows()].concat(), whole.rows());
+}
+
+#[test]
+fn a_resumed_dqn_ends_in_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    for backend in ["cpu", "reference"] {
+        for double_q in [false, true] {
+            let backend = Backend::by_name(backend).unwrap();
+            resumed_equals_uninterrupted(dir.path(), || {
+                let envs = SerialVecEnv::new(cart_poles(), Seeds::new(3)).unwrap();
+                (envs, dqn(3, double_q, &backend))
+            });
+        }
+    }
+}
+
+#[test]
+fn a_resumed_table_ends_in_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    resumed_equals_uninterrupted(dir.path(), || {
+        let envs = SerialVecEnv::new(vec![Tabular::frozen_lake_4x4(true)], Seeds::new(3)).unwrap();
+        let config = QLearningConfig {
+            learning_rate: Schedule::linear(0.5, 0.1),
+            ..QLearningConfig::default()
+        };
+        let agent = QLearning::for_envs(&config, &envs, Seeds::new(3)).unwrap();
+        (envs, agent)
+    });
+}
+
+#[test]
+fn a_checkpoint_that_does_not_fit_changes_nothing() {
+    let mut sections = Sections::default();
+    dqn(0, false, &Backend::Fused).save(&mut sections).unwrap();
+    let mut other = Dqn::new(
+        &DqnConfig { buffer_size: 900, ..config(false) },
+        (4, rl_core::Discrete::new(2).unwrap(), 3),
+        &Backend::Fused,
+        Seeds::new(1),
+    )
+    .unwrap();
+    let state = |agent: &Dqn| {
+        let mut sections = Sections::default();
+        agent.save(&mut sections).unwrap();
+        sections
+    };
+    let before = state(&other);
+    // The networks fit, the replay memory does not.
+    assert!(other.load(&sections).unwrap_err().to_string().starts_with("replay"));
+    assert_eq!(state(&other), before);
+    sections.put_file("optimizer.bin", vec![1, 2, 3]);
+    assert!(other.load(&sections).is_err());
+    assert_eq!(state(&other), before);
+}
