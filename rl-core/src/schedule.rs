@@ -137,7 +137,7 @@ impl Schedule {
     /// Checks the shape, and each of its values with `range`, naming `field`.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) that names the field and what it accepts.
+    /// [`Error::Config`] that names the field and what it accepts.
     pub fn validate(&self, field: &str, range: fn(&str, f64) -> Result<()>) -> Result<()> {
         match self {
             Schedule::Constant(_) => {}

@@ -150,6 +150,7 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
     }
 
     /// The observations that were acted on, `[n, width]`.
+    #[allow(clippy::misnamed_getters)] // What was acted on is what the batch showed before.
     pub fn observations(&self) -> &'a [T] {
         &self.batch.previous
     }

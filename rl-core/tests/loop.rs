@@ -1,4 +1,5 @@
 //! The loop, the vectorised environments, the wrappers and the checkpoints, from outside.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use proptest::{prop_assert_eq, proptest};
 use rl_core::doc_env::{Guess, RightAnswer, Sign};

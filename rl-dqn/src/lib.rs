@@ -11,3 +11,8 @@ mod q_learning;
 pub use config::DqnConfig;
 pub use dqn::Dqn;
 pub use q_learning::{QLearning, QLearningConfig};
+
+/// README's examples, compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

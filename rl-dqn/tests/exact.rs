@@ -1,5 +1,6 @@
 //! The same seed gives the same bits, a resumed run those of one that was not stopped, and a bad
 //! checkpoint changes nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
     Agent, Callback, CheckpointDir, CheckpointEvery, Context, MemorySink, Result, Row, Schedule,

@@ -1,4 +1,5 @@
 //! Probe environments: the exact answers, and the exact answers lost where a mistake is made.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
     Agent, BoxSpace, Discrete, Env, Metrics, Policy, Progress, Schedule, Seeds, SerialVecEnv,

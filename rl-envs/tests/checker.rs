@@ -1,4 +1,5 @@
 //! The checker passes what is right and says what is wrong.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{BoxSpace, Discrete, Env, Result, Rng, Seeds, Step, VecEnv};
 use rl_envs::*;

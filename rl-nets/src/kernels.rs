@@ -156,7 +156,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
         .mul_add(s, 1.0);
     let q = 7.762_031e-7f32
         .mul_add(s, 3.283_095e-4)
-        .mul_add(s, 2.587_107_9e-2)
+        .mul_add(s, 2.587_108e-2)
         .mul_add(s, 0.467_130_34)
         .mul_add(s, 1.0);
     (x * p / q).clamp(-1.0, 1.0)

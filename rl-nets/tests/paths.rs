@@ -1,4 +1,5 @@
 //! The fused path equals the reference path, and finite differences in double precision arbitrate.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::{Strategy, any, prop};
@@ -99,14 +100,14 @@ proptest! {
             (loss(&up) - loss(&down)) / (2.0 * h)
         };
         let scale = grads.iter().fold(0.1f32, |m, g| m.max(g.abs()));
-        for i in 0..params.len() {
+        for (i, &grad) in grads.iter().enumerate() {
             let exact = difference(i, 1e-6);
             // A kink within reach makes the difference itself wrong: then two widths disagree.
             if (exact - difference(i, 1e-7)).abs() > 1e-4 {
                 continue;
             }
-            let error = (f64::from(grads[i]) - exact).abs();
-            prop_assert!(error <= 2e-4 * f64::from(scale), "parameter {i}: {} {exact}", grads[i]);
+            let error = (f64::from(grad) - exact).abs();
+            prop_assert!(error <= 2e-4 * f64::from(scale), "parameter {i}: {grad} {exact}");
         }
     }
 
@@ -176,7 +177,7 @@ fn targets_copy_and_average() {
 
 #[test]
 fn weights_travel_as_safetensors_and_foreign_files_are_refused() {
-    let [mut fused, mut candle] = pair(&MlpConfig::default(), 3, 2, 0);
+    let [fused, mut candle] = pair(&MlpConfig::default(), 3, 2, 0);
     let bytes = fused.save().unwrap();
     candle.set_params(&vec![0.0; candle.num_params()]).unwrap();
     candle.load(&bytes).unwrap();

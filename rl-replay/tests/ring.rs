@@ -1,4 +1,5 @@
 //! The laws of the replay ring.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};

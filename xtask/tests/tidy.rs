@@ -1,0 +1,174 @@
+//! The workspace's own rules, checked from `cargo metadata` and the files themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The metadata for this platform alone: what other platforms need may not have been downloaded.
+fn metadata() -> Metadata {
+    let about = std::process::Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let about = String::from_utf8(about).unwrap();
+    let host = about.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
+    let options = ["--offline", "--locked", "--filter-platform", host];
+    MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .other_options(options.map(str::to_owned))
+        .exec()
+        .unwrap()
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap()
+}
+
+/// Which crates of this workspace each may depend on: the four floors of ARCHITECTURE.md.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("rl-core", &[]),
+    ("rl-replay", &["rl-core"]),
+    ("rl-envs", &["rl-core"]),
+    ("rl-nets", &["rl-core"]),
+    ("rl-dqn", &["rl-core", "rl-nets", "rl-replay"]),
+    ("rl-pg", &["rl-core", "rl-nets", "rl-replay"]),
+    ("rl-ppo", &["rl-core", "rl-nets", "rl-replay"]),
+    ("rl-ddpg", &["rl-core", "rl-nets", "rl-replay"]),
+];
+
+#[test]
+fn the_floors_hold() {
+    let metadata = metadata();
+    for (name, allowed) in MAY_USE {
+        let package = metadata.packages.iter().find(|p| p.name.as_str() == *name).unwrap();
+        for dependency in &package.dependencies {
+            if dependency.name.starts_with("rl-") {
+                let for_tests = dependency.kind == DependencyKind::Development;
+                let fine = allowed.contains(&dependency.name.as_str())
+                    || (for_tests && dependency.name == "rl-envs");
+                assert!(fine, "{name} must not depend on {}", dependency.name);
+            }
+        }
+    }
+    let known = MAY_USE.iter().map(|(name, _)| *name).chain(["xtask"]).collect::<BTreeSet<_>>();
+    let members: BTreeSet<_> =
+        metadata.workspace_packages().iter().map(|p| p.name.to_string()).collect();
+    assert_eq!(members, known.iter().map(|n| n.to_string()).collect());
+}
+
+#[test]
+fn environments_replay_and_the_loop_build_without_candle() {
+    let metadata = metadata();
+    let resolve = metadata.resolve.as_ref().unwrap();
+    let names: BTreeMap<&PackageId, &str> =
+        metadata.packages.iter().map(|p| (&p.id, p.name.as_str())).collect();
+    let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|n| (&n.id, n)).collect();
+    for name in ["rl-core", "rl-replay", "rl-envs"] {
+        let mut reached = BTreeSet::new();
+        let mut open: Vec<&PackageId> =
+            names.iter().filter(|(_, n)| **n == name).map(|(id, _)| *id).collect();
+        while let Some(id) = open.pop() {
+            if reached.insert(id) {
+                let normal = nodes[id]
+                    .deps
+                    .iter()
+                    .filter(|d| d.dep_kinds.iter().any(|k| k.kind == DependencyKind::Normal));
+                open.extend(normal.map(|d| &d.pkg));
+            }
+        }
+        assert!(reached.len() > 5, "{name}: the walk must see its dependencies");
+        for id in reached {
+            assert!(!names[id].starts_with("candle"), "{name} depends on {}", names[id]);
+        }
+    }
+}
+
+/// Every Rust file of the workspace.
+fn sources() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut open: Vec<PathBuf> =
+        MAY_USE.iter().map(|(name, _)| root().join(name)).chain([root().join("xtask")]).collect();
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+#[test]
+fn unsafe_is_forbidden_outside_the_kernels() {
+    for (name, _) in MAY_USE {
+        let text = read(format!("{name}/src/lib.rs"));
+        let forbids = text.contains("#![forbid(unsafe_code)]");
+        assert!(forbids || *name == "rl-nets", "{name} forbids unsafe code");
+    }
+    let keyword = concat!("unsa", "fe {");
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let count = text.matches(keyword).count();
+        assert_eq!(
+            count,
+            text.matches("SAFETY:").count() - usize::from(path.ends_with("tidy.rs")),
+            "{}: one SAFETY line for each block",
+            path.display()
+        );
+        if count > 0 {
+            assert!(path.ends_with("rl-nets/src/kernels.rs"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn tests_are_neither_ignored_nor_asleep() {
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for mark in [
+            concat!("#[ign", "ore"),
+            concat!("thread::sl", "eep"),
+            concat!("TO", "DO"),
+            concat!("FIX", "ME"),
+        ] {
+            assert!(!text.contains(mark), "{}: {mark}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_top_level_is_what_it_should_be() {
+    let allowed = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "clippy.toml",
+        "rustfmt.toml",
+        "deny.toml",
+        "xtask",
+        "target",
+        "runs",
+        // Reference data that some working copies have beside the code.
+        "shared",
+    ];
+    let crates: Vec<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
+    for entry in std::fs::read_dir(root()).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let fine = name.starts_with('.') || allowed.contains(&&*name) || crates.contains(&&*name);
+        assert!(fine, "{name} does not belong at the top level");
+    }
+}
+
+#[test]
+fn readme_and_ci_run_the_same_tests() {
+    let test = "cargo test --release --workspace";
+    assert!(read("README.md").contains(test));
+    assert!(read("xtask/src/ci.rs").contains(&format!("{test:?}")));
+    assert!(read(".ci/run").contains("cargo xtask ci"));
+}
