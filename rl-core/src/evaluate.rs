@@ -28,7 +28,8 @@ impl Evaluation {
 /// Runs `policy` greedily for `episodes` whole episodes, from a fresh reset of `envs`.
 ///
 /// The episodes are shared out evenly among the environments beforehand: counting whichever
-/// finishes first would favour short ones.
+/// finishes first would favour short ones. Episodes must end whatever the policy does: give an
+/// environment without a limit one by [`TimeLimit`](crate::TimeLimit).
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, evaluate};

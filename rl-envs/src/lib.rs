@@ -5,7 +5,7 @@
 //! use rl_core::{Seeds, VecEnv};
 //! use rl_envs::{Copies, make_discrete};
 //!
-//! let mut envs = make_discrete("CartPole-v1", Copies { envs: 4, seeds: Seeds::new(0), threads: 1 })?;
+//! let mut envs = make_discrete("CartPole-v1", Copies::new(4, Seeds::new(0)))?;
 //! envs.reset()?;
 //! envs.step(&[0, 1, 0, 1])?;
 //! assert_eq!(envs.batch().rewards(), [1.0; 4]);

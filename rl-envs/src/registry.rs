@@ -71,6 +71,16 @@ pub struct Copies {
     pub seeds: Seeds,
     /// Threads to step them on; 1 steps them on the caller's.
     pub threads: usize,
+    /// Steps after which an episode is truncated in an environment that has no limit of its own, as
+    /// an evaluation needs: a bad policy might never end one.
+    pub limit: Option<u32>,
+}
+
+impl Copies {
+    /// `envs` copies on the caller's thread.
+    pub fn new(envs: usize, seeds: Seeds) -> Self {
+        Copies { envs, seeds, threads: 1, limit: None }
+    }
 }
 
 impl Copies {
@@ -113,8 +123,8 @@ pub struct Spec {
     make_one_hot: Option<fn(&Spec, Copies) -> Result<DiscreteVecEnv>>,
 }
 
-fn limited<E: Env>(spec: &Spec, env: E) -> Result<TimeLimit<E>> {
-    TimeLimit::new(env, spec.max_episode_steps.unwrap_or(u32::MAX))
+fn limited<E: Env>(spec: &Spec, copies: Copies, env: E) -> Result<TimeLimit<E>> {
+    TimeLimit::new(env, spec.max_episode_steps.or(copies.limit).unwrap_or(u32::MAX))
 }
 
 macro_rules! entry {
@@ -123,7 +133,7 @@ macro_rules! entry {
             id: $id,
             kind: Kind::$kind,
             max_episode_steps: $limit,
-            make: |spec, copies| Ok(AnyVecEnv::$kind(copies.make(|| limited(spec, $env))?)),
+            make: |spec, copies| Ok(AnyVecEnv::$kind(copies.make(|| limited(spec, copies, $env))?)),
             make_one_hot: None,
         }
     };
@@ -132,7 +142,9 @@ macro_rules! entry {
 macro_rules! table {
     ($id:literal, $limit:expr, $env:expr) => {
         Spec {
-            make_one_hot: Some(|spec, copies| copies.make(|| limited(spec, OneHot::new($env)))),
+            make_one_hot: Some(|spec, copies| {
+                copies.make(|| limited(spec, copies, OneHot::new($env)))
+            }),
             ..entry!($id, Tabular, $limit, $env)
         }
     };
@@ -222,7 +234,7 @@ impl Spec {
 /// ```
 /// use rl_core::{Seeds, VecEnv};
 /// use rl_envs::Copies;
-/// let copies = Copies { envs: 2, seeds: Seeds::new(0), threads: 1 };
+/// let copies = Copies::new(2, Seeds::new(0));
 /// assert_eq!(rl_envs::make_discrete("CartPole-v1", copies)?.batch().width(), 4);
 /// assert_eq!(rl_envs::make_discrete("FrozenLake-v1", copies)?.batch().width(), 16);
 /// assert!(rl_envs::make_discrete("Pendulum-v1", copies).is_err());

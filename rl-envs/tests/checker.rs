@@ -31,7 +31,7 @@ fn every_environment_of_this_crate_passes() {
 
 #[test]
 fn the_registry_makes_what_it_lists() {
-    let copies = Copies { envs: 3, seeds: Seeds::new(0), threads: 2 };
+    let copies = Copies { threads: 2, ..Copies::new(3, Seeds::new(0)) };
     for spec in registry() {
         let reset = match spec.make(copies).unwrap() {
             AnyVecEnv::Discrete(mut envs) => envs.reset(),

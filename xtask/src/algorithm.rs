@@ -37,10 +37,14 @@ fn settings<C: DeserializeOwned + Serialize>(config: &RunConfig) -> Result<(C, t
     Ok((parsed, table))
 }
 
-fn copies(config: &RunConfig, seeds: Seeds) -> Result<Copies> {
+/// Steps after which an evaluation gives up on an episode that has no limit of its own.
+const EVALUATION_LIMIT: u32 = 1_000;
+
+fn copies(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
     check::at_least("envs", 1, config.envs as u64)?;
     check::at_least("threads", 1, config.threads as u64)?;
-    Ok(Copies { envs: config.envs, seeds, threads: config.threads })
+    let limit = frozen.then_some(EVALUATION_LIMIT);
+    Ok(Copies { envs: config.envs, seeds, threads: config.threads, limit })
 }
 
 /// Puts the normalisers around the environments; frozen for an evaluation.
@@ -61,7 +65,7 @@ fn normalised<A: Space>(
 }
 
 fn discrete(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::DiscreteVecEnv> {
-    normalised(config, rl_envs::make_discrete(&config.env, copies(config, seeds)?)?, frozen)
+    normalised(config, rl_envs::make_discrete(&config.env, copies(config, seeds, frozen)?)?, frozen)
 }
 
 /// Builds the environments and the agent of a run.
@@ -72,7 +76,7 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     match config.algorithm.as_str() {
         "q-learning" => {
             let (parsed, settings) = settings::<QLearningConfig>(config)?;
-            let envs = rl_envs::make_tabular(&config.env, copies(config, seeds)?)?;
+            let envs = rl_envs::make_tabular(&config.env, copies(config, seeds, false)?)?;
             let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
             Ok(Built::Tabular(Pair { envs, agent, settings }))
         }
@@ -86,6 +90,10 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     }
 }
 
+fn for_evaluation(config: &RunConfig, envs: usize) -> RunConfig {
+    RunConfig { envs, threads: 1, ..config.clone() }
+}
+
 /// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
 pub(crate) trait EvaluationEnvs: VecEnv + Sized {
     fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self>;
@@ -93,12 +101,13 @@ pub(crate) trait EvaluationEnvs: VecEnv + Sized {
 
 impl EvaluationEnvs for rl_envs::DiscreteVecEnv {
     fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        discrete(&RunConfig { envs, threads: 1, ..config.clone() }, seeds, true)
+        discrete(&for_evaluation(config, envs), seeds, true)
     }
 }
 
 impl EvaluationEnvs for rl_envs::TabularVecEnv {
     fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        Ok(rl_envs::make_tabular(&config.env, Copies { envs, seeds, threads: 1 })?)
+        let copies = copies(&for_evaluation(config, envs), seeds, true)?;
+        Ok(rl_envs::make_tabular(&config.env, copies)?)
     }
 }

@@ -1,0 +1,239 @@
+//! The command line, from outside: exact resume, and every bad input a one-line error with exit
+//! code 2.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Settings that make a run take a second rather than a minute.
+const SMALL: [&str; 8] = [
+    "--set",
+    "network.hidden=[16]",
+    "--set",
+    "learning_starts=100",
+    "--set",
+    "buffer_size=500",
+    "--steps",
+    "3000",
+];
+
+fn xtask(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(dir).output().unwrap()
+}
+
+fn succeed(dir: &Path, arguments: &[&str]) -> String {
+    let output = xtask(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The one line that a refused command prints.
+fn refuse(dir: &Path, arguments: &[&str]) -> String {
+    let output = xtask(dir, arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {error}");
+    assert_eq!(error.lines().count(), 1, "{arguments:?}: {error}");
+    assert!(!error.contains("panicked"), "{error}");
+    error.strip_prefix("error: ").unwrap().trim_end().to_owned()
+}
+
+fn train(dir: &Path, more: &[&str]) -> String {
+    succeed(dir, &[&["train", "dqn", "CartPole-v1"], &SMALL[..], more].concat())
+}
+
+/// Every file below a folder, but for the clock's.
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(std::fs::read_dir(path).unwrap().map(|e| e.unwrap().path()));
+        } else if !path.ends_with("summary.json") {
+            let name = path.strip_prefix(dir).unwrap().display().to_string();
+            found.insert(name, std::fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_run_is_repeatable_and_resumable_to_the_last_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let json = train(dir, &["--out", "a", "--seed", "4", "--json"]);
+    train(dir, &["--out", "b", "--seed", "4"]);
+    train(dir, &["--out", "c", "--seed", "4", "--stop-at", "1400"]);
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "c"]);
+    let whole = files(&dir.join("a"));
+    for name in ["config.toml", "metrics.jsonl", "metrics.csv", "learning_curve.svg"] {
+        assert!(whole.contains_key(name), "{name} in {:?}", whole.keys());
+    }
+    assert!(whole.keys().any(|k| k.ends_with("replay.bin")));
+    assert!(whole.keys().any(|k| k.starts_with("best")));
+    assert_eq!(whole, files(&dir.join("b")));
+    assert_eq!(whole, files(&dir.join("c")));
+    train(dir, &["--out", "d", "--seed", "5"]);
+    assert_ne!(whole, files(&dir.join("d")));
+
+    let line: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(
+        (line["algorithm"].as_str(), line["env"].as_str()),
+        (Some("dqn"), Some("CartPole-v1"))
+    );
+    assert_eq!((line["seed"].as_u64(), line["steps"].as_u64()), (Some(4), Some(3_000)));
+    for key in ["episodes", "mean_return", "std_return", "train_seconds", "steps_per_second"] {
+        assert!(line[key].is_number(), "{key}");
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_a_run_that_resumes_to_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args([&["train", "dqn", "CartPole-v1", "--out", "b"], &SMALL[..]].concat())
+        .current_dir(dir)
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    // Killed as soon as it has written a checkpoint; or it has finished, which is as good.
+    while child.try_wait().unwrap().is_none() {
+        if std::fs::read_dir(dir.join("b/checkpoints")).is_ok_and(|mut d| {
+            d.any(|e| e.unwrap().file_name().to_str().unwrap().starts_with("step-"))
+        }) {
+            child.kill().unwrap();
+        }
+    }
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "b"]);
+    let (mut whole, mut killed) = (files(&dir.join("a")), files(&dir.join("b")));
+    for found in [&mut whole, &mut killed] {
+        // A kill in the middle of a write leaves its temporary name behind.
+        found.retain(|name, _| !name.contains("writing"));
+    }
+    assert_eq!(whole, killed);
+}
+
+#[test]
+fn a_trained_run_is_evaluated() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "run"]);
+    for more in [&[][..], &["--best"]] {
+        let arguments =
+            [&["eval", "run", "--episodes", "7", "--seed", "1", "--json"], more].concat();
+        let first = succeed(dir, &arguments);
+        assert_eq!(first, succeed(dir, &arguments));
+        let line: serde_json::Value = serde_json::from_str(first.lines().last().unwrap()).unwrap();
+        assert_eq!(line["episodes"].as_u64(), Some(7));
+    }
+    assert!(succeed(dir, &["list"]).contains("dqn/CartPole-v1"));
+}
+
+#[test]
+fn a_table_is_trained_and_evaluated() {
+    let dir = tempfile::tempdir().unwrap();
+    let arguments = ["train", "q-learning", "CliffWalking-v1", "--out", "run", "--json"];
+    let json = succeed(dir.path(), &arguments);
+    let line: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
+    assert_eq!(line["mean_return"].as_f64(), Some(-13.0));
+    assert!(succeed(dir.path(), &["eval", "run"]).contains("-13.00"));
+}
+
+#[test]
+fn unknown_names_are_refused_with_the_nearest() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let refuse = |arguments: &[&str]| refuse(dir, arguments);
+    assert_eq!(
+        refuse(&["train", "dpn", "CartPole-v1"]),
+        "unknown algorithm 'dpn'; did you mean 'dqn'?"
+    );
+    assert_eq!(
+        refuse(&["train", "dqn", "CartPol-v1"]),
+        "unknown environment 'CartPol-v1'; did you mean 'CartPole-v1'?"
+    );
+    assert_eq!(
+        refuse(&["train", "dqn", "Pendulum-v1"]),
+        "environment 'Pendulum-v1': expected discrete actions, it has continuous actions"
+    );
+    let error = refuse(&["train", "dqn", "CartPole-v1", "--set", "gama=0.9"]);
+    assert!(error.starts_with("dqn: unknown field `gama`, expected one of"), "{error}");
+    let error = refuse(&["train", "dqn", "CartPole-v1", "--device", "tpu"]);
+    assert_eq!(error, "device 'tpu': unknown; expected cpu, reference, cuda or metal");
+    if cfg!(not(feature = "cuda")) {
+        let error = refuse(&["train", "dqn", "CartPole-v1", "--device", "cuda"]);
+        assert_eq!(error, "device 'cuda': not compiled in; build with --features cuda");
+    }
+    assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
+}
+
+#[test]
+fn bad_settings_are_refused_by_field() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = |assignment: &str| {
+        refuse(dir.path(), &["train", "dqn", "CartPole-v1", "--set", assignment])
+    };
+    let number = "learning_rate: expected a finite number > 0, got";
+    assert_eq!(set("learning_rate=-0.1"), format!("{number} -0.1"));
+    assert_eq!(set("learning_rate=nan"), format!("{number} NaN"));
+    assert_eq!(set("learning_rate=0"), format!("{number} 0"));
+    assert_eq!(
+        set("batch_size=200000"),
+        "batch_size: expected at most buffer_size (100000), got 200000"
+    );
+    assert_eq!(set("gamma=1.5"), "gamma: expected a number in [0, 1], got 1.5");
+    assert!(set("learning_rate=fast").contains("a number, or a table with kind"));
+    assert!(set("batch_size=-1").starts_with("dqn: invalid value"));
+    assert_eq!(set("gamma"), "--set: expected key=value, got 'gamma'");
+    let refuse =
+        |more: &[&str]| refuse(dir.path(), &[&["train", "dqn", "CartPole-v1"], more].concat());
+    assert_eq!(refuse(&["--steps", "0"]), "total_steps: expected an integer >= 1, got 0");
+    assert_eq!(refuse(&["--envs", "0"]), "envs: expected an integer >= 1, got 0");
+    assert!(refuse(&["--preset", "missing.toml"]).starts_with("missing.toml: No such file"));
+}
+
+#[test]
+fn foreign_and_damaged_runs_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "run"]);
+    let resume = |algorithm, env, path| refuse(dir, &["train", algorithm, env, "--resume", path]);
+
+    std::fs::create_dir(dir.join("empty")).unwrap();
+    let error = resume("dqn", "CartPole-v1", "empty");
+    assert_eq!(error, "empty: not the folder of a run (no config.toml)");
+    assert_eq!(
+        resume("q-learning", "CliffWalking-v1", "run"),
+        "algorithm: asked for q-learning, but the run in run is of dqn"
+    );
+    assert_eq!(
+        resume("dqn", "Acrobot-v1", "run"),
+        "environment: asked for Acrobot-v1, but the run in run is of CartPole-v1"
+    );
+
+    // Settings of one algorithm over the checkpoint of another.
+    succeed(dir, &["train", "q-learning", "CliffWalking-v1", "--out", "table", "--steps", "500"]);
+    let settings = std::fs::read(dir.join("run/config.toml")).unwrap();
+    std::fs::write(dir.join("table/config.toml"), settings).unwrap();
+    let error = resume("dqn", "CartPole-v1", "table");
+    assert!(error.contains("expected one of dqn, got one of q-learning"), "{error}");
+
+    let newest = dir.join("run/checkpoints/step-000000003000");
+    for (file, keep) in [("replay.bin", 40), ("policy.safetensors", 0), ("manifest.json", 10)] {
+        let path = newest.join(file);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..keep]).unwrap();
+        let error = resume("dqn", "CartPole-v1", "run");
+        assert!(error.contains(file) && error.contains("an older one is intact"), "{error}");
+        std::fs::write(&path, whole).unwrap();
+    }
+    let metrics = std::fs::read(dir.join("run/metrics.jsonl")).unwrap();
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "run"]);
+    assert_eq!(std::fs::read(dir.join("run/metrics.jsonl")).unwrap(), metrics);
+
+    let error = refuse(dir, &["train", "dqn", "CartPole-v1", "--out", "run"]);
+    assert_eq!(error, "--out run: not an empty folder; --resume run continues the run in it");
+}
