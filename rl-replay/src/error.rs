@@ -5,6 +5,9 @@ pub enum Error {
     /// A sample was asked of a memory with nothing in it.
     #[error("replay: nothing to sample from yet")]
     Empty,
+    /// A step was pushed onto a rollout that is complete.
+    #[error("rollout: complete; clear it before the next step")]
+    Full,
     /// An error of `rl-core`.
     #[error(transparent)]
     Core(#[from] rl_core::Error),
