@@ -7,7 +7,9 @@
 //! hold the two equal.
 
 mod activation;
+mod actor_critic;
 mod device;
+mod distribution;
 mod error;
 mod init;
 mod kernels;
@@ -17,10 +19,13 @@ mod mlp;
 mod module;
 mod network;
 mod optimizer;
+mod policy_loss;
 mod weights;
 
 pub use activation::Activation;
+pub use actor_critic::ActorCritic;
 pub use device::Backend;
+pub use distribution::{Categorical, DiagGaussian, Distribution};
 pub use error::{Error, Result};
 pub use init::Init;
 pub use layout::{Entry, Layout};
@@ -29,3 +34,4 @@ pub use mlp::{Mlp, MlpConfig};
 pub use module::Module;
 pub use network::Network;
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub use policy_loss::{Coefficients, PolicyRows, PolicyStats, policy_gradient, ppo_clip};
