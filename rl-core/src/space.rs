@@ -34,6 +34,8 @@ pub trait Space: Clone + PartialEq + Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Error::Mismatch`] for a wrong width, a value outside, or a value that is not a number.
     fn check(&self, what: &str, row: &[Self::Elem]) -> Result<()>;
+    /// Brings each element to the nearest one inside; what is not a number stays so.
+    fn clip(&self, row: &mut [Self::Elem]);
     /// Fills `row` with a uniform draw (unbounded dimensions: a standard normal).
     fn sample(&self, rng: &mut Rng, row: &mut [Self::Elem]);
 }
@@ -91,6 +93,10 @@ impl Space for Discrete {
             [i] => Err(Error::mismatch(what, format_args!("an index below {}", self.n), i)),
             _ => Err(Error::mismatch(what, "1 element", row.len())),
         }
+    }
+
+    fn clip(&self, row: &mut [u32]) {
+        row.iter_mut().for_each(|i| *i = (*i).min(self.n - 1));
     }
 
     fn sample(&self, rng: &mut Rng, row: &mut [u32]) {
@@ -231,6 +237,11 @@ impl Space for BoxSpace<f32> {
         self.check_row(what, row)
     }
 
+    fn clip(&self, row: &mut [f32]) {
+        let bounds = self.low.iter().zip(&self.high);
+        row.iter_mut().zip(bounds).for_each(|(x, (low, high))| *x = x.clamp(*low, *high));
+    }
+
     fn sample(&self, rng: &mut Rng, row: &mut [f32]) {
         for ((x, &l), &h) in row.iter_mut().zip(&self.low).zip(&self.high) {
             *x = match (l.is_finite(), h.is_finite()) {
@@ -259,6 +270,8 @@ impl Space for BoxSpace<u8> {
         self.check_row(what, row)
     }
 
+    fn clip(&self, _: &mut [u8]) {}
+
     fn sample(&self, rng: &mut Rng, row: &mut [u8]) {
         row.fill_with(|| rng.random());
     }
@@ -278,6 +291,9 @@ mod tests {
             let mut row = [0.0; 3];
             space.sample(&mut rng, &mut row);
             prop_assert!(space.check("sample", &row).is_ok());
+            row.fill(1e9);
+            space.clip(&mut row);
+            prop_assert!(space.check("clipped", &row).is_ok());
             let mut index = [0];
             Discrete::new(n).unwrap().sample(&mut rng, &mut index);
             prop_assert!(index[0] < n);

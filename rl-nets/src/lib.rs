@@ -8,6 +8,7 @@
 
 mod activation;
 mod actor_critic;
+mod actor_critic_policy;
 mod device;
 mod distribution;
 mod error;
@@ -24,6 +25,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use actor_critic::ActorCritic;
+pub use actor_critic_policy::ActorCriticPolicy;
 pub use device::Backend;
 pub use distribution::{Categorical, DiagGaussian, Distribution};
 pub use error::{Error, Result};

@@ -4,12 +4,14 @@ use crate::{Error, Result};
 use rl_core::{Element, End, Rng, Transitions, check};
 use serde::{Deserialize, Serialize};
 
-/// What an agent knew when it acted, beside the action itself: one of each an environment.
+/// What an agent chose and believed when it acted: one of each an environment.
 #[derive(Clone, Copy, Debug)]
-pub struct Beliefs<'a> {
+pub struct Beliefs<'a, A> {
+    /// The policy's own actions, `[envs, action width]`: those taken, before any clipping to bounds.
+    pub actions: &'a [A],
     /// The value of the observation acted on, `[envs]`.
     pub values: &'a [f32],
-    /// The log-probability of the action taken, `[envs]`.
+    /// The log-probability of that action, `[envs]`.
     pub log_probs: &'a [f32],
     /// The value of the final observation where this step truncated an episode, anything elsewhere,
     /// `[envs]`.
@@ -26,7 +28,7 @@ pub struct Beliefs<'a> {
 /// let mut shown = StepBatch::new(1, 1);
 /// shown.begin_step();
 /// shown.rows_mut().rewards[0] = 1.0;
-/// let beliefs = Beliefs { values: &[0.5], log_probs: &[0.0], final_values: &[0.0] };
+/// let beliefs = Beliefs { actions: &[0], values: &[0.5], log_probs: &[0.0], final_values: &[0.0] };
 /// rollout.push(&shown.transitions(&[0]), beliefs)?;
 /// rollout.finish(&[2.0], 0.9, 0.95)?;
 /// assert_eq!(rollout.returns(), [1.0 + 0.9 * 2.0]);
@@ -113,7 +115,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
     pub fn push(
         &mut self,
         transitions: &Transitions<'_, T, A>,
-        beliefs: Beliefs<'_>,
+        beliefs: Beliefs<'_, A>,
     ) -> Result<()> {
         if self.is_full() {
             return Err(Error::Full);
@@ -121,13 +123,13 @@ impl<T: Element, A: Element> Rollout<T, A> {
         let n = self.envs;
         check::len("transitions", n, transitions.len())?;
         check::len("observations", n * self.width, transitions.observations().len())?;
-        check::len("actions", n * self.action_width, transitions.actions().len())?;
+        check::len("actions", n * self.action_width, beliefs.actions.len())?;
         check::len("values", n, beliefs.values.len())?;
         check::len("log-probabilities", n, beliefs.log_probs.len())?;
         check::len("final values", n, beliefs.final_values.len())?;
         let (at, w, aw) = (self.filled * n, self.width, self.action_width);
         self.observations[at * w..][..n * w].copy_from_slice(transitions.observations());
-        self.actions[at * aw..][..n * aw].copy_from_slice(transitions.actions());
+        self.actions[at * aw..][..n * aw].copy_from_slice(beliefs.actions);
         self.rewards[at..][..n].copy_from_slice(transitions.rewards());
         self.ends[at..][..n].copy_from_slice(transitions.ends());
         self.values[at..][..n].copy_from_slice(beliefs.values);

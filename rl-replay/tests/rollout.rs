@@ -33,8 +33,12 @@ fn rollout_of(cells: &[Vec<Cell>]) -> Rollout<f32, u32> {
             *end = cell.end;
         }
         let (values, final_values) = (column(|c| c.value), column(|c| c.final_value));
-        let beliefs =
-            Beliefs { values: &values, log_probs: &vec![0.0; envs], final_values: &final_values };
+        let beliefs = Beliefs {
+            actions: &numbers,
+            values: &values,
+            log_probs: &vec![0.0; envs],
+            final_values: &final_values,
+        };
         rollout.push(&shown.transitions(&numbers), beliefs).unwrap();
     }
     rollout
@@ -170,7 +174,8 @@ fn misuse_is_an_error() {
     let mut rollout = rollout_of(&[vec![cell]]);
     let mut shown = StepBatch::new(1, 1);
     shown.begin_step();
-    let beliefs = Beliefs { values: &[0.0], log_probs: &[0.0], final_values: &[0.0] };
+    let beliefs =
+        Beliefs { actions: &[0], values: &[0.0], log_probs: &[0.0], final_values: &[0.0] };
     assert!(
         rollout
             .push(&shown.transitions(&[0]), beliefs)

@@ -8,11 +8,12 @@ use rl_core::{
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::Copies;
 use rl_nets::Backend;
+use rl_ppo::{Ppo, PpoConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Every algorithm's name.
-pub(crate) static NAMES: &[&str] = &["dqn", "q-learning"];
+pub(crate) static NAMES: &[&str] = &["dqn", "ppo", "q-learning"];
 
 /// Environments and an agent for them.
 pub(crate) struct Pair<O: Space, A: Space> {
@@ -25,6 +26,7 @@ pub(crate) struct Pair<O: Space, A: Space> {
 /// A pair of whichever kind.
 pub(crate) enum Built {
     Discrete(Pair<BoxSpace, Discrete>),
+    Continuous(Pair<BoxSpace, BoxSpace>),
     Tabular(Pair<Discrete, Discrete>),
 }
 
@@ -68,10 +70,29 @@ fn discrete(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::D
     normalised(config, rl_envs::make_discrete(&config.env, copies(config, seeds, frozen)?)?, frozen)
 }
 
+fn continuous(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::ContinuousVecEnv> {
+    normalised(
+        config,
+        rl_envs::make_continuous(&config.env, copies(config, seeds, frozen)?)?,
+        frozen,
+    )
+}
+
+impl Built {
+    /// The settings with every default filled in.
+    pub(crate) fn settings(&self) -> &toml::Table {
+        match self {
+            Built::Discrete(pair) => &pair.settings,
+            Built::Continuous(pair) => &pair.settings,
+            Built::Tabular(pair) => &pair.settings,
+        }
+    }
+}
+
 /// Builds the environments and the agent of a run.
 pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     known_algorithm(&config.algorithm)?;
-    rl_envs::find(&config.env)?;
+    let spec = rl_envs::find(&config.env)?;
     let backend = Backend::by_name(&config.device)?;
     match config.algorithm.as_str() {
         "q-learning" => {
@@ -79,6 +100,17 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
             let envs = rl_envs::make_tabular(&config.env, copies(config, seeds, false)?)?;
             let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
             Ok(Built::Tabular(Pair { envs, agent, settings }))
+        }
+        "ppo" => {
+            let (parsed, settings) = settings::<PpoConfig>(config)?;
+            if spec.kind == rl_envs::Kind::Continuous {
+                let envs = continuous(config, seeds, false)?;
+                let agent = Box::new(Ppo::continuous(&parsed, &envs, &backend, seeds)?);
+                return Ok(Built::Continuous(Pair { envs, agent, settings }));
+            }
+            let envs = discrete(config, seeds, false)?;
+            let agent = Box::new(Ppo::discrete(&parsed, &envs, &backend, seeds)?);
+            Ok(Built::Discrete(Pair { envs, agent, settings }))
         }
         _ => {
             let (parsed, settings) = settings::<DqnConfig>(config)?;
@@ -102,6 +134,12 @@ pub(crate) trait EvaluationEnvs: VecEnv + Sized {
 impl EvaluationEnvs for rl_envs::DiscreteVecEnv {
     fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
         discrete(&for_evaluation(config, envs), seeds, true)
+    }
+}
+
+impl EvaluationEnvs for rl_envs::ContinuousVecEnv {
+    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
+        continuous(&for_evaluation(config, envs), seeds, true)
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
     let evaluation = match build(&config, Seeds::new(config.seed))? {
         Built::Discrete(pair) => run(&config, pair, &sections, seeds, args.episodes),
+        Built::Continuous(pair) => run(&config, pair, &sections, seeds, args.episodes),
         Built::Tabular(pair) => run(&config, pair, &sections, seeds, args.episodes),
     }?;
     let (mean, std, n) = (evaluation.mean(), evaluation.std(), evaluation.returns.len());

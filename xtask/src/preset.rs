@@ -69,6 +69,9 @@ pub(crate) static PRESETS: &[(&str, &str)] = presets![
     "dqn/CartPole-v1",
     "dqn/MountainCar-v0",
     "dqn/Acrobot-v1",
+    "ppo/CartPole-v1",
+    "ppo/Acrobot-v1",
+    "ppo/Pendulum-v1",
     "q-learning/CliffWalking-v1",
     "q-learning/FrozenLake-v1",
 ];

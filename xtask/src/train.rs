@@ -126,16 +126,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             // Built before the folder is made: a bad setting leaves nothing behind.
             let built = build(&config, Seeds::new(config.seed))?;
             TrainerConfig::new(config.steps).validate()?;
-            config.agent = match &built {
-                Built::Discrete(pair) => pair.settings.clone(),
-                Built::Tabular(pair) => pair.settings.clone(),
-            };
+            config.agent = built.settings().clone();
             let dir = RunDir::create(args.out.as_deref(), &config)?;
             (Session { config, dir, resume: false, stop_at: args.stop_at }, built)
         }
     };
     let summary = match built {
         Built::Discrete(pair) => session.train(pair),
+        Built::Continuous(pair) => session.train(pair),
         Built::Tabular(pair) => session.train(pair),
     }?;
     match summary {
@@ -305,6 +303,7 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
     }
     match build(config, Seeds::new(config.seed))? {
         Built::Discrete(pair) => run(config, pair),
+        Built::Continuous(pair) => run(config, pair),
         Built::Tabular(pair) => run(config, pair),
     }
 }

@@ -47,6 +47,9 @@ const GOALS: &[Goal] = &[
     Goal { preset: "dqn/CartPole-v1", interquartile_mean: 490.0, each: Some((475.0, 9)) },
     Goal { preset: "dqn/MountainCar-v0", interquartile_mean: -115.0, each: None },
     Goal { preset: "dqn/Acrobot-v1", interquartile_mean: -82.0, each: None },
+    Goal { preset: "ppo/CartPole-v1", interquartile_mean: 495.0, each: None },
+    Goal { preset: "ppo/Acrobot-v1", interquartile_mean: -78.0, each: None },
+    Goal { preset: "ppo/Pendulum-v1", interquartile_mean: -175.0, each: None },
     Goal { preset: "q-learning/CliffWalking-v1", interquartile_mean: -13.0, each: None },
 ];
 
