@@ -88,6 +88,16 @@ impl<V, A> Callback<V, A> for CheckpointEvery {
     }
 }
 
+/// Ends the run at a step, to be resumed later from a checkpoint.
+#[derive(Clone, Copy, Debug)]
+pub struct StopAt(pub u64);
+
+impl<V, A> Callback<V, A> for StopAt {
+    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
+        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
+    }
+}
+
 /// Evaluates the greedy policy every so many steps, keeps the best one, and may end the run.
 ///
 /// Each evaluation runs on its own streams of random numbers, derived from the step, so it

@@ -55,6 +55,15 @@ impl Sections {
     }
 }
 
+impl Sections {
+    /// Says which files differ from those of `other`, or are in one of the two alone.
+    pub fn differences(&self, other: &Sections) -> Vec<String> {
+        let names: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
+        let differ = |name: &&&String| self.0.get(**name) != other.0.get(**name);
+        names.iter().filter(differ).map(|name| format!("{name} differs")).collect()
+    }
+}
+
 /// What is known about a checkpoint before its parts are read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -229,13 +229,6 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     assert_eq!(a, b);
 }
 
-struct StopAt(u64);
-impl<V, A> Callback<V, A> for StopAt {
-    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
-        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
-    }
-}
-
 #[test]
 fn evaluation_stops_at_a_target_or_without_improvement() {
     let envs = || SerialVecEnv::new(signs(1, 4), Seeds::new(1)).unwrap();

@@ -3,14 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Agent, Callback, CheckpointDir, CheckpointEvery, Context, MemorySink, Result, Row, Schedule,
-    Sections, Seeds, SerialVecEnv, Signal, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig,
-    VecEnv,
+    Agent, MemorySink, Result, Row, Schedule, Sections, Seeds, SerialVecEnv, ThreadedVecEnv,
+    TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::{CartPole, Tabular};
 use rl_nets::Backend;
-use std::path::Path;
 
 fn config(double_q: bool) -> DqnConfig {
     DqnConfig {
@@ -66,53 +64,16 @@ fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
     assert_ne!(first, run(8, 1));
 }
 
-struct StopAt(u64);
-
-impl<V, A> Callback<V, A> for StopAt {
-    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
-        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
-    }
-}
-
-/// Trains to the end, or stops after 1,600 steps, forgets everything and resumes.
-fn resumed_equals_uninterrupted<V, A>(dir: &Path, make: impl Fn() -> (V, A))
-where
-    V: VecEnv,
-    A: Agent<Obs = V::Obs, Action = V::Action>,
-{
-    let trainer = |stop, sink: &MemorySink| {
-        let (envs, agent) = make();
-        Trainer::new(envs, agent, TrainerConfig::new(3_000))
-            .unwrap()
-            .with_sink(sink.clone())
-            .with_checkpoints(CheckpointDir::new(dir))
-            .with_callback(CheckpointEvery::new(1_250).unwrap())
-            .with_callback(StopAt(stop))
-    };
-    let [whole, first, second] = [(); 3].map(|()| MemorySink::default());
-    let mut uninterrupted = trainer(u64::MAX, &whole);
-    uninterrupted.run().unwrap();
-    std::fs::remove_dir_all(dir).unwrap();
-    trainer(1_600, &first).run().unwrap();
-    let (manifest, sections) = CheckpointDir::new(dir).read_latest().unwrap();
-    let mut resumed = trainer(u64::MAX, &second);
-    resumed.resume(&manifest, &sections).unwrap();
-    resumed.run().unwrap();
-    assert_eq!(uninterrupted.sections().unwrap(), resumed.sections().unwrap());
-    let kept: Vec<Row> = first.rows().into_iter().filter(|r| r.step <= manifest.step).collect();
-    assert_eq!([kept, second.rows()].concat(), whole.rows());
-}
-
 #[test]
 fn a_resumed_dqn_ends_in_the_same_bits() {
-    let dir = tempfile::tempdir().unwrap();
     for backend in ["cpu", "reference"] {
         for double_q in [false, true] {
-            let backend = Backend::by_name(backend).unwrap();
-            resumed_equals_uninterrupted(dir.path(), || {
-                let envs = SerialVecEnv::new(cart_poles(), Seeds::new(3)).unwrap();
-                (envs, dqn(3, double_q, &backend))
-            });
+            let (dir, backend) = (tempfile::tempdir().unwrap(), Backend::by_name(backend).unwrap());
+            let make = || {
+                let envs = SerialVecEnv::new(cart_poles(), Seeds::new(3))?;
+                Ok((envs, dqn(3, double_q, &backend)))
+            };
+            assert_eq!(check_resume(dir.path(), make, 3_000).unwrap(), [""; 0]);
         }
     }
 }
@@ -120,15 +81,62 @@ fn a_resumed_dqn_ends_in_the_same_bits() {
 #[test]
 fn a_resumed_table_ends_in_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
-    resumed_equals_uninterrupted(dir.path(), || {
-        let envs = SerialVecEnv::new(vec![Tabular::frozen_lake_4x4(true)], Seeds::new(3)).unwrap();
+    let make = || {
+        let envs = SerialVecEnv::new(vec![Tabular::frozen_lake_4x4(true)], Seeds::new(3))?;
         let config = QLearningConfig {
             learning_rate: Schedule::linear(0.5, 0.1),
             ..QLearningConfig::default()
         };
-        let agent = QLearning::for_envs(&config, &envs, Seeds::new(3)).unwrap();
-        (envs, agent)
-    });
+        let agent = QLearning::for_envs(&config, &envs, Seeds::new(3))?;
+        Ok((envs, agent))
+    };
+    assert_eq!(check_resume(dir.path(), make, 3_000).unwrap(), [""; 0]);
+}
+
+/// An agent that forgets its generator is found out.
+#[test]
+fn what_is_forgotten_is_noticed() {
+    struct Forgetful(Dqn);
+    impl rl_core::Policy for Forgetful {
+        type Obs = rl_core::BoxSpace;
+        type Action = rl_core::Discrete;
+        fn act_greedily(&mut self, x: &[f32], a: &mut [u32]) -> Result<()> {
+            self.0.act_greedily(x, a)
+        }
+    }
+    impl Agent for Forgetful {
+        fn name(&self) -> &'static str {
+            "forgetful"
+        }
+        fn act(&mut self, x: &[f32], p: rl_core::Progress, a: &mut [u32]) -> Result<()> {
+            self.0.act(x, p, a)
+        }
+        fn observe(&mut self, t: &rl_core::Transitions<'_, f32, u32>) -> Result<()> {
+            self.0.observe(t)
+        }
+        fn update(&mut self, p: rl_core::Progress, m: &mut rl_core::Metrics) -> Result<()> {
+            self.0.update(p, m)
+        }
+        fn save_policy(&self, out: &mut Sections) -> Result<()> {
+            self.0.save_policy(out)
+        }
+        fn load_policy(&mut self, from: &Sections) -> Result<()> {
+            self.0.load_policy(from)
+        }
+        fn save(&self, out: &mut Sections) -> Result<()> {
+            self.0.save_policy(out)
+        }
+        fn load(&mut self, from: &Sections) -> Result<()> {
+            self.0.load_policy(from)
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let make = || {
+        let envs = SerialVecEnv::new(cart_poles(), Seeds::new(3))?;
+        Ok((envs, Forgetful(dqn(3, false, &Backend::Fused))))
+    };
+    let problems = check_resume(dir.path(), make, 3_000).unwrap();
+    assert!(problems.contains(&"policy.safetensors differs".to_owned()), "{problems:?}");
 }
 
 #[test]

@@ -101,42 +101,9 @@ fn an_endless_task_is_worth_one_over_one_minus_gamma() {
     }
 }
 
-/// The same task with its truncations passed off as terminations.
-struct Mistaken(Probe<Discrete>);
-
-impl Env for Mistaken {
-    type Obs = BoxSpace;
-    type Action = Discrete;
-    type State = (f32, u32);
-    fn observation_space(&self) -> BoxSpace {
-        self.0.observation_space()
-    }
-    fn action_space(&self) -> Discrete {
-        self.0.action_space()
-    }
-    fn reset(&mut self, rng: &mut rl_core::Rng, obs: &mut [f32]) -> rl_core::Result<()> {
-        self.0.reset(rng, obs)
-    }
-    fn step(
-        &mut self,
-        action: usize,
-        rng: &mut rl_core::Rng,
-        obs: &mut [f32],
-    ) -> rl_core::Result<rl_core::Step> {
-        let step = self.0.step(action, rng, obs)?;
-        Ok(rl_core::Step::terminated_if(step.end.is_some(), step.reward))
-    }
-    fn state(&self) -> (f32, u32) {
-        self.0.state()
-    }
-    fn set_state(&mut self, state: (f32, u32)) -> rl_core::Result<()> {
-        self.0.set_state(state)
-    }
-}
-
 #[test]
 fn truncation_taken_for_termination_loses_that_value() {
-    let env = Mistaken(Probe::new(ProbeKind::Endless));
+    let env = Probe::<Discrete>::mistaken(ProbeKind::Endless);
     // One step in ten is then worth 1 alone: Q = 1 + 0.9 * 0.9 Q. (Huber would settle higher, since
     // it clips the large errors of those steps.)
     let config = DqnConfig { loss: rl_nets::TdLoss::Mse, ..config() };

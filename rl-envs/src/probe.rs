@@ -66,13 +66,19 @@ pub struct Probe<A> {
     kind: ProbeKind,
     observation: f32,
     t: u32,
+    mistaken: bool,
     action: PhantomData<A>,
 }
 
 impl<A> Probe<A> {
     /// The probe of a kind.
     pub fn new(kind: ProbeKind) -> Self {
-        Probe { kind, observation: 0.0, t: 0, action: PhantomData }
+        Probe { kind, observation: 0.0, t: 0, mistaken: false, action: PhantomData }
+    }
+
+    /// The same with its truncations passed off as terminations, to show that a test would notice.
+    pub fn mistaken(kind: ProbeKind) -> Self {
+        Probe { mistaken: true, ..Probe::new(kind) }
     }
 
     fn start(&mut self, rng: &mut Rng, obs: &mut [f32]) {
@@ -99,7 +105,8 @@ impl<A> Probe<A> {
             self.observation = 1.0;
         }
         obs.fill(self.observation);
-        let end = if self.kind == ProbeKind::Endless { End::Truncated } else { End::Terminated };
+        let truncates = self.kind == ProbeKind::Endless && !self.mistaken;
+        let end = if truncates { End::Truncated } else { End::Terminated };
         Step { reward, end: last.then_some(end) }
     }
 

@@ -1,4 +1,4 @@
-//! Every environment against traces and tables that Gymnasium wrote (fixtures/generate.py).
+//! Every environment against traces and tables that Gymnasium wrote (rl-nets/tests/fixtures/generate.py).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{Env, Result, Seeds, TimeLimit};

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    BoxSpace, Discrete, Env, Policy, Result, Rng, Schedule, Seeds, SerialVecEnv, Step, Trainer,
-    TrainerConfig, evaluate,
+    BoxSpace, Discrete, Env, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig,
+    evaluate,
 };
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{Backend, Categorical, DiagGaussian, MlpConfig};
@@ -63,37 +63,9 @@ fn an_endless_task_is_worth_one_over_one_minus_gamma() {
     assert_near(value(ProbeKind::Endless, 0.0), 10.0);
 }
 
-/// The endless task with its truncations passed off as terminations.
-struct Mistaken(Probe<Discrete>);
-
-impl Env for Mistaken {
-    type Obs = BoxSpace;
-    type Action = Discrete;
-    type State = (f32, u32);
-    fn observation_space(&self) -> BoxSpace {
-        self.0.observation_space()
-    }
-    fn action_space(&self) -> Discrete {
-        self.0.action_space()
-    }
-    fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
-        self.0.reset(rng, obs)
-    }
-    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [f32]) -> Result<Step> {
-        let step = self.0.step(action, rng, obs)?;
-        Ok(Step::terminated_if(step.end.is_some(), step.reward))
-    }
-    fn state(&self) -> (f32, u32) {
-        self.0.state()
-    }
-    fn set_state(&mut self, state: (f32, u32)) -> Result<()> {
-        self.0.set_state(state)
-    }
-}
-
 #[test]
 fn truncation_taken_for_termination_loses_that_value() {
-    let make = || Mistaken(Probe::new(ProbeKind::Endless));
+    let make = || Probe::<Discrete>::mistaken(ProbeKind::Endless);
     let value = discrete(make, &Backend::Fused, 16_384).values(&[0.0]).unwrap()[0];
     assert!(value < 9.0, "{value}: the probe would not notice the mistake");
 }

@@ -1,4 +1,4 @@
-//! Advantages against the sums that define them, and against reference data (fixtures/generate.py).
+//! Advantages against the sums that define them, and against reference data (rl-nets/tests/fixtures/generate.py).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use proptest::prelude::{Strategy, prop};

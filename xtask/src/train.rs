@@ -6,8 +6,8 @@ use crate::progress::Progress;
 use crate::run_dir::RunDir;
 use crate::{Error, Result, plot};
 use rl_core::{
-    Agent, Callback, CheckpointEvery, Context, EvaluateEvery, FileFormat, FileSink, Outcome, Seeds,
-    Signal, Space, Trainer, TrainerConfig, VecEnv, evaluate,
+    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Outcome, Seeds, Space, StopAt,
+    Trainer, TrainerConfig, VecEnv, evaluate,
 };
 use serde::Serialize;
 use std::path::PathBuf;
@@ -148,15 +148,6 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             );
             Ok(())
         }
-    }
-}
-
-/// Stops at a step; the checkpoint is written by the caller.
-struct StopAt(u64);
-
-impl<V, A> Callback<V, A> for StopAt {
-    fn after_round(&mut self, context: &mut Context<'_, V, A>) -> rl_core::Result<Signal> {
-        Ok(if context.progress.step >= self.0 { Signal::Stop } else { Signal::Continue })
     }
 }
 
