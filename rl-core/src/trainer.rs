@@ -202,10 +202,15 @@ where
             }
             self.counters.recent.push_back(*episode);
         }
+        let (checkpoint, outcome) = self.call_back(before)?;
+        // What callbacks measured belongs to this row, and the row to this checkpoint.
         if is_due(before, self.counters.step, self.config.log_every) {
             self.log()?;
         }
-        self.call_back(before)
+        if checkpoint {
+            self.save_checkpoint()?;
+        }
+        Ok(outcome)
     }
 
     fn progress(&self) -> Progress {
@@ -225,7 +230,8 @@ where
         self.sinks.iter_mut().try_for_each(|sink| sink.write(&row))
     }
 
-    fn call_back(&mut self, before: u64) -> Result<Outcome> {
+    /// Runs the callbacks; says whether one asked for a checkpoint, and whether one stops the run.
+    fn call_back(&mut self, before: u64) -> Result<(bool, Outcome)> {
         let recent_return = self.recent_return();
         let (mut checkpoint, mut outcome) = (false, Outcome::Finished);
         for callback in &mut self.callbacks {
@@ -244,11 +250,7 @@ where
                 Signal::Stop => outcome = Outcome::Stopped,
             }
         }
-        if checkpoint {
-            // After all callbacks, so that their state is that of the whole round.
-            self.save_checkpoint()?;
-        }
-        Ok(outcome)
+        Ok((checkpoint, outcome))
     }
 
     /// Writes a checkpoint of the whole run: agent, environments, callbacks, counters.

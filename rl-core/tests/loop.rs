@@ -220,6 +220,13 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     after.resume(&manifest, &sections).unwrap();
     after.run().unwrap();
 
+    // Each evaluation stands in the row of its own step, the last one too.
+    let evaluated =
+        whole.rows().into_iter().filter(|r| r.values.iter().any(|v| v.0 == "evaluation_return"));
+    assert_eq!(
+        evaluated.map(|r| r.step).collect::<Vec<_>>(),
+        (1..=10).map(|i| 100 * i).collect::<Vec<_>>()
+    );
     let rows: Vec<Row> = first.rows().into_iter().filter(|r| r.step <= 500).collect();
     assert_eq!([rows, second.rows()].concat(), whole.rows());
     let (mut a, mut b) = (uninterrupted.sections().unwrap(), after.sections().unwrap());

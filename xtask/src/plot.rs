@@ -31,11 +31,18 @@ pub(crate) fn learning_curve(metrics: &Path, picture: &Path, title: &str) -> Res
         let mut chart = ChartBuilder::on(&root)
             .caption(title, ("sans-serif", 18))
             .margin(12)
+            .margin_right(40)
             .x_label_area_size(36)
             .y_label_area_size(56)
             .build_cartesian_2d(0.0..last, low - margin..high + margin)
             .map_err(|e| draw(&e))?;
-        let mesh = chart.configure_mesh().x_desc("environment steps").y_desc("return").draw();
+        let whole = |x: &f64| format!("{x:.0}");
+        let mesh = chart
+            .configure_mesh()
+            .x_desc("environment steps")
+            .y_desc("return")
+            .x_label_formatter(&whole)
+            .draw();
         mesh.map_err(|e| draw(&e))?;
         for (points, colour, label) in
             [(train, BLUE, "training, last 100 episodes"), (evaluation, RED, "evaluation")]
