@@ -1,5 +1,5 @@
 use crate::DqnConfig;
-use crate::greedy::{argmax_rows, max_of};
+use crate::values::{argmax_rows, td_targets};
 use rl_core::{
     Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, check,
@@ -66,9 +66,11 @@ pub struct Dqn {
     steps: u64,
     /// Environment steps up to which learning has been done.
     learned: u64,
-    /// Scratch: the regression targets `[batch]` and the gradient of `Q(s, ·)` `[batch, actions]`.
+    /// Scratch: the regression targets `[batch]`, the gradient of `Q(s, ·)` `[batch, actions]`, Double
+    /// DQN's choices `[batch]`, and greedy actions `[envs]`.
     targets: Vec<f32>,
     grad: Vec<f32>,
+    chosen: Vec<u32>,
     greedy: Vec<u32>,
 }
 
@@ -128,7 +130,8 @@ impl Dqn {
             learned: 0,
             targets: vec![0.0; config.batch_size],
             grad: vec![0.0; config.batch_size * actions.n()],
-            greedy: vec![0; config.batch_size],
+            chosen: vec![0; config.batch_size],
+            greedy: vec![0; num_envs],
             actions,
             config: config.clone(),
         })
@@ -152,20 +155,17 @@ impl Dqn {
     /// # Errors
     /// A loss that is not finite.
     pub fn gradient_step(&mut self, learning_rate: f64, metrics: &mut Metrics) -> Result<()> {
-        let Dqn { config, batch, targets, grad, greedy, .. } = self;
+        let Dqn { config, batch, targets, grad, chosen, .. } = self;
+        let n = self.actions.n();
         let horizon = Horizon { n_step: config.n_step, gamma: config.gamma };
         self.replay.sample(&mut self.rng, horizon, batch)?;
 
-        // y = r + discount * Q'(s', a*), where the discount is 0 after a termination.
-        let n = self.actions.n();
         if config.double_q {
-            argmax_rows(self.online.predict(batch.next_observations())?, n, greedy)?;
+            argmax_rows(self.online.predict(batch.next_observations())?, n, chosen)?;
         }
         let next = self.target.predict(batch.next_observations())?;
-        for (i, (y, next)) in targets.iter_mut().zip(next.chunks_exact(n)).enumerate() {
-            let value = if config.double_q { next[greedy[i] as usize] } else { max_of(next) };
-            *y = batch.rewards()[i] + batch.discounts()[i] * value;
-        }
+        let chosen = config.double_q.then_some(&chosen[..]);
+        td_targets((batch.rewards(), batch.discounts()), next, chosen, targets);
 
         let q = self.online.forward(batch.observations())?;
         let loss = config.loss.of_taken(q, batch.actions(), targets, grad)?;
@@ -205,8 +205,7 @@ impl Agent for Dqn {
             *action = if explore { self.rng.below(self.actions.n()) as u32 } else { GREEDY };
         }
         if actions.contains(&GREEDY) {
-            self.greedy.resize(self.config.batch_size.max(actions.len()), 0);
-            let best = &mut self.greedy[..actions.len()];
+            let best = &mut self.greedy;
             argmax_rows(self.online.predict(observations)?, self.actions.n(), best)?;
             for (action, best) in actions.iter_mut().zip(best) {
                 if *action == GREEDY {

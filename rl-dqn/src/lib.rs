@@ -5,8 +5,8 @@
 
 mod config;
 mod dqn;
-mod greedy;
 mod q_learning;
+mod values;
 
 pub use config::DqnConfig;
 pub use dqn::Dqn;
