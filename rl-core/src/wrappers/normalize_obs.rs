@@ -6,7 +6,8 @@ use crate::{BoxSpace, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, c
 /// A frozen wrapper no longer learns from what it sees, as an evaluation must not; give it the
 /// training environment's moments with [`VecEnv::set_moments`].
 ///
-/// Final observations are normalised with the same moments as the others.
+/// Final observations are normalised with the same moments as the others. Made for on-policy
+/// learning: what a replay memory holds keeps the scale of the time it was stored.
 #[derive(Debug)]
 pub struct NormalizeObs<V> {
     envs: V,
