@@ -72,6 +72,7 @@ pub(crate) static PRESETS: &[(&str, &str)] = presets![
     "ppo/CartPole-v1",
     "ppo/Acrobot-v1",
     "ppo/Pendulum-v1",
+    "ppo/MountainCar-v0",
     "q-learning/CliffWalking-v1",
     "q-learning/FrozenLake-v1",
 ];

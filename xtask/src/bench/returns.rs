@@ -50,6 +50,7 @@ const GOALS: &[Goal] = &[
     Goal { preset: "ppo/CartPole-v1", interquartile_mean: 495.0, each: None },
     Goal { preset: "ppo/Acrobot-v1", interquartile_mean: -78.0, each: None },
     Goal { preset: "ppo/Pendulum-v1", interquartile_mean: -175.0, each: None },
+    Goal { preset: "ppo/MountainCar-v0", interquartile_mean: -115.0, each: None },
     Goal { preset: "q-learning/CliffWalking-v1", interquartile_mean: -13.0, each: None },
 ];
 
