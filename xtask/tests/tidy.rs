@@ -154,8 +154,6 @@ fn the_top_level_is_what_it_should_be() {
         "xtask",
         "target",
         "runs",
-        // Reference data that some working copies have beside the code.
-        "shared",
     ];
     let crates: Vec<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
     for entry in std::fs::read_dir(root()).unwrap() {
