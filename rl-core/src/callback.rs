@@ -1,7 +1,10 @@
 //! What hangs on the training loop.
 
-use crate::trainer::is_due;
-use crate::{Agent, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec, evaluate};
+use crate::trainer::{is_due, mean_return};
+use crate::{
+    Agent, Episode, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec, evaluate,
+};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 /// What a callback asks of the loop.
@@ -23,8 +26,8 @@ pub struct Context<'a, V, A> {
     pub progress: Progress,
     /// Episodes finished.
     pub episodes: u64,
-    /// The mean return of recent episodes, where any has finished.
-    pub recent_return: Option<f64>,
+    /// The last episodes finished, [`TrainerConfig::window`](crate::TrainerConfig::window) at most.
+    pub recent: &'a VecDeque<Episode>,
     /// The agent.
     pub agent: &'a mut A,
     /// The environments.
@@ -34,6 +37,11 @@ pub struct Context<'a, V, A> {
 }
 
 impl<V, A> Context<'_, V, A> {
+    /// The mean return of the recent episodes, where any has finished.
+    pub fn recent_return(&self) -> Option<f64> {
+        mean_return(self.recent)
+    }
+
     /// Whether this round reached a multiple of `every` steps.
     pub fn is_due(&self, every: u64) -> bool {
         is_due(self.before, self.progress.step, every)

@@ -163,7 +163,7 @@ where
 
     /// The mean return of the last [`TrainerConfig::window`] episodes, where any has finished.
     pub fn recent_return(&self) -> Option<f64> {
-        mean(self.counters.recent.iter().map(|e| e.episode_return))
+        mean_return(&self.counters.recent)
     }
 
     /// Trains to the end, or until a callback stops it.
@@ -220,7 +220,7 @@ where
     fn log(&mut self) -> Result<()> {
         let recent = &self.counters.recent;
         let mut values = vec![("episodes".to_owned(), self.counters.episodes as f64)];
-        let returns = mean(recent.iter().map(|e| e.episode_return));
+        let returns = mean_return(recent);
         let lengths = mean(recent.iter().map(|e| e.length as f64));
         values.extend(returns.map(|r| ("episode_return".to_owned(), r)));
         values.extend(lengths.map(|l| ("episode_length".to_owned(), l)));
@@ -232,14 +232,14 @@ where
 
     /// Runs the callbacks; says whether one asked for a checkpoint, and whether one stops the run.
     fn call_back(&mut self, before: u64) -> Result<(bool, Outcome)> {
-        let recent_return = self.recent_return();
+        let progress = self.progress();
         let (mut checkpoint, mut outcome) = (false, Outcome::Finished);
         for callback in &mut self.callbacks {
             let mut context = Context {
                 before,
-                progress: Progress { step: self.counters.step, total: self.config.total_steps },
+                progress,
                 episodes: self.counters.episodes,
-                recent_return,
+                recent: &self.counters.recent,
                 agent: &mut self.agent,
                 envs: &mut self.envs,
                 metrics: &mut self.counters.metrics,
@@ -312,6 +312,11 @@ where
 /// Whether a multiple of `every` lies in `(before, now]`.
 pub(crate) fn is_due(before: u64, now: u64, every: u64) -> bool {
     before / every != now / every
+}
+
+/// The mean return of some episodes, where there are any.
+pub(crate) fn mean_return(episodes: &VecDeque<Episode>) -> Option<f64> {
+    mean(episodes.iter().map(|e| e.episode_return))
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {

@@ -49,14 +49,14 @@ impl<V, A> Callback<V, A> for Progress {
         match &self.bar {
             Some(bar) => {
                 bar.set_position(step);
-                bar.set_message(self.describe(step, total, context.recent_return));
+                bar.set_message(self.describe(step, total, context.recent_return()));
                 if step >= total {
                     bar.finish();
                 }
             }
             None if self.last_line.elapsed() >= Duration::from_secs(5) || step >= total => {
                 self.last_line = Instant::now();
-                let text = self.describe(step, total, context.recent_return);
+                let text = self.describe(step, total, context.recent_return());
                 eprintln!("{step}/{total} steps: {text}");
             }
             None => {}

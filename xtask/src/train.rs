@@ -200,19 +200,7 @@ impl Session {
         }
         let title = format!("{} on {}, seed {}", config.algorithm, config.env, config.seed);
         plot::learning_curve(&dir.metrics_jsonl(), &dir.learning_curve(), &title)?;
-        let moments = trainer.envs().moments();
-        let (mean_return, std_return) = final_evaluation(config, trainer.agent_mut(), &moments)?;
-        let summary = Summary {
-            algorithm: config.algorithm.clone(),
-            env: config.env.clone(),
-            seed: config.seed,
-            steps: trainer.step(),
-            episodes: trainer.episodes(),
-            mean_return,
-            std_return,
-            train_seconds,
-            steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
-        };
+        let summary = summarise(config, &mut trainer, first_step, train_seconds)?;
         rl_core::write_atomically(&dir.summary(), json(&summary)?.as_bytes())?;
         Ok(Some(summary))
     }
@@ -247,23 +235,36 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::usage)
 }
 
-/// Mean and standard deviation of the return over [`FINAL_EPISODES`] episodes.
-fn final_evaluation<O, A>(
+type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
+
+/// Evaluates the final policy over [`FINAL_EPISODES`] episodes and says what a run came to that began
+/// at `first_step`.
+fn summarise<O, A>(
     config: &RunConfig,
-    agent: &mut Box<dyn Agent<Obs = O, Action = A>>,
-    moments: &[rl_core::RunningMoments],
-) -> Result<(f64, f64)>
+    trainer: &mut Trainer<Envs<O, A>, Box<dyn Agent<Obs = O, Action = A>>>,
+    first_step: u64,
+    train_seconds: f64,
+) -> Result<Summary>
 where
     O: Space,
     A: Space,
-    Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+    Envs<O, A>: EvaluationEnvs<Obs = O, Action = A>,
 {
     let seeds = Seeds::new(config.seed).child("final evaluation", 0);
-    let mut envs =
-        Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
-    envs.set_moments(moments)?;
-    let evaluation = evaluate(agent, &mut envs, FINAL_EPISODES)?;
-    Ok((evaluation.mean(), evaluation.std()))
+    let mut envs = Envs::<O, A>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
+    envs.set_moments(&trainer.envs().moments())?;
+    let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
+    Ok(Summary {
+        algorithm: config.algorithm.clone(),
+        env: config.env.clone(),
+        seed: config.seed,
+        steps: trainer.step(),
+        episodes: trainer.episodes(),
+        mean_return: evaluation.mean(),
+        std_return: evaluation.std(),
+        train_seconds,
+        steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
+    })
 }
 
 /// Trains without a folder and without a word: for benches.
@@ -278,19 +279,7 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
         let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?;
         trainer.run()?;
         let train_seconds = started.elapsed().as_secs_f64();
-        let moments = trainer.envs().moments();
-        let (mean_return, std_return) = final_evaluation(config, trainer.agent_mut(), &moments)?;
-        Ok(Summary {
-            algorithm: config.algorithm.clone(),
-            env: config.env.clone(),
-            seed: config.seed,
-            steps: trainer.step(),
-            episodes: trainer.episodes(),
-            mean_return,
-            std_return,
-            train_seconds,
-            steps_per_second: trainer.step() as f64 / train_seconds.max(1e-9),
-        })
+        summarise(config, &mut trainer, 0, train_seconds)
     }
     match build(config, Seeds::new(config.seed))? {
         Built::Discrete(pair) => run(config, pair),
