@@ -1,6 +1,6 @@
 //! What the training loop asks of an algorithm.
 
-use crate::{Metrics, Result, Sections, Space, Transitions};
+use crate::{Metrics, Result, Rng, Sections, Space, Transitions};
 
 /// How far a run has come. Schedules depend on it and on nothing else, so a resumed run
 /// continues them exactly.
@@ -36,6 +36,33 @@ pub trait Policy {
         observations: &[<Self::Obs as Space>::Elem],
         actions: &mut [<Self::Action as Space>::Elem],
     ) -> Result<()>;
+}
+
+/// A policy that draws its actions and says how likely they were and what it expects of a state: what
+/// on-policy methods gather experience with.
+pub trait StochasticPolicy {
+    /// The kind of action it takes.
+    type Action: Space;
+
+    /// Draws an action for each observation, `[n, width]`: writes the actions, `[n, action width]`,
+    /// their log-probabilities, `[n]`, and the observations' values, `[n]`.
+    ///
+    /// # Errors
+    /// Slices of a wrong length; a network whose output is not a number.
+    fn sample(
+        &mut self,
+        observations: &[f32],
+        rng: &mut Rng,
+        actions: &mut [<Self::Action as Space>::Elem],
+        log_probs: &mut [f32],
+        values: &mut [f32],
+    ) -> Result<()>;
+
+    /// Writes the value of each observation, `[n, width]`, into `values`, `[n]`.
+    ///
+    /// # Errors
+    /// Slices of a wrong length.
+    fn values(&mut self, observations: &[f32], values: &mut [f32]) -> Result<()>;
 }
 
 /// A learning algorithm. The loop is `act -> step -> observe -> update`; [`Trainer`](crate::Trainer)

@@ -45,7 +45,7 @@ mod wrappers;
 #[doc(hidden)]
 pub mod doc_env;
 
-pub use agent::{Agent, Policy, Progress};
+pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{CheckpointDir, Manifest, Sections, read_checkpoint, write_atomically};
 pub use env::{End, Env, Step};
@@ -61,4 +61,4 @@ pub use space::{BoxSpace, Discrete, Element, Space};
 pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
-pub use wrappers::{ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction, TimeLimit};
+pub use wrappers::{ActionMask, AppendMask, ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction, TimeLimit};

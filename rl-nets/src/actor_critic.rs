@@ -1,91 +1,165 @@
 //! A policy and a value function as one network.
 
-use crate::{Entry, Layout, Mlp, MlpConfig, Module, Result};
+use crate::{
+    Activation, Distribution, Init, Layout, LogStd, Mlp, MlpConfig, Module, PolicyNet, Result,
+};
 use candle_core::Tensor;
 use rl_core::Rng;
+use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// An actor and a critic with separate perceptrons over one flat parameter vector, so that both are
-/// clipped and stepped as one.
+/// The shape of an actor-critic network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActorCriticConfig {
+    /// Hidden layers that the policy and the value function share, the last of them with its
+    /// activation; none. The two below then stand on it.
+    pub trunk: Option<MlpConfig>,
+    /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01 (Andrychowicz et al., 2021).
+    pub actor: MlpConfig,
+    /// The value function; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
+    pub critic: MlpConfig,
+    /// The log standard deviations of continuous actions; parameters of their own that start at 0.
+    pub log_std: LogStd,
+    /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and
+    /// which are not (0); no. For discrete actions; the perceptrons do not see them.
+    pub action_mask: bool,
+}
+
+impl Default for ActorCriticConfig {
+    fn default() -> Self {
+        let mlp = |gain| MlpConfig {
+            activation: Activation::Tanh,
+            init: Init::Orthogonal { gain: std::f64::consts::SQRT_2 },
+            output_init: Init::Orthogonal { gain },
+            ..MlpConfig::default()
+        };
+        ActorCriticConfig {
+            trunk: None,
+            actor: mlp(0.01),
+            critic: mlp(1.0),
+            log_std: LogStd::Free(0.0),
+            action_mask: false,
+        }
+    }
+}
+
+impl ActorCriticConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        if let Some(trunk) = &self.trunk {
+            trunk.validate()?;
+            rl_core::check::at_least("trunk.hidden", 1, trunk.hidden.len() as u64)?;
+        }
+        self.actor.validate()?;
+        self.critic.validate()?;
+        self.log_std.validate()
+    }
+}
+
+/// An actor and a critic over one flat parameter vector, so that both are clipped and stepped as one;
+/// with separate perceptrons, or both on a shared trunk.
 ///
-/// A row of output is `[policy parameters, value]`. With state-independent log standard deviations
-/// the policy parameters are `[mean_1 … mean_d, log_std_1 … log_std_d]`, the latter the same in each
-/// row and one parameter, `actor.log_std`.
+/// A row of output is `[policy parameters, value]`.
 ///
 /// ```
-/// use rl_nets::{ActorCritic, MlpConfig, Module};
-/// let mlp = MlpConfig::default();
-/// let net = ActorCritic::new(4, 2, None, &mlp, &mlp)?;
-/// assert_eq!(net.output_len(), 3);
-/// let net = ActorCritic::new(4, 2, Some(0.0), &mlp, &mlp)?;
+/// use rl_nets::{ActorCritic, ActorCriticConfig, Categorical, DiagGaussian, MlpConfig, Module};
+/// let mut config = ActorCriticConfig::default();
+/// let net = ActorCritic::new(4, &Categorical::new(2), &config)?;
+/// assert_eq!((net.output_len(), net.layout().len()), (3, 9_155));
+/// let net = ActorCritic::new(4, &DiagGaussian::new(2), &config)?;
 /// assert_eq!(net.output_len(), 5);
+/// config.trunk = Some(config.actor.clone());
+/// (config.actor.hidden, config.critic.hidden) = (vec![], vec![]);
+/// let net = ActorCritic::new(4, &Categorical::new(2), &config)?;
+/// assert_eq!(net.layout().len(), (4 * 64 + 64) + (64 * 64 + 64) + (64 * 2 + 2) + (64 + 1));
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct ActorCritic {
     layout: Layout,
-    actor: Mlp,
+    trunk: Option<Mlp>,
+    actor: PolicyNet,
     critic: Mlp,
+    trunk_params: Range<usize>,
     actor_params: Range<usize>,
-    log_std_params: Range<usize>,
     critic_params: Range<usize>,
-    initial_log_std: f32,
     output: Vec<f32>,
+    tangent: Vec<f32>,
     grad_actor: Vec<f32>,
     grad_critic: Vec<f32>,
-    grad_input: Vec<f32>,
+    /// The gradients of what each of the two reads.
+    grad_inputs: [Vec<f32>; 2],
 }
 
 impl ActorCritic {
-    /// A network from `inputs` numbers to `outputs` policy parameters and a value. Where
-    /// `initial_log_std` is given, as many log standard deviations are added.
+    /// A network from `inputs` numbers to the parameters of `distribution` and a value.
     ///
     /// # Errors
-    /// Those of [`Mlp::new`].
+    /// Those of [`ActorCriticConfig::validate`].
     pub fn new(
         inputs: usize,
-        outputs: usize,
-        initial_log_std: Option<f32>,
-        actor: &MlpConfig,
-        critic: &MlpConfig,
+        distribution: &impl Distribution,
+        config: &ActorCriticConfig,
     ) -> Result<Self> {
-        let actor = Mlp::new("actor", inputs, outputs, actor)?;
-        let critic = Mlp::new("critic", inputs, 1, critic)?;
+        config.validate()?;
+        let trunk = config.trunk.as_ref().map(|config| trunk(inputs, config)).transpose()?;
+        let inputs = trunk.as_ref().map_or(inputs, Mlp::output_len);
+        let actor = PolicyNet::new("actor", inputs, distribution, &config.actor, config.log_std)?;
+        let critic = Mlp::new("critic", inputs, 1, &config.critic)?;
         let mut layout = Layout::default();
-        let mut append = |entries: &[Entry]| {
+        let mut append = |part: &Layout| {
             let start = layout.len();
-            for entry in entries {
+            for entry in part.entries() {
                 layout.push(entry.name.clone(), &entry.shape);
             }
             start..layout.len()
         };
-        let actor_params = append(actor.layout().entries());
-        let log_std = Entry { name: "actor.log_std".to_owned(), shape: vec![outputs], offset: 0 };
-        let log_std_params = append(initial_log_std.map(|_| log_std).as_slice());
-        let critic_params = append(critic.layout().entries());
         Ok(ActorCritic {
+            trunk_params: trunk.as_ref().map_or(0..0, |trunk| append(trunk.layout())),
+            actor_params: append(actor.layout()),
+            critic_params: append(critic.layout()),
             layout,
+            trunk,
             actor,
             critic,
-            actor_params,
-            log_std_params,
-            critic_params,
-            initial_log_std: initial_log_std.unwrap_or(0.0),
             output: Vec::new(),
+            tangent: Vec::new(),
             grad_actor: Vec::new(),
             grad_critic: Vec::new(),
-            grad_input: Vec::new(),
+            grad_inputs: [Vec::new(), Vec::new()],
         })
+    }
+}
+
+/// A perceptron that ends with its last hidden layer.
+fn trunk(inputs: usize, config: &MlpConfig) -> Result<Mlp> {
+    let mut config = config.clone();
+    let width = config.hidden.pop().unwrap_or(inputs);
+    (config.output_activation, config.output_init) = (config.activation, config.init);
+    Mlp::new("trunk", inputs, width, &config)
+}
+
+/// Puts rows of policy parameters and values side by side.
+fn join(policy: &[f32], values: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    let n = policy.len() / values.len().max(1);
+    for (row, value) in policy.chunks_exact(n).zip(values) {
+        out.extend_from_slice(row);
+        out.push(*value);
     }
 }
 
 impl Module for ActorCritic {
     fn input_len(&self) -> usize {
-        self.actor.input_len()
+        self.trunk.as_ref().map_or(self.actor.input_len(), Mlp::input_len)
     }
 
     fn output_len(&self) -> usize {
-        self.actor.output_len() + self.log_std_params.len() + 1
+        self.actor.output_len() + 1
     }
 
     fn layout(&self) -> &Layout {
@@ -93,24 +167,21 @@ impl Module for ActorCritic {
     }
 
     fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        if let Some(trunk) = &self.trunk {
+            trunk.init(&mut params[self.trunk_params.clone()], rng);
+        }
         self.actor.init(&mut params[self.actor_params.clone()], rng);
-        params[self.log_std_params.clone()].fill(self.initial_log_std);
         self.critic.init(&mut params[self.critic_params.clone()], rng);
     }
 
     fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32] {
-        let width = self.output_len();
-        let log_std = &params[self.log_std_params.clone()];
+        let input = match &mut self.trunk {
+            Some(trunk) => trunk.forward(&params[self.trunk_params.clone()], input),
+            None => input,
+        };
         let policy = self.actor.forward(&params[self.actor_params.clone()], input);
         let values = self.critic.forward(&params[self.critic_params.clone()], input);
-        self.output.resize(values.len() * width, 0.0);
-        let n = width - log_std.len() - 1;
-        let rows = self.output.chunks_exact_mut(width).zip(policy.chunks_exact(n)).zip(values);
-        for ((row, policy), value) in rows {
-            row[..n].copy_from_slice(policy);
-            row[n..width - 1].copy_from_slice(log_std);
-            row[width - 1] = *value;
-        }
+        join(policy, values, &mut self.output);
         &self.output
     }
 
@@ -122,51 +193,65 @@ impl Module for ActorCritic {
         grads: &mut [f32],
         grad_input: Option<&mut [f32]>,
     ) {
-        let (width, n) = (self.output_len(), self.actor.output_len());
         self.grad_actor.clear();
         self.grad_critic.clear();
-        for row in grad_output.chunks_exact(width) {
-            self.grad_actor.extend_from_slice(&row[..n]);
-            self.grad_critic.push(row[width - 1]);
-            let log_std = grads[self.log_std_params.clone()].iter_mut();
-            log_std.zip(&row[n..width - 1]).for_each(|(sum, g)| *sum += g);
+        for row in grad_output.chunks_exact(self.output_len()) {
+            let (policy, value) = row.split_at(row.len() - 1);
+            self.grad_actor.extend_from_slice(policy);
+            self.grad_critic.extend_from_slice(value);
+        }
+        let read = self.trunk.as_ref().map_or(input, Mlp::output);
+        let asked = self.trunk.is_some() || grad_input.is_some();
+        let [from_actor, from_critic] = &mut self.grad_inputs;
+        for grad in [&mut *from_actor, &mut *from_critic] {
+            grad.clear();
+            grad.resize(if asked { read.len() } else { 0 }, 0.0);
+        }
+        // A loss of one of the two alone, as TRPO's are, costs the passes of that one.
+        let (actor, critic) = (self.actor_params.clone(), self.critic_params.clone());
+        if self.grad_actor.iter().any(|&g| g != 0.0) {
+            let into = asked.then_some(&mut from_actor[..]);
+            let grads = &mut grads[actor.clone()];
+            self.actor.backward(&params[actor], read, &self.grad_actor, grads, into);
+        }
+        if self.grad_critic.iter().any(|&g| g != 0.0) {
+            let into = asked.then_some(&mut from_critic[..]);
+            let grads = &mut grads[critic.clone()];
+            self.critic.backward(&params[critic], read, &self.grad_critic, grads, into);
+        }
+        from_actor.iter_mut().zip(from_critic).for_each(|(g, more)| *g += *more);
+        match (&mut self.trunk, grad_input) {
+            (Some(trunk), into) => {
+                let range = self.trunk_params.clone();
+                let grads = &mut grads[range.clone()];
+                trunk.backward(&params[range], input, from_actor, grads, into);
+            }
+            (None, Some(into)) => into.copy_from_slice(from_actor),
+            (None, None) => {}
+        }
+    }
+
+    /// For separate perceptrons; with a shared trunk there is none.
+    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
+        if self.trunk.is_some() {
+            return None;
         }
         let (actor, critic) = (self.actor_params.clone(), self.critic_params.clone());
-        let (mut first, mut second) = (None, None);
-        if let Some(out) = grad_input {
-            self.grad_input.resize(out.len(), 0.0);
-            (first, second) = (Some(out), Some(&mut self.grad_input[..]));
-        }
-        let into = first.as_deref_mut();
-        self.actor.backward(
-            &params[actor.clone()],
-            input,
-            &self.grad_actor,
-            &mut grads[actor],
-            into,
-        );
-        let into = second.as_deref_mut();
-        self.critic.backward(
-            &params[critic.clone()],
-            input,
-            &self.grad_critic,
-            &mut grads[critic],
-            into,
-        );
-        if let (Some(out), Some(more)) = (first, second) {
-            out.iter_mut().zip(more).for_each(|(g, more)| *g += *more);
-        }
+        let policy = self.actor.tangent(&params[actor.clone()], input, &direction[actor])?;
+        let values = self.critic.tangent(&params[critic.clone()], input, &direction[critic])?;
+        join(policy, values, &mut self.tangent);
+        Some(&self.tangent)
     }
 
     fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
         let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
+        let input = match &self.trunk {
+            Some(trunk) => &trunk.reference(&part(&self.trunk_params)?, input)?,
+            None => input,
+        };
         let policy = self.actor.reference(&part(&self.actor_params)?, input)?;
         let value = self.critic.reference(&part(&self.critic_params)?, input)?;
-        if self.log_std_params.is_empty() {
-            return Tensor::cat(&[policy, value], 1);
-        }
-        let log_std = part(&self.log_std_params)?.unsqueeze(0)?.broadcast_as(policy.shape())?;
-        Tensor::cat(&[policy, log_std, value], 1)
+        Tensor::cat(&[policy, value], 1)
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

@@ -1,9 +1,11 @@
 //! Action distributions, as functions of one row of a network's output.
 //!
 //! Each gives its log-probability, entropy and Kullback-Leibler divergence with their gradients with
-//! respect to the row, so that a policy loss is one pass over the output.
+//! respect to the row, so that a policy loss is one pass over the output; and defines them a second
+//! time in candle's operations, over all rows at once.
 
 use crate::kernels::exp;
+use candle_core::{D, Tensor};
 use rl_core::{BoxSpace, Discrete, Element, Rng, Space};
 
 /// A family of distributions over actions, with parameters from a network.
@@ -15,6 +17,16 @@ pub trait Distribution: Clone + Send {
 
     /// Numbers in a row of parameters.
     fn params_len(&self) -> usize;
+
+    /// How many of them, the last ones, are log standard deviations.
+    fn log_stds(&self) -> usize {
+        0
+    }
+
+    /// How many actions there are to choose from, where they can be counted.
+    fn choices(&self) -> Option<usize> {
+        None
+    }
 
     /// Elements of one action.
     fn action_len(&self) -> usize;
@@ -48,6 +60,69 @@ pub trait Distribution: Clone + Send {
 
     /// Adds `scale` times the gradient of `KL(old || new)` with respect to `new` to `grad`.
     fn add_kl_grad(&self, old: &[f32], new: &[f32], scale: f32, grad: &mut [f32]);
+
+    /// Writes the product of the Fisher information at `params` with `direction`, `[params_len]`: the
+    /// Hessian of `KL(params || new)` at `new = params`.
+    fn fisher_product(&self, params: &[f32], direction: &[f32], out: &mut [f32]);
+
+    /// Actions as candle's definitions below read them, `[n, one_hot or action_len]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn reference_actions(
+        &self,
+        actions: &[Self::Elem],
+        like: &Tensor,
+    ) -> candle_core::Result<Tensor>;
+
+    /// [`log_prob`](Distribution::log_prob) of each row of `params`, `[n, params_len]`, for `actions` from
+    /// [`reference_actions`](Distribution::reference_actions): `[n]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn reference_log_prob(
+        &self,
+        params: &Tensor,
+        actions: &Tensor,
+    ) -> candle_core::Result<Tensor>;
+
+    /// [`entropy`](Distribution::entropy) of each row, `[n]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn reference_entropy(&self, params: &Tensor) -> candle_core::Result<Tensor>;
+
+    /// [`kl`](Distribution::kl) of each row, `[n]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor>;
+}
+
+/// A kind of action with a distribution that policies usually have over it, so that a policy's type
+/// follows from its environment's.
+pub trait PolicySpace: Space {
+    /// The distribution.
+    type Distribution: Distribution<Action = Self, Elem = Self::Elem>;
+
+    /// The distribution over actions of this extent.
+    fn distribution(&self) -> Self::Distribution;
+}
+
+impl PolicySpace for Discrete {
+    type Distribution = Categorical;
+
+    fn distribution(&self) -> Categorical {
+        Categorical::new(self.n())
+    }
+}
+
+impl PolicySpace for BoxSpace {
+    type Distribution = DiagGaussian;
+
+    fn distribution(&self) -> DiagGaussian {
+        DiagGaussian::new(self.width())
+    }
 }
 
 /// A choice among `n`, from `n` logits.
@@ -68,6 +143,12 @@ impl Categorical {
     pub fn new(n: usize) -> Self {
         Categorical { n }
     }
+
+    /// The mean of `values`, one a choice, `[n]`.
+    pub fn expectation(&self, logits: &[f32], values: &[f32]) -> f32 {
+        let total = log_sum_exp(logits);
+        logits.iter().zip(values).map(|(&x, value)| exp(x - total) * value).sum()
+    }
 }
 
 /// `log sum_i e^(x_i)`, without overflow.
@@ -82,6 +163,10 @@ impl Distribution for Categorical {
 
     fn params_len(&self) -> usize {
         self.n
+    }
+
+    fn choices(&self) -> Option<usize> {
+        Some(self.n)
     }
 
     fn action_len(&self) -> usize {
@@ -150,6 +235,43 @@ impl Distribution for Categorical {
             *g += scale * (exp(n - b) - exp(o - a));
         }
     }
+
+    fn fisher_product(&self, logits: &[f32], direction: &[f32], out: &mut [f32]) {
+        // (diag(p) - p pᵀ) d
+        let total = log_sum_exp(logits);
+        let p = |x: f32| exp(x - total);
+        let mean: f32 = logits.iter().zip(direction).map(|(&x, d)| p(x) * d).sum();
+        for ((o, &x), d) in out.iter_mut().zip(logits).zip(direction) {
+            *o = p(x) * (d - mean);
+        }
+    }
+
+    fn reference_actions(&self, actions: &[u32], like: &Tensor) -> candle_core::Result<Tensor> {
+        let hit = |row: usize, choice: usize| f32::from(u8::from(actions[row] as usize == choice));
+        let n = self.n;
+        let one_hot: Vec<f32> = (0..actions.len() * n).map(|i| hit(i / n, i % n)).collect();
+        Tensor::from_vec(one_hot, (actions.len(), n), like.device())?.to_dtype(like.dtype())
+    }
+
+    fn reference_log_prob(&self, logits: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+        (reference_log_softmax(logits)? * actions)?.sum(D::Minus1)
+    }
+
+    fn reference_entropy(&self, logits: &Tensor) -> candle_core::Result<Tensor> {
+        let log_p = reference_log_softmax(logits)?;
+        (log_p.exp()? * log_p)?.sum(D::Minus1)?.neg()
+    }
+
+    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor> {
+        let (old, new) = (reference_log_softmax(old)?, reference_log_softmax(new)?);
+        (old.exp()? * (old - new)?)?.sum(D::Minus1)
+    }
+}
+
+/// Spelt out: candle's fused softmax carries no gradient.
+fn reference_log_softmax(logits: &Tensor) -> candle_core::Result<Tensor> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
+    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
 /// Independent normal distributions, from a row of means and log standard deviations,
@@ -173,6 +295,11 @@ impl DiagGaussian {
         let (mean, log_std) = params.split_at(self.d.min(params.len()));
         mean.iter().copied().zip(log_std.iter().copied())
     }
+
+    /// Means and log standard deviations, each `[n, d]`.
+    fn halves(&self, params: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
+        Ok((params.narrow(D::Minus1, 0, self.d)?, params.narrow(D::Minus1, self.d, self.d)?))
+    }
 }
 
 impl Distribution for DiagGaussian {
@@ -181,6 +308,10 @@ impl Distribution for DiagGaussian {
 
     fn params_len(&self) -> usize {
         2 * self.d
+    }
+
+    fn log_stds(&self) -> usize {
+        self.d
     }
 
     fn action_len(&self) -> usize {
@@ -242,5 +373,41 @@ impl Distribution for DiagGaussian {
             *gm += scale * shift * inverse;
             *gs += scale * (1.0 - exp(2.0 * (s0 - s1)) - shift * shift);
         }
+    }
+
+    fn fisher_product(&self, params: &[f32], direction: &[f32], out: &mut [f32]) {
+        // 1 / std² for a mean, 2 for a log standard deviation.
+        let (out_mean, out_log_std) = out.split_at_mut(self.d);
+        let outs = out_mean.iter_mut().zip(out_log_std);
+        for ((om, os), ((_, log_std), (dm, ds))) in
+            outs.zip(self.pairs(params).zip(self.pairs(direction)))
+        {
+            *om = dm * exp(-2.0 * log_std);
+            *os = 2.0 * ds;
+        }
+    }
+
+    fn reference_actions(&self, actions: &[f32], like: &Tensor) -> candle_core::Result<Tensor> {
+        let shape = (actions.len() / self.d, self.d);
+        Tensor::from_slice(actions, shape, like.device())?.to_dtype(like.dtype())
+    }
+
+    fn reference_log_prob(&self, params: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
+        let (mean, log_std) = self.halves(params)?;
+        let z = ((actions - mean)? * log_std.neg()?.exp()?)?;
+        let each = ((z.sqr()? * -0.5)? - log_std)?;
+        (each - f64::from(HALF_LOG_TAU))?.sum(D::Minus1)
+    }
+
+    fn reference_entropy(&self, params: &Tensor) -> candle_core::Result<Tensor> {
+        (self.halves(params)?.1 + (0.5 + f64::from(HALF_LOG_TAU)))?.sum(D::Minus1)
+    }
+
+    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor> {
+        let ((m0, s0), (m1, s1)) = (self.halves(old)?, self.halves(new)?);
+        let shift = ((m0 - m1)? * s1.neg()?.exp()?)?;
+        let spread = ((&s0 - &s1)? * 2.0)?.exp()?;
+        let each = ((s1 - s0)? + ((spread + shift.sqr()?)? * 0.5)?)?;
+        (each - 0.5)?.sum(D::Minus1)
     }
 }

@@ -12,28 +12,37 @@ mod actor_critic_policy;
 mod device;
 mod distribution;
 mod error;
+mod fisher;
 mod init;
 mod kernels;
 mod layout;
 mod loss;
+mod masked;
 mod mlp;
 mod module;
 mod network;
 mod optimizer;
+mod policy_net;
 mod policy_loss;
 mod weights;
 
 pub use activation::Activation;
-pub use actor_critic::ActorCritic;
+pub use actor_critic::{ActorCritic, ActorCriticConfig};
 pub use actor_critic_policy::ActorCriticPolicy;
 pub use device::Backend;
-pub use distribution::{Categorical, DiagGaussian, Distribution};
+pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use error::{Error, Result};
+pub use fisher::fisher_product;
 pub use init::Init;
 pub use layout::{Entry, Layout};
 pub use loss::TdLoss;
+pub use masked::Masked;
 pub use mlp::{Mlp, MlpConfig};
 pub use module::Module;
 pub use network::Network;
 pub use optimizer::{Optimizer, OptimizerConfig};
-pub use policy_loss::{Coefficients, PolicyRows, PolicyStats, policy_gradient, ppo_clip};
+pub use policy_loss::{
+    Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient, policy_gradient_reference, ppo_clip,
+    ppo_clip_reference, ppo_kl, ppo_kl_reference,
+};
+pub use policy_net::{LogStd, PolicyNet};

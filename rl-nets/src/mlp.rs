@@ -68,6 +68,8 @@ pub struct Mlp {
     layers: Vec<Layer>,
     /// The gradient that travels backwards, and the one it becomes.
     grads: [Vec<f32>; 2],
+    /// The same for the derivative that travels forwards.
+    tangents: [Vec<f32>; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -132,7 +134,13 @@ impl Mlp {
             });
             previous = width;
         }
-        Ok(Mlp { layout, layers, grads: [Vec::new(), Vec::new()] })
+        let pair = || [Vec::new(), Vec::new()];
+        Ok(Mlp { layout, layers, grads: pair(), tangents: pair() })
+    }
+
+    /// The output of the last forward pass.
+    pub(crate) fn output(&self) -> &[f32] {
+        self.layers.last().map_or(&[], |layer| &layer.y)
     }
 }
 
@@ -175,6 +183,30 @@ impl Layer {
         product(out, Matrix::new(grad, batch, self.outputs), weight, false);
     }
 
+    /// The derivative of the output where the parameters move in `direction` and the input by `moved`.
+    fn tangent(
+        &self,
+        params: &[f32],
+        x: &[f32],
+        direction: &[f32],
+        moved: Option<&[f32]>,
+        out: &mut Vec<f32>,
+    ) {
+        let batch = x.len() / self.inputs;
+        out.resize(batch * self.outputs, 0.0);
+        fill_rows(out, &direction[self.bias.clone()]);
+        let turned = Matrix::new(&direction[self.weight.clone()], self.outputs, self.inputs);
+        product(out, Matrix::new(x, batch, self.inputs), turned.t(), true);
+        if let Some(moved) = moved {
+            let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
+            product(out, Matrix::new(moved, batch, self.inputs), weight.t(), true);
+        }
+        if let Some(norm) = &self.norm {
+            norm.tangent(params, direction, out);
+        }
+        self.activation.chain(out, &self.y, &self.z);
+    }
+
     fn reference(&self, params: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
         let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
         let weight = part(&self.weight)?.reshape((self.outputs, self.inputs))?;
@@ -212,6 +244,22 @@ impl Norm {
                 }
             },
         );
+    }
+
+    /// Turns the derivative of the input into that of the output, in place.
+    fn tangent(&self, params: &[f32], direction: &[f32], tangent: &mut [f32]) {
+        let width = self.weight.len();
+        let (weight, turned) = (&params[self.weight.clone()], &direction[self.weight.clone()]);
+        let bias = &direction[self.bias.clone()];
+        let rows = tangent.chunks_exact_mut(width).zip(self.unit.chunks_exact(width));
+        for ((t, unit), inverse_std) in rows.zip(&self.inverse_std) {
+            let mean = t.iter().sum::<f32>() / width as f32;
+            let along = t.iter().zip(unit).map(|(t, u)| t * u).sum::<f32>() / width as f32;
+            let scales = weight.iter().zip(turned).zip(bias);
+            for ((t, u), ((w, dw), db)) in t.iter_mut().zip(unit).zip(scales) {
+                *t = w * (*t - mean - u * along) * inverse_std + dw * u + db;
+            }
+        }
     }
 
     /// Turns the gradient of the output into that of the input, in place.
@@ -274,7 +322,7 @@ impl Module for Mlp {
             let x = done.last().map_or(input, |layer| &layer.y);
             rest[0].forward(params, x);
         }
-        self.layers.last().map_or(&[], |layer| &layer.y)
+        self.output()
     }
 
     fn backward(
@@ -302,6 +350,16 @@ impl Module for Mlp {
         if let (Some(out), Some(first)) = (grad_input, self.layers.first()) {
             first.input_gradient(params, grad, out);
         }
+    }
+
+    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
+        let [tangent, next] = &mut self.tangents;
+        for (i, layer) in self.layers.iter().enumerate() {
+            let x = i.checked_sub(1).map_or(input, |before| &self.layers[before].y);
+            layer.tangent(params, x, direction, (i > 0).then_some(&tangent[..]), next);
+            std::mem::swap(tangent, next);
+        }
+        Some(tangent)
     }
 
     fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {

@@ -37,6 +37,15 @@ pub trait Module: Send {
         grad_input: Option<&mut [f32]>,
     );
 
+    /// The derivative of the output of the last forward pass, `[batch, output_len]`, where the parameters
+    /// move in `direction`, `[layout.len()]`: `d/dt f(params + t direction)` at `t = 0`. `input` is that
+    /// pass's. What has no such pass gives none, and [`Network::tangent`](crate::Network::tangent) works
+    /// it out from [`reference`](Module::reference).
+    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
+        let _ = (params, input, direction);
+        None
+    }
+
     /// The same function in candle: `params` is `[layout.len()]`, `input` `[batch, input_len]`, the
     /// result `[batch, output_len]`, in whatever precision the parameters have.
     ///

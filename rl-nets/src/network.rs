@@ -2,7 +2,7 @@
 
 use crate::kernels;
 use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, weights};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rl_core::{Rng, check};
 
 /// A module with parameters, on either path. Algorithms are written once against this type.
@@ -239,6 +239,35 @@ impl Network {
             }
         }
         Ok(())
+    }
+
+    /// The derivative of the output of the last forward pass, `[batch, output_len]`, where the
+    /// parameters move in `direction`, `[num_params]`; `input` is that pass's. On a device, and for
+    /// modules that define no pass of their own, it is a central difference in double precision.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
+    pub fn tangent(&mut self, input: &[f32], direction: &[f32]) -> Result<Vec<f32>> {
+        let batch = self.batch("network input", input.len(), self.input_len())?;
+        check::len("direction", self.num_params(), direction.len())?;
+        let (device, params) = match &self.store {
+            Store::Fused { params, .. } => {
+                if let Some(tangent) = self.module.tangent(params, input, direction) {
+                    return Ok(tangent.to_vec());
+                }
+                (&Device::Cpu, Tensor::from_slice(params, params.len(), &Device::Cpu)?)
+            }
+            Store::Candle { device, params, .. } => (device, params.clone()),
+        };
+        let double = |x: &[f32], shape: &[usize]| {
+            Tensor::from_slice(x, shape, device)?.to_dtype(DType::F64)
+        };
+        let x = double(input, &[batch, self.module.input_len()])?;
+        let (params, direction) = (params.to_dtype(DType::F64)?, double(direction, &[direction.len()])?);
+        const H: f64 = 1e-5;
+        let at = |h: f64| self.module.reference(&(&params + (&direction * h)?)?, &x);
+        let slope = ((at(H)? - at(-H)?)? / (2.0 * H))?;
+        Ok(slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
     }
 
     /// Forgets the gradient gathered so far.

@@ -1,7 +1,8 @@
 //! The losses of policy-gradient methods, each one pass over the output of an actor-critic network
-//! that gives its statistics and the gradient of that output.
+//! that gives its statistics and the gradient of that output; and each a second time in candle.
 
 use crate::{Distribution, Result};
+use candle_core::Tensor;
 use rl_core::check;
 
 /// How strongly each part of a policy loss counts.
@@ -41,6 +42,8 @@ pub struct PolicyStats {
     pub approx_kl: f64,
     /// The share of rows whose ratio lies outside the clip range.
     pub clip_fraction: f64,
+    /// KL(old || new) itself, where the loss computes it.
+    pub kl: f64,
 }
 
 /// The clipped surrogate of PPO (Schulman et al., 2017, equations 7 and 9), to be minimised:
@@ -75,16 +78,47 @@ pub fn ppo_clip<D: Distribution>(
         let slope = if free <= bound { -free } else { 0.0 };
         (-free.min(bound), slope)
     };
-    policy_loss(
-        distribution,
-        output,
-        rows,
-        surrogate,
-        clip_range,
-        clip_range_value,
-        coefficients,
-        grad,
-    )
+    let terms = Terms { clip_range, clip_range_value, coefficients, penalty: None };
+    policy_loss(distribution, output, rows, surrogate, terms, grad)
+}
+
+/// A penalty on how far a policy has moved.
+#[derive(Clone, Copy, Debug)]
+pub struct KlPenalty<'a> {
+    /// The policy's parameters when acting, `[n, params_len]`.
+    pub old_params: &'a [f32],
+    /// The penalty's coefficient.
+    pub beta: f32,
+}
+
+/// The surrogate of PPO with a penalty (Schulman et al., 2017, equation 8), to be minimised:
+///
+/// ```text
+/// L = mean( -ratio A + beta KL(pi_old(. | s) || pi(. | s))
+///           + value_coefficient (V - R)^2 - entropy_coefficient H )
+/// ```
+///
+/// `output` is `[n, policy parameters + 1]`; its gradient goes into `grad`, of the same shape. The
+/// statistics' policy loss is that of the ratio alone.
+///
+/// # Errors
+/// [`rl_core::Error::Mismatch`] for slices that do not fit.
+pub fn ppo_kl<D: Distribution>(
+    distribution: &D,
+    output: &[f32],
+    rows: PolicyRows<'_, D::Elem>,
+    penalty: KlPenalty<'_>,
+    coefficients: Coefficients,
+    grad: &mut [f32],
+) -> Result<PolicyStats> {
+    let surrogate = |row: RowOf| {
+        let gain = row.log_ratio.exp() * row.advantage;
+        (-gain, -gain)
+    };
+    let expected = rows.advantages.len() * distribution.params_len();
+    check::len("old policy parameters", expected, penalty.old_params.len())?;
+    let terms = Terms { penalty: Some(penalty), ..Terms::plain(coefficients) };
+    policy_loss(distribution, output, rows, surrogate, terms, grad)
 }
 
 /// The plain policy gradient with a critic (Mnih et al., 2016), to be minimised:
@@ -102,7 +136,7 @@ pub fn policy_gradient<D: Distribution>(
     grad: &mut [f32],
 ) -> Result<PolicyStats> {
     let surrogate = |row: RowOf| (-row.advantage * row.log_prob, -row.advantage);
-    policy_loss(distribution, output, rows, surrogate, f32::INFINITY, None, coefficients, grad)
+    policy_loss(distribution, output, rows, surrogate, Terms::plain(coefficients), grad)
 }
 
 /// What the policy's part of a loss may depend on, for one row.
@@ -112,17 +146,28 @@ struct RowOf {
     advantage: f32,
 }
 
+/// What a loss has beside its surrogate.
+struct Terms<'a> {
+    clip_range: f32,
+    clip_range_value: Option<f32>,
+    coefficients: Coefficients,
+    penalty: Option<KlPenalty<'a>>,
+}
+
+impl Terms<'_> {
+    fn plain(coefficients: Coefficients) -> Self {
+        Terms { clip_range: f32::INFINITY, clip_range_value: None, coefficients, penalty: None }
+    }
+}
+
 /// The frame that the losses share. `surrogate` gives the policy's part of one row and its derivative
 /// with respect to the log-probability.
-#[allow(clippy::too_many_arguments)] // Private: two callers, each with fewer.
 fn policy_loss<D: Distribution>(
     distribution: &D,
     output: &[f32],
     rows: PolicyRows<'_, D::Elem>,
     surrogate: impl Fn(RowOf) -> (f32, f32),
-    clip_range: f32,
-    clip_range_value: Option<f32>,
-    coefficients: Coefficients,
+    terms: Terms<'_>,
     grad: &mut [f32],
 ) -> Result<PolicyStats> {
     let (n, width, action_width) =
@@ -134,6 +179,7 @@ fn policy_loss<D: Distribution>(
     check::len("returns", n, rows.returns.len())?;
     check::len("values", n, rows.values.len())?;
     grad.fill(0.0);
+    let Terms { clip_range, clip_range_value, coefficients, penalty } = terms;
     let share = 1.0 / n as f32;
     let mut stats = PolicyStats::default();
     let each = output
@@ -150,6 +196,11 @@ fn policy_loss<D: Distribution>(
         let (loss, slope) = surrogate(row);
         distribution.add_log_prob_grad(params, action, slope * share, grad);
         distribution.add_entropy_grad(params, -coefficients.entropy * share, grad);
+        if let Some(KlPenalty { old_params, beta }) = penalty {
+            let old = &old_params[i * params.len()..][..params.len()];
+            distribution.add_kl_grad(old, params, beta * share, grad);
+            stats.kl += f64::from(distribution.kl(old, params));
+        }
 
         let error = value - rows.returns[i];
         let (mut square, mut value_slope) = (error * error, 2.0 * error);
@@ -177,5 +228,109 @@ fn policy_loss<D: Distribution>(
         entropy: stats.entropy / n,
         approx_kl: stats.approx_kl / n,
         clip_fraction: stats.clip_fraction / n,
+        kl: stats.kl / n,
     })
+}
+
+/// [`PolicyRows`] for the losses' definitions in candle: `actions` as
+/// [`Distribution::reference_actions`] gives them, all others `[n]`.
+#[derive(Clone, Copy, Debug)]
+pub struct ReferenceRows<'a> {
+    /// The actions.
+    pub actions: &'a Tensor,
+    /// The log-probabilities when acting.
+    pub log_probs: &'a Tensor,
+    /// The advantages.
+    pub advantages: &'a Tensor,
+    /// What the critic should have said.
+    pub returns: &'a Tensor,
+    /// What it said when acting.
+    pub values: &'a Tensor,
+}
+
+/// [`ppo_clip`] in candle's operations: the loss, a scalar.
+///
+/// # Errors
+/// Those of candle.
+pub fn ppo_clip_reference<D: Distribution>(
+    distribution: &D,
+    output: &Tensor,
+    rows: ReferenceRows<'_>,
+    clip_range: f64,
+    clip_range_value: Option<f64>,
+    coefficients: Coefficients,
+) -> candle_core::Result<Tensor> {
+    let (params, value) = parts(distribution, output)?;
+    let ratio = (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
+    let free = (&ratio * rows.advantages)?;
+    let bound = (ratio.clamp(1.0 - clip_range, 1.0 + clip_range)? * rows.advantages)?;
+    let surrogate = smaller(&free, &bound)?;
+    let mut square = (&value - rows.returns)?.sqr()?;
+    if let Some(limit) = clip_range_value {
+        let moved = (value - rows.values)?.clamp(-limit, limit)?;
+        let clipped = ((rows.values + moved)? - rows.returns)?.sqr()?;
+        square = smaller(&square.neg()?, &clipped.neg()?)?.neg()?;
+    }
+    total(distribution, &params, surrogate.neg()?, square, coefficients)
+}
+
+/// [`ppo_kl`] in candle's operations: the loss, a scalar.
+///
+/// # Errors
+/// Those of candle.
+pub fn ppo_kl_reference<D: Distribution>(
+    distribution: &D,
+    output: &Tensor,
+    rows: ReferenceRows<'_>,
+    (old_params, beta): (&Tensor, f64),
+    coefficients: Coefficients,
+) -> candle_core::Result<Tensor> {
+    let (params, value) = parts(distribution, output)?;
+    let ratio = (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
+    let penalty = (distribution.reference_kl(old_params, &params)? * beta)?;
+    let loss = (penalty - (ratio * rows.advantages)?)?;
+    total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
+}
+
+/// [`policy_gradient`] in candle's operations: the loss, a scalar.
+///
+/// # Errors
+/// Those of candle.
+pub fn policy_gradient_reference<D: Distribution>(
+    distribution: &D,
+    output: &Tensor,
+    rows: ReferenceRows<'_>,
+    coefficients: Coefficients,
+) -> candle_core::Result<Tensor> {
+    let (params, value) = parts(distribution, output)?;
+    let log_prob = distribution.reference_log_prob(&params, rows.actions)?;
+    let loss = (log_prob * rows.advantages)?.neg()?;
+    total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
+}
+
+/// The policy parameters, `[n, params_len]`, and values, `[n]`, of an output.
+fn parts<D: Distribution>(
+    distribution: &D,
+    output: &Tensor,
+) -> candle_core::Result<(Tensor, Tensor)> {
+    let n = distribution.params_len();
+    Ok((output.narrow(1, 0, n)?, output.narrow(1, n, 1)?.squeeze(1)?))
+}
+
+/// The smaller of two, the first where they are equal: candle's own minimum splits ties.
+fn smaller(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
+    let first = a.detach().le(&b.detach())?.to_dtype(a.dtype())?;
+    (a * &first)? + (b * (1.0 - first)?)?
+}
+
+/// Puts the parts of a loss together.
+fn total<D: Distribution>(
+    distribution: &D,
+    params: &Tensor,
+    policy_loss: Tensor,
+    square: Tensor,
+    coefficients: Coefficients,
+) -> candle_core::Result<Tensor> {
+    let entropy = (distribution.reference_entropy(params)? * f64::from(coefficients.entropy))?;
+    ((policy_loss - entropy)? + (square * f64::from(coefficients.value))?)?.mean_all()
 }

@@ -215,7 +215,6 @@ fn the_losses_agree_where_they_should() {
 #[test]
 fn the_actor_critic_is_the_same_on_both_paths() {
     for initial_log_std in [None, Some(-0.5)] {
-        let config = MlpConfig { hidden: vec![8, 6], ..MlpConfig::default() };
         let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
             let mut rng = Seeds::new(0).stream("init", 0);
             let net = ActorCritic::new(3, 2, initial_log_std, &config, &config).unwrap();

@@ -1,3 +1,31 @@
-//! Policy gradients. This crate has no content yet: it is to hold REINFORCE, the actor-critic with a
-//! learned action value, A2C, and the gradient-free policy search that they are compared with.
+//! Policy gradients: [`Reinforce`], the actor-critic with a learned action value ([`QActorCritic`]) and
+//! advantage actor-critic ([`A2c`]); and the gradient-free [`PolicySearch`] that they are compared with, by
+//! [`HillClimbing`], [`SimulatedAnnealing`] or [`EvolutionStrategies`].
+//!
+//! All start from one theorem (Sutton et al., 2000): with `R` the sum of an episode's rewards,
+//!
+//! ```text
+//! ∇ E[R] = E[ Σ_t Ψ_t ∇ log pi(a_t | s_t) ]
+//! ```
+//!
+//! where `Ψ_t` may be `R` itself, what was earned from `t` on, that minus a baseline of the state,
+//! `Q(s_t, a_t)`, or the advantage `Q(s_t, a_t) - V(s_t)`. They differ in the variance of the estimate.
 #![forbid(unsafe_code)]
+
+mod a2c;
+mod annealing;
+#[cfg(test)]
+mod estimates;
+mod evolution;
+mod hill_climbing;
+mod q_actor_critic;
+mod reinforce;
+mod search;
+
+pub use a2c::{A2c, A2cConfig};
+pub use annealing::{SimulatedAnnealing, SimulatedAnnealingConfig};
+pub use evolution::{EvolutionStrategies, EvolutionStrategiesConfig};
+pub use hill_climbing::{HillClimbing, HillClimbingConfig};
+pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
+pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
+pub use search::{PolicySearch, SearchRule};

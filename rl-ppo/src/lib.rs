@@ -1,11 +1,18 @@
-//! Proximal policy optimisation with a clipped objective. PPO with a KL penalty and TRPO are to follow.
+//! Policy optimisation with small steps: [`Ppo`] with a clipped objective, [`PpoKl`] with an adaptive KL
+//! penalty, and [`Trpo`] with a trust region.
 //!
-//! See [`Ppo`] for the algorithm and an example.
+//! The three are one agent, [`OnPolicy`], which gathers rollouts, with three rules to learn by; a
+//! [`Rule`] of your own makes a fourth.
 #![forbid(unsafe_code)]
 
-mod collector;
-mod config;
-mod ppo;
+mod learner;
+mod on_policy;
+mod ppo_clip;
+mod ppo_kl;
+mod trpo;
 
-pub use config::PpoConfig;
-pub use ppo::Ppo;
+pub use learner::Learner;
+pub use on_policy::{OnPolicy, Rule};
+pub use ppo_clip::{Ppo, PpoConfig};
+pub use ppo_kl::{AdaptiveKl, PpoKl, PpoKlConfig};
+pub use trpo::{Trpo, TrpoConfig};

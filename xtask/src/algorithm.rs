@@ -8,12 +8,29 @@ use rl_core::{
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::Copies;
 use rl_nets::Backend;
-use rl_ppo::{Ppo, PpoConfig};
+use rl_pg::{
+    A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
+    HillClimbingConfig, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
+    SimulatedAnnealing, SimulatedAnnealingConfig,
+};
+use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Every algorithm's name.
-pub(crate) static NAMES: &[&str] = &["dqn", "ppo", "q-learning"];
+pub(crate) static NAMES: &[&str] = &[
+    "a2c",
+    "dqn",
+    "evolution-strategies",
+    "hill-climbing",
+    "ppo",
+    "ppo-kl",
+    "q-actor-critic",
+    "q-learning",
+    "reinforce",
+    "simulated-annealing",
+    "trpo",
+];
 
 /// Environments and an agent for them.
 pub(crate) struct Pair<O: Space, A: Space> {
@@ -94,6 +111,22 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     known_algorithm(&config.algorithm)?;
     let spec = rl_envs::find(&config.env)?;
     let backend = Backend::by_name(&config.device)?;
+    // An algorithm for either kind of action: the agent's type follows from the environments'.
+    macro_rules! either {
+        ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
+            let ($parsed, settings) = settings::<$settings>(config)?;
+            if spec.kind == rl_envs::Kind::Continuous {
+                let envs = continuous(config, seeds, false)?;
+                let $envs = &envs;
+                let agent = Box::new($agent?);
+                return Ok(Built::Continuous(Pair { envs, agent, settings }));
+            }
+            let envs = discrete(config, seeds, false)?;
+            let $envs = &envs;
+            let agent = Box::new($agent?);
+            Ok(Built::Discrete(Pair { envs, agent, settings }))
+        }};
+    }
     match config.algorithm.as_str() {
         "q-learning" => {
             let (parsed, settings) = settings::<QLearningConfig>(config)?;
@@ -101,16 +134,23 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
             let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
             Ok(Built::Tabular(Pair { envs, agent, settings }))
         }
-        "ppo" => {
-            let (parsed, settings) = settings::<PpoConfig>(config)?;
-            if spec.kind == rl_envs::Kind::Continuous {
-                let envs = continuous(config, seeds, false)?;
-                let agent = Box::new(Ppo::continuous(&parsed, &envs, &backend, seeds)?);
-                return Ok(Built::Continuous(Pair { envs, agent, settings }));
-            }
+        "q-actor-critic" => {
+            let (parsed, settings) = settings::<QActorCriticConfig>(config)?;
             let envs = discrete(config, seeds, false)?;
-            let agent = Box::new(Ppo::discrete(&parsed, &envs, &backend, seeds)?);
+            let agent = Box::new(QActorCritic::new(&parsed, &envs, &backend, seeds)?);
             Ok(Built::Discrete(Pair { envs, agent, settings }))
+        }
+        "reinforce" => either!(ReinforceConfig, |c, e| Reinforce::new(&c, e, &backend, seeds)),
+        "a2c" => either!(A2cConfig, |c, e| A2c::new(&c, e, &backend, seeds)),
+        "ppo" => either!(PpoConfig, |c, e| Ppo::new(&c, e, &backend, seeds)),
+        "ppo-kl" => either!(PpoKlConfig, |c, e| PpoKl::new(&c, e, &backend, seeds)),
+        "trpo" => either!(TrpoConfig, |c, e| Trpo::new(&c, e, &backend, seeds)),
+        "hill-climbing" => either!(HillClimbingConfig, |c, e| HillClimbing::agent(&c, e, seeds)),
+        "simulated-annealing" => {
+            either!(SimulatedAnnealingConfig, |c, e| SimulatedAnnealing::agent(&c, e, seeds))
+        }
+        "evolution-strategies" => {
+            either!(EvolutionStrategiesConfig, |c, e| EvolutionStrategies::agent(&c, e, seeds))
         }
         _ => {
             let (parsed, settings) = settings::<DqnConfig>(config)?;

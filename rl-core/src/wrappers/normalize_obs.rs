@@ -15,6 +15,8 @@ pub struct NormalizeObs<V> {
     moments: RunningMoments,
     clip: f32,
     frozen: bool,
+    /// How many columns at the end stay as they are.
+    kept: usize,
     batch: StepBatch<f32>,
     scale: Vec<(f32, f32)>,
 }
@@ -32,10 +34,17 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
             moments: RunningMoments::new(width),
             clip,
             frozen: false,
+            kept: 0,
             batch: StepBatch::new(envs.num_envs(), width),
             scale: vec![(0.0, 1.0); width],
             envs,
         })
+    }
+
+    /// Leaves the last `n` numbers of each observation as they are: an action mask, say.
+    pub fn except_last(mut self, n: usize) -> Self {
+        self.kept = n;
+        self
     }
 
     /// Stops learning from observations.
@@ -58,6 +67,7 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
             let std = (self.moments.variance(i) + 1e-8).sqrt();
             *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
         }
+        self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
         let (scale, clip) = (&self.scale, self.clip);
         let normalise = |from: &[f32], to: &mut [f32]| {
             let rows = from.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len()));

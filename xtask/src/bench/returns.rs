@@ -43,15 +43,42 @@ struct Goal {
     each: Option<(f64, u64)>,
 }
 
+/// A goal for the interquartile mean alone.
+const fn mean(preset: &'static str, interquartile_mean: f64) -> Goal {
+    Goal { preset, interquartile_mean, each: None }
+}
+
 const GOALS: &[Goal] = &[
     Goal { preset: "dqn/CartPole-v1", interquartile_mean: 490.0, each: Some((475.0, 9)) },
-    Goal { preset: "dqn/MountainCar-v0", interquartile_mean: -115.0, each: None },
-    Goal { preset: "dqn/Acrobot-v1", interquartile_mean: -82.0, each: None },
-    Goal { preset: "ppo/CartPole-v1", interquartile_mean: 495.0, each: None },
-    Goal { preset: "ppo/Acrobot-v1", interquartile_mean: -78.0, each: None },
-    Goal { preset: "ppo/Pendulum-v1", interquartile_mean: -175.0, each: None },
-    Goal { preset: "ppo/MountainCar-v0", interquartile_mean: -115.0, each: None },
-    Goal { preset: "q-learning/CliffWalking-v1", interquartile_mean: -13.0, each: None },
+    mean("dqn/MountainCar-v0", -115.0),
+    mean("dqn/Acrobot-v1", -82.0),
+    mean("reinforce/CartPole-v1", 475.0),
+    mean("q-actor-critic/CartPole-v1", 400.0),
+    mean("a2c/CartPole-v1", 490.0),
+    mean("a2c/Acrobot-v1", -85.0),
+    mean("a2c/Pendulum-v1", -190.0),
+    mean("ppo/CartPole-v1", 495.0),
+    mean("ppo/Acrobot-v1", -78.0),
+    mean("ppo/Pendulum-v1", -175.0),
+    mean("ppo/MountainCar-v0", -115.0),
+    mean("ppo-kl/CartPole-v1", 490.0),
+    mean("ppo-kl/Acrobot-v1", -80.0),
+    mean("ppo-kl/Pendulum-v1", -180.0),
+    mean("trpo/CartPole-v1", 495.0),
+    mean("trpo/Acrobot-v1", -82.0),
+    mean("trpo/Pendulum-v1", -180.0),
+    Goal { preset: "hill-climbing/CartPole-v1", interquartile_mean: 475.0, each: Some((475.0, 8)) },
+    Goal {
+        preset: "simulated-annealing/CartPole-v1",
+        interquartile_mean: 475.0,
+        each: Some((475.0, 8)),
+    },
+    Goal {
+        preset: "evolution-strategies/CartPole-v1",
+        interquartile_mean: 475.0,
+        each: Some((475.0, 8)),
+    },
+    mean("q-learning/CliffWalking-v1", -13.0),
 ];
 
 pub(crate) fn main(args: &Args) -> Result<()> {

@@ -1,0 +1,96 @@
+use crate::{BoxSpace, Discrete, Env, Result, Rng, Space, Step};
+
+/// An environment that allows some of its actions only in some states.
+pub trait ActionMask: Env<Obs = BoxSpace, Action = Discrete> {
+    /// Writes 1 for each action that is allowed now and 0 for the others, `[actions]`.
+    fn action_mask(&self, mask: &mut [f32]);
+}
+
+/// Shows the action mask behind the observation, `[width + actions]`, where a masking policy reads it
+/// (`action_mask` in its settings) and every memory keeps it.
+///
+/// ```
+/// use rl_core::{ActionMask, AppendMask, Env, Seeds, TimeLimit};
+/// # use rl_core::doc_env::Sign;
+/// struct OnlyFirst(Sign);
+/// # impl Env for OnlyFirst {
+/// #     type Obs = rl_core::BoxSpace;
+/// #     type Action = rl_core::Discrete;
+/// #     type State = (f32, u32);
+/// #     fn observation_space(&self) -> rl_core::BoxSpace { self.0.observation_space() }
+/// #     fn action_space(&self) -> rl_core::Discrete { self.0.action_space() }
+/// #     fn reset(&mut self, rng: &mut rl_core::Rng, obs: &mut [f32]) -> rl_core::Result<()> { self.0.reset(rng, obs) }
+/// #     fn step(&mut self, action: usize, rng: &mut rl_core::Rng, obs: &mut [f32]) -> rl_core::Result<rl_core::Step> {
+/// #         self.0.step(action, rng, obs)
+/// #     }
+/// #     fn state(&self) -> (f32, u32) { self.0.state() }
+/// #     fn set_state(&mut self, state: (f32, u32)) -> rl_core::Result<()> { self.0.set_state(state) }
+/// # }
+/// impl ActionMask for OnlyFirst {
+///     fn action_mask(&self, mask: &mut [f32]) {
+///         mask.copy_from_slice(&[1.0, 0.0]);
+///     }
+/// }
+/// let mut env = AppendMask::new(OnlyFirst(Sign::default()))?;
+/// let mut obs = [9.0; 3];
+/// env.reset(&mut Seeds::new(0).stream("env", 0), &mut obs)?;
+/// assert_eq!(obs[1..], [1.0, 0.0]);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct AppendMask<E> {
+    env: E,
+    space: BoxSpace,
+    width: usize,
+}
+
+impl<E: ActionMask> AppendMask<E> {
+    /// Wraps `env`.
+    ///
+    /// # Errors
+    /// None for a space that itself is one.
+    pub fn new(env: E) -> Result<Self> {
+        let (inner, choices) = (env.observation_space(), env.action_space().n());
+        let extend = |bounds: &[f32], with| [bounds, &vec![with; choices][..]].concat();
+        let space = BoxSpace::new(extend(inner.low(), 0.0), extend(inner.high(), 1.0))?;
+        Ok(AppendMask { width: inner.width(), space, env })
+    }
+
+    fn show(&self, obs: &mut [f32]) {
+        self.env.action_mask(&mut obs[self.width..]);
+    }
+}
+
+impl<E: ActionMask> Env for AppendMask<E> {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    type State = E::State;
+
+    fn observation_space(&self) -> BoxSpace {
+        self.space.clone()
+    }
+
+    fn action_space(&self) -> Discrete {
+        self.env.action_space()
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        self.env.reset(rng, &mut obs[..self.width])?;
+        self.show(obs);
+        Ok(())
+    }
+
+    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        let step = self.env.step(action, rng, &mut obs[..self.width])?;
+        self.show(obs);
+        Ok(step)
+    }
+
+    fn state(&self) -> E::State {
+        self.env.state()
+    }
+
+    fn set_state(&mut self, state: E::State) -> Result<()> {
+        self.env.set_state(state)
+    }
+}

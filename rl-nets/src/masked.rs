@@ -1,0 +1,180 @@
+//! Invalid-action masking.
+
+use crate::{Layout, Module};
+use candle_core::Tensor;
+use rl_core::{Error, Rng, check};
+
+/// What the logit of a forbidden action becomes: its probability is then zero in single precision, while
+/// entropies and divergences stay finite (Huang and Ontañón, 2022).
+const FORBIDDEN: f32 = -1e8;
+
+/// A network whose first outputs are logits of actions, some of which the observation forbids.
+///
+/// A row of input is the network's own followed by the mask, one number an action: 1 where it is allowed
+/// and 0 where it is not. The logit of a forbidden action is replaced and carries no gradient.
+///
+/// ```
+/// use rl_nets::{Masked, Mlp, MlpConfig, Module};
+/// let mlp = Mlp::new("f", 1, 2, &MlpConfig::default())?;
+/// let mut net = Masked::new(mlp, 2);
+/// let params = vec![0.0; net.layout().len()];
+/// assert_eq!(net.forward(&params, &[0.3, 1.0, 0.0]), [0.0, -1e8]);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Masked<M> {
+    inner: M,
+    choices: usize,
+    features: Vec<f32>,
+    output: Vec<f32>,
+    grad: Vec<f32>,
+    grad_features: Vec<f32>,
+}
+
+impl<M: Module + Clone + 'static> Masked<M> {
+    /// Masks the first `choices` outputs of `inner`.
+    pub fn new(inner: M, choices: usize) -> Self {
+        Masked {
+            inner,
+            choices,
+            features: Vec::new(),
+            output: Vec::new(),
+            grad: Vec::new(),
+            grad_features: Vec::new(),
+        }
+    }
+
+    /// The parts of a row of input.
+    fn split<'a>(&self, row: &'a [f32]) -> (&'a [f32], &'a [f32]) {
+        row.split_at(row.len() - self.choices)
+    }
+
+    fn take_features(&mut self, input: &[f32]) {
+        let mut features = std::mem::take(&mut self.features);
+        features.clear();
+        for row in input.chunks_exact(self.input_len()) {
+            features.extend_from_slice(self.split(row).0);
+        }
+        self.features = features;
+    }
+
+    /// Puts `with` where the mask is zero in rows as wide as the output.
+    fn put(&self, input: &[f32], rows: &mut [f32], with: f32) {
+        let rows = rows.chunks_exact_mut(self.output_len());
+        for (row, input) in rows.zip(input.chunks_exact(self.input_len())) {
+            for (x, allowed) in row.iter_mut().zip(self.split(input).1) {
+                if *allowed == 0.0 {
+                    *x = with;
+                }
+            }
+        }
+    }
+}
+
+/// Checks the masks at the end of `observations`, `[n, width]`.
+///
+/// # Errors
+/// [`Error::Mismatch`] for a mask that allows nothing, or holds anything but 0 and 1.
+pub(crate) fn check_masks(
+    observations: &[f32],
+    width: usize,
+    choices: usize,
+) -> rl_core::Result<()> {
+    check::at_least("observation width with action_mask", choices as u64 + 1, width as u64)?;
+    for (i, row) in observations.chunks_exact(width).enumerate() {
+        let mask = &row[width - choices..];
+        if let Some((at, x)) = mask.iter().enumerate().find(|(_, x)| **x != 0.0 && **x != 1.0) {
+            let what = format!("action mask of environment {i}, action {at}");
+            return Err(Error::mismatch(what, "0 or 1", x));
+        }
+        if mask.iter().all(|&x| x == 0.0) {
+            let what = format!("action mask of environment {i}");
+            return Err(Error::mismatch(what, "at least one action that is allowed", "none"));
+        }
+    }
+    Ok(())
+}
+
+impl<M: Module + Clone + 'static> Module for Masked<M> {
+    fn input_len(&self) -> usize {
+        self.inner.input_len() + self.choices
+    }
+
+    fn output_len(&self) -> usize {
+        self.inner.output_len()
+    }
+
+    fn layout(&self) -> &Layout {
+        self.inner.layout()
+    }
+
+    fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        self.inner.init(params, rng);
+    }
+
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32] {
+        self.take_features(input);
+        let mut output = std::mem::take(&mut self.output);
+        output.clear();
+        output.extend_from_slice(self.inner.forward(params, &self.features));
+        self.put(input, &mut output, FORBIDDEN);
+        self.output = output;
+        &self.output
+    }
+
+    fn backward(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        grad_output: &[f32],
+        grads: &mut [f32],
+        grad_input: Option<&mut [f32]>,
+    ) {
+        let mut grad = std::mem::take(&mut self.grad);
+        grad.clear();
+        grad.extend_from_slice(grad_output);
+        self.put(input, &mut grad, 0.0);
+        let Masked { inner, features, grad_features, choices, .. } = self;
+        match grad_input {
+            None => inner.backward(params, features, &grad, grads, None),
+            Some(out) => {
+                grad_features.resize(features.len(), 0.0);
+                inner.backward(params, features, &grad, grads, Some(grad_features));
+                let width = inner.input_len();
+                let rows = out.chunks_exact_mut(width + *choices);
+                for (row, features) in rows.zip(grad_features.chunks_exact(width)) {
+                    row[..width].copy_from_slice(features);
+                    row[width..].fill(0.0);
+                }
+            }
+        }
+        self.grad = grad;
+    }
+
+    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
+        let mut tangent = std::mem::take(&mut self.grad);
+        tangent.clear();
+        tangent.extend_from_slice(self.inner.tangent(params, &self.features, direction)?);
+        self.put(input, &mut tangent, 0.0);
+        self.grad = tangent;
+        Some(&self.grad)
+    }
+
+    fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
+        let width = self.inner.input_len();
+        let output = self.inner.reference(params, &input.narrow(1, 0, width)?)?;
+        let mask = input.narrow(1, width, self.choices)?.detach();
+        let logits = output.narrow(1, 0, self.choices)?;
+        let forbidden = ((1.0 - &mask)? * f64::from(FORBIDDEN))?;
+        let logits = ((logits * mask)? + forbidden)?;
+        let rest = self.output_len() - self.choices;
+        if rest == 0 {
+            return Ok(logits);
+        }
+        Tensor::cat(&[logits, output.narrow(1, self.choices, rest)?], 1)
+    }
+
+    fn boxed_clone(&self) -> Box<dyn Module> {
+        Box::new(self.clone())
+    }
+}

@@ -1,0 +1,191 @@
+use crate::{PolicySearch, SearchRule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Schedule, Seeds, VecEnv, check};
+use rl_nets::{Distribution, MlpConfig, Optimizer, OptimizerConfig, PolicySpace};
+use serde::{Deserialize, Serialize};
+
+/// The settings of [`EvolutionStrategies`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvolutionStrategiesConfig {
+    /// The policy; linear.
+    pub network: MlpConfig,
+    /// Episodes that score a candidate; 1.
+    pub episodes: usize,
+    /// Antithetic pairs of candidates in a generation; 8.
+    pub pairs: usize,
+    /// The standard deviation of the noise; 0.1.
+    pub noise: f64,
+    /// The step size; 0.05.
+    pub learning_rate: Schedule,
+    /// The optimiser; Adam, as in Salimans et al. (2017).
+    pub optimizer: OptimizerConfig,
+}
+
+impl Default for EvolutionStrategiesConfig {
+    fn default() -> Self {
+        EvolutionStrategiesConfig {
+            network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
+            episodes: 1,
+            pairs: 8,
+            noise: 0.1,
+            learning_rate: Schedule::constant(0.05),
+            optimizer: OptimizerConfig::adam(),
+        }
+    }
+}
+
+impl EvolutionStrategiesConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.network.validate()?;
+        check::at_least("episodes", 1, self.episodes as u64)?;
+        check::at_least("pairs", 1, self.pairs as u64)?;
+        check::positive("noise", self.noise)?;
+        self.learning_rate.validate("learning_rate", check::non_negative)?;
+        self.optimizer.validate()
+    }
+}
+
+/// Evolution strategies (Salimans et al., 2017), with antithetic noise and ranks for scores:
+///
+/// ```text
+/// for each generation:
+///     ε_i ~ N(0, 1);  score θ + noise ε_i and θ - noise ε_i
+///     u = ranks of the scores, spread evenly over [-1/2, 1/2]
+///     one step of the optimiser along  1 / (2 n noise) Σ_i (u_i⁺ - u_i⁻) ε_i
+/// ```
+#[derive(Clone, Debug)]
+pub struct EvolutionStrategies {
+    config: EvolutionStrategiesConfig,
+    params: Vec<f32>,
+    optimizer: Optimizer,
+}
+
+impl EvolutionStrategies {
+    /// An agent for `envs` that searches by this rule.
+    ///
+    /// # Errors
+    /// Those of [`EvolutionStrategiesConfig::validate`].
+    pub fn agent<V, D>(
+        config: &EvolutionStrategiesConfig,
+        envs: &V,
+        seeds: Seeds,
+    ) -> Result<PolicySearch<D, EvolutionStrategies>>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        config.validate()?;
+        PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
+            let optimizer = Optimizer::new(config.optimizer.clone(), params.len())?;
+            Ok(EvolutionStrategies { config: config.clone(), params, optimizer })
+        })
+    }
+}
+
+/// The rank of each score, spread evenly over [-1/2, 1/2]; equal scores share the mean of their ranks.
+fn centred_ranks(scores: &[f64]) -> Vec<f64> {
+    let n = scores.len() as f64;
+    let rank = |score: &f64| {
+        let below = scores.iter().filter(|other| *other < score).count() as f64;
+        let equal = scores.iter().filter(|other| *other == score).count() as f64;
+        below + (equal - 1.0) / 2.0
+    };
+    scores.iter().map(|score| rank(score) / (n - 1.0) - 0.5).collect()
+}
+
+impl SearchRule for EvolutionStrategies {
+    const NAME: &'static str = "evolution-strategies";
+    type State = (Vec<f32>, Vec<u8>);
+
+    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
+        let mut candidates = Vec::with_capacity(2 * self.config.pairs);
+        for _ in 0..self.config.pairs {
+            let noise: Vec<f32> =
+                self.params.iter().map(|_| (self.config.noise * rng.normal()) as f32).collect();
+            let side = |sign: f32| {
+                self.params.iter().zip(&noise).map(|(p, e)| p + sign * e).collect::<Vec<_>>()
+            };
+            candidates.extend([side(1.0), side(-1.0)]);
+        }
+        candidates
+    }
+
+    fn tell(
+        &mut self,
+        candidates: &[Vec<f32>],
+        scores: &[f64],
+        _: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let learning_rate = self.config.learning_rate.at(progress.fraction());
+        let ranks = centred_ranks(scores);
+        // An optimiser goes down: what it is given is minus the estimate.
+        let mut grads = vec![0.0; self.params.len()];
+        let scale = 4.0 * self.config.pairs as f64 * self.config.noise.powi(2);
+        for (pair, rank) in candidates.chunks_exact(2).zip(ranks.chunks_exact(2)) {
+            let weight = ((rank[0] - rank[1]) / scale) as f32;
+            for ((g, up), down) in grads.iter_mut().zip(&pair[0]).zip(&pair[1]) {
+                *g -= weight * (up - down);
+            }
+        }
+        let norm = self.optimizer.step(&mut self.params, &mut grads, learning_rate, None)?;
+        metrics.record("best_score", scores.iter().copied().fold(f64::NEG_INFINITY, f64::max));
+        metrics.record("grad_norm", norm);
+        metrics.record("learning_rate", learning_rate);
+        Ok(())
+    }
+
+    fn best(&self) -> &[f32] {
+        &self.params
+    }
+
+    fn state(&self) -> Result<(Vec<f32>, Vec<u8>)> {
+        Ok((self.params.clone(), self.optimizer.save()?))
+    }
+
+    fn set_state(&mut self, (params, optimizer): (Vec<f32>, Vec<u8>)) -> Result<()> {
+        check::len("parameters", self.params.len(), params.len())?;
+        self.optimizer.load(&optimizer)?;
+        self.params = params;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rl_core::Seeds;
+
+    #[test]
+    fn ranks_are_centred_and_shared_by_equals() {
+        assert_eq!(centred_ranks(&[3.0, 1e9, -7.0]), [0.0, 0.5, -0.5]);
+        assert_eq!(centred_ranks(&[2.0, 2.0, 5.0, 2.0]), [-0.5 + 1.0 / 3.0; 4].map(|x| x)
+            .iter().enumerate().map(|(i, x)| if i == 2 { 0.5 } else { *x }).collect::<Vec<_>>());
+    }
+
+    /// On a slope the mean step goes up it.
+    #[test]
+    fn the_estimate_points_uphill() {
+        let config = EvolutionStrategiesConfig {
+            pairs: 500,
+            optimizer: OptimizerConfig::Sgd { momentum: 0.0, nesterov: false },
+            ..EvolutionStrategiesConfig::default()
+        };
+        let optimizer = Optimizer::new(config.optimizer.clone(), 2).unwrap();
+        let mut rule = EvolutionStrategies { config, params: vec![0.0; 2], optimizer };
+        let mut rng = Seeds::new(0).stream("t", 0);
+        let candidates = rule.propose(&mut rng);
+        let score = |c: &Vec<f32>| f64::from(3.0 * c[0] - 4.0 * c[1]);
+        let scores: Vec<f64> = candidates.iter().map(score).collect();
+        let progress = Progress { step: 0, total: 1 };
+        rule.tell(&candidates, &scores, &mut rng, progress, &mut Metrics::default()).unwrap();
+        let [x, y] = rule.params[..] else { panic!("two parameters") };
+        assert!(x > 0.0 && y < 0.0 && (y / x + 4.0 / 3.0).abs() < 0.2, "{x} {y}");
+    }
+}

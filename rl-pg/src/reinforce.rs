@@ -1,0 +1,310 @@
+use rl_core::{
+    Agent, BoxSpace, Metrics, Policy, Progress, Result, Rng, Schedule, Sections, Seeds, Space,
+    StochasticPolicy, Transitions, VecEnv, check,
+};
+use rl_nets::{
+    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Error, Optimizer,
+    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, policy_gradient,
+};
+use rl_replay::{EpisodeRows, Episodes, explained_variance, normalise};
+use serde::{Deserialize, Serialize};
+
+/// What an action is credited with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReturnForm {
+    /// What was earned from it on: an action has no say in what came before.
+    RewardToGo,
+    /// What the whole episode earned: the theorem's plain form. As good on average, with more variance.
+    WholeEpisode,
+}
+
+/// The settings of [`Reinforce`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReinforceConfig {
+    /// The networks; the critic is the baseline.
+    pub network: ActorCriticConfig,
+    /// The step size; 1e-3.
+    pub learning_rate: Schedule,
+    /// The optimiser; Adam.
+    pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm; none: no clipping.
+    pub max_grad_norm: Option<f64>,
+    /// Episodes that a gradient step learns from, over all environments; 1, as in Williams (1992).
+    pub episodes: usize,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// What an action is credited with; what was earned from it on.
+    pub returns: ReturnForm,
+    /// Whether the value of the state, which is learned, is subtracted; yes (Sutton and Barto, 2018, section
+    /// 13.4).
+    pub baseline: bool,
+    /// Whether credits are brought to mean 0 and standard deviation 1 over the episodes; no. It biases the
+    /// estimate a little and steadies its size.
+    pub normalize_returns: bool,
+    /// The weight of the entropy bonus; 0.
+    pub ent_coef: f64,
+    /// The weight of the baseline's loss; 0.5.
+    pub vf_coef: f64,
+}
+
+impl Default for ReinforceConfig {
+    fn default() -> Self {
+        ReinforceConfig {
+            network: ActorCriticConfig::default(),
+            learning_rate: Schedule::constant(1e-3),
+            optimizer: OptimizerConfig::adam(),
+            max_grad_norm: None,
+            episodes: 1,
+            gamma: 0.99,
+            returns: ReturnForm::RewardToGo,
+            baseline: true,
+            normalize_returns: false,
+            ent_coef: 0.0,
+            vf_coef: 0.5,
+        }
+    }
+}
+
+impl ReinforceConfig {
+    /// Checks every field, for `num_envs` environments.
+    ///
+    /// ```
+    /// let config = rl_pg::ReinforceConfig { episodes: 3, ..Default::default() };
+    /// let error = config.validate(2).unwrap_err().to_string();
+    /// assert_eq!(error, "episodes: expected a multiple of the number of environments (2), got 3");
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self, num_envs: usize) -> Result<()> {
+        self.network.validate()?;
+        self.learning_rate.validate("learning_rate", check::non_negative)?;
+        self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        Episodes::<f32, u32>::new(self.episodes, num_envs, 1, 1)?;
+        check::fraction("gamma", self.gamma)?;
+        check::non_negative("ent_coef", self.ent_coef)?;
+        check::non_negative("vf_coef", self.vf_coef)
+    }
+}
+
+/// REINFORCE (Williams, 1992), for discrete and continuous actions.
+///
+/// ```text
+/// for each m episodes:
+///     G_t = r_t + gamma r_{t+1} + gamma² r_{t+2} + …
+///     one gradient step on  -1/m Σ (G_t - b(s_t)) log pi(a_t | s_t)
+///                           + vf_coef mean (b(s_t) - G_t)² - ent_coef H
+/// ```
+///
+/// With [`ReturnForm::WholeEpisode`] every step of an episode is credited with `G_0`. An episode that a
+/// time limit cut short is credited with the baseline's value of its final observation; without a baseline
+/// there is nothing to say about what would have followed.
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_pg::{Reinforce, ReinforceConfig};
+/// let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let config = ReinforceConfig { episodes: 2, ..ReinforceConfig::default() };
+/// let agent = Reinforce::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(500))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Reinforce<D: Distribution> {
+    config: ReinforceConfig,
+    pub(crate) policy: ActorCriticPolicy<D>,
+    action_space: D::Action,
+    optimizer: Optimizer,
+    pub(crate) episodes: Episodes<f32, D::Elem>,
+    rng: Rng,
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    actions: Vec<D::Elem>,
+    /// Scratch: log-probabilities and values when acting, which are worked out anew when learning.
+    unused: [Vec<f32>; 2],
+}
+
+impl<D: Distribution> Reinforce<D> {
+    /// An agent for `envs`. Continuous actions outside the bounds are clipped on their way to the
+    /// environment; the policy learns from what it proposed.
+    ///
+    /// # Errors
+    /// Those of [`ReinforceConfig::validate`], and of candle.
+    pub fn new<V>(
+        config: &ReinforceConfig,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        let n = envs.num_envs();
+        config.validate(n)?;
+        let (width, action_space) =
+            (envs.observation_space().width(), envs.action_space().clone());
+        let action_width = action_space.width();
+        let mut init = seeds.stream("init", 0);
+        let distribution = action_space.distribution();
+        let network = &config.network;
+        let policy = ActorCriticPolicy::new(width, distribution, network, backend, &mut init)?;
+        Ok(Reinforce {
+            optimizer: policy.network().optimizer(config.optimizer.clone())?,
+            episodes: Episodes::new(config.episodes, n, width, action_width)?,
+            rng: seeds.stream("agent", 0),
+            actions: vec![D::Elem::default(); n * action_width],
+            unused: [vec![0.0; n], vec![0.0; n]],
+            policy,
+            action_space,
+            config: config.clone(),
+        })
+    }
+
+    /// The baseline's values of observations `[n, width]`, `[n]`.
+    ///
+    /// # Errors
+    /// An input that is not whole rows.
+    pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; observations.len() / self.policy.network().input_len().max(1)];
+        self.policy.values(observations, &mut values)?;
+        Ok(values)
+    }
+
+    /// Adds the gradient of the loss over whole episodes to that of the network; gives also the share
+    /// of the returns' variance that the baseline explains.
+    pub(crate) fn backward(
+        &mut self,
+        rows: &EpisodeRows<f32, D::Elem>,
+    ) -> Result<(PolicyStats, f64)> {
+        let (n, m) = (rows.rewards.len(), rows.lengths.len());
+        let (mut finals, mut baseline) = (vec![0.0; m], vec![0.0; n]);
+        if self.config.baseline {
+            self.policy.values(&rows.finals, &mut finals)?;
+            self.policy.values(&rows.observations, &mut baseline)?;
+        }
+        let returns = rows.returns(self.config.gamma, &finals)?;
+        let mut credits = returns.clone();
+        if self.config.returns == ReturnForm::WholeEpisode {
+            let mut rest = &mut credits[..];
+            for &length in &rows.lengths {
+                let (episode, later) = rest.split_at_mut(length);
+                episode.fill(episode[0]);
+                rest = later;
+            }
+        }
+        credits.iter_mut().zip(&baseline).for_each(|(credit, b)| *credit -= b);
+        if self.config.normalize_returns {
+            normalise(&mut credits);
+        }
+        // The loss is a mean over rows; the theorem has a sum over an episode's rows.
+        credits.iter_mut().for_each(|credit| *credit *= n as f32 / m as f32);
+
+        let vf_coef = if self.config.baseline { self.config.vf_coef as f32 } else { 0.0 };
+        let coefficients =
+            Coefficients { value: vf_coef, entropy: self.config.ent_coef as f32 };
+        let distribution = self.policy.distribution().clone();
+        let network = self.policy.network_mut();
+        let output = network.forward(&rows.observations)?;
+        let mut grad = vec![0.0; output.len()];
+        let policy_rows = PolicyRows {
+            actions: &rows.actions,
+            // No ratio is taken in this loss.
+            log_probs: &baseline,
+            advantages: &credits,
+            returns: &returns,
+            values: &baseline,
+        };
+        let stats = policy_gradient(&distribution, output, policy_rows, coefficients, &mut grad)?;
+        let value = stats.policy_loss + stats.value_loss;
+        if !value.is_finite() {
+            return Err(Error::NotFinite { what: "the loss", value }.into());
+        }
+        network.backward(&rows.observations, &grad, None)?;
+        Ok((stats, explained_variance(&baseline, &returns)))
+    }
+}
+
+impl<D: Distribution> Policy for Reinforce<D> {
+    type Obs = BoxSpace;
+    type Action = D::Action;
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+        self.policy.mode(observations, actions)?;
+        let width = self.action_space.width();
+        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+        Ok(())
+    }
+}
+
+impl<D: Distribution> Agent for Reinforce<D> {
+    fn name(&self) -> &'static str {
+        "reinforce"
+    }
+
+    fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [D::Elem]) -> Result<()> {
+        let [log_probs, values] = &mut self.unused;
+        self.policy.sample(observations, &mut self.rng, &mut self.actions, log_probs, values)?;
+        check::len("actions", self.actions.len(), actions.len())?;
+        actions.copy_from_slice(&self.actions);
+        let width = self.action_space.width();
+        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+        Ok(())
+    }
+
+    fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+        Ok(self.episodes.push(transitions, &self.actions)?)
+    }
+
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        if !self.episodes.is_full() {
+            return Ok(());
+        }
+        let learning_rate = self.config.learning_rate.at(progress.fraction());
+        let rows = self.episodes.gather();
+        let (stats, explained_variance) = self.backward(&rows)?;
+        let (optimizer, max_norm) = (&mut self.optimizer, self.config.max_grad_norm);
+        let norm = self.policy.network_mut().step(optimizer, learning_rate, max_norm)?;
+        metrics.record("policy_loss", stats.policy_loss);
+        metrics.record("entropy", stats.entropy);
+        metrics.record("grad_norm", norm);
+        metrics.record("learning_rate", learning_rate);
+        if self.config.baseline {
+            metrics.record("value_loss", stats.value_loss);
+            metrics.record("explained_variance", explained_variance);
+        }
+        self.episodes.clear();
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        out.put_file("policy.safetensors", self.policy.network().save()?);
+        Ok(())
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        Ok(self.policy.network_mut().load(from.file("policy.safetensors")?)?)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.save_policy(out)?;
+        out.put_file("optimizer.bin", self.optimizer.save()?);
+        out.put("reinforce", &(&self.rng, &self.episodes))
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        // Everything into copies first: what fails here has changed nothing.
+        let (mut policy, mut optimizer) = (self.policy.twin(), self.optimizer.clone());
+        policy.network_mut().load(from.file("policy.safetensors")?)?;
+        optimizer.load(from.file("optimizer.bin")?)?;
+        let (rng, episodes): (Rng, Episodes<f32, D::Elem>) = from.get("reinforce")?;
+        self.episodes.check_same_shape(&episodes)?;
+        (self.policy, self.optimizer) = (policy, optimizer);
+        (self.rng, self.episodes) = (rng, episodes);
+        Ok(())
+    }
+}

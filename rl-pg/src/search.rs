@@ -1,0 +1,259 @@
+use rl_core::{
+    Agent, BoxSpace, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space, Transitions,
+    VecEnv, check,
+};
+use rl_nets::{Backend, Distribution, Mlp, MlpConfig, Module, Network, PolicySpace};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// How a gradient-free search goes from one generation of candidates to the next.
+pub trait SearchRule {
+    /// The algorithm's name, by which a checkpoint knows its owner.
+    const NAME: &'static str;
+
+    /// What changes while it searches.
+    type State: Serialize + DeserializeOwned;
+
+    /// The next candidates, each a flat parameter vector, `[params]`.
+    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>>;
+
+    /// Learns what each candidate earned: the mean of its episodes' returns.
+    ///
+    /// # Errors
+    /// Scores that are not finite.
+    fn tell(
+        &mut self,
+        candidates: &[Vec<f32>],
+        scores: &[f64],
+        rng: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()>;
+
+    /// The policy that the search stands at, `[params]`.
+    fn best(&self) -> &[f32];
+
+    /// Its present state.
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    fn state(&self) -> Result<Self::State>;
+
+    /// Goes back to `state`, whose parameters number as many as its own.
+    ///
+    /// # Errors
+    /// A state that it cannot be in. It is then as it was.
+    fn set_state(&mut self, state: Self::State) -> Result<()>;
+}
+
+/// Gradient-free policy search, for discrete and continuous actions: candidates are scored by whole
+/// episodes, and a [`SearchRule`] makes the next ones of the scores. The policy is deterministic: of
+/// discrete actions the one with the largest output, of continuous ones the outputs clipped to the bounds.
+///
+/// With several environments the episodes of a generation are shared out among them.
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_pg::{HillClimbing, HillClimbingConfig, PolicySearch};
+/// let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = HillClimbing::agent(&HillClimbingConfig::default(), &envs, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(500))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub struct PolicySearch<D: Distribution, R> {
+    module: Mlp,
+    /// Holds the policy that the search stands at.
+    policy: Network,
+    distribution: D,
+    action_space: D::Action,
+    rule: R,
+    /// Episodes a candidate.
+    episodes: usize,
+    rng: Rng,
+    generation: Generation,
+}
+
+/// A generation that is being scored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Generation {
+    candidates: Vec<Vec<f32>>,
+    /// The return of each episode played, `[candidates, episodes]`.
+    returns: Vec<Option<f64>>,
+    /// The first episode that no environment has begun.
+    next: usize,
+    lanes: Vec<Lane>,
+}
+
+/// What an environment is doing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Lane {
+    /// Which episode of the generation it plays; none where all have been begun.
+    episode: Option<usize>,
+    /// Whether it stands at an episode's beginning.
+    fresh: bool,
+    earned: f64,
+}
+
+impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicySearch")
+            .field("policy", &self.policy)
+            .field("episodes", &self.episodes)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
+    /// A search of the parameters of a perceptron, with a rule made from their initial values; each
+    /// candidate is scored by `episodes` episodes.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a zero; those of the rule.
+    pub fn new<V>(
+        envs: &V,
+        network: &MlpConfig,
+        episodes: usize,
+        seeds: Seeds,
+        rule: impl FnOnce(Vec<f32>) -> Result<R>,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        check::at_least("episodes", 1, episodes as u64)?;
+        let action_space = envs.action_space().clone();
+        let distribution = action_space.distribution();
+        let outputs = distribution.params_len() - distribution.log_stds();
+        let module = Mlp::new("policy", envs.observation_space().width(), outputs, network)?;
+        let policy =
+            Network::new(module.clone(), &Backend::Fused, &mut seeds.stream("init", 0))?;
+        let mut rule = rule(policy.params()?)?;
+        let mut rng = seeds.stream("agent", 0);
+        let candidates = rule.propose(&mut rng);
+        let lane = Lane { episode: None, fresh: true, earned: 0.0 };
+        let generation = Generation {
+            returns: vec![None; candidates.len() * episodes],
+            candidates,
+            next: 0,
+            lanes: vec![lane; envs.num_envs()],
+        };
+        Ok(PolicySearch { module, policy, distribution, action_space, rule, episodes, rng, generation })
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &R {
+        &self.rule
+    }
+}
+
+impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
+    type Obs = BoxSpace;
+    type Action = D::Action;
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+        let (outputs, width) = (self.module.output_len(), self.action_space.width());
+        let output = self.policy.predict(observations)?;
+        check::len("actions", output.len() / outputs * width, actions.len())?;
+        for (row, action) in output.chunks_exact(outputs).zip(actions.chunks_exact_mut(width)) {
+            self.distribution.mode(row, action);
+            self.action_space.clip(action);
+        }
+        Ok(())
+    }
+}
+
+impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+
+    fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [D::Elem]) -> Result<()> {
+        let PolicySearch { module, distribution, action_space, generation, rule, .. } = self;
+        let Generation { candidates, returns, next, lanes } = generation;
+        let (inputs, width) = (module.input_len(), action_space.width());
+        check::len("observations", lanes.len() * inputs, observations.len())?;
+        check::len("actions", lanes.len() * width, actions.len())?;
+        let rows = observations.chunks_exact(inputs).zip(actions.chunks_exact_mut(width));
+        for (lane, (observation, action)) in lanes.iter_mut().zip(rows) {
+            if lane.fresh && *next < returns.len() {
+                lane.episode = Some(*next);
+                *next += 1;
+            }
+            lane.fresh = false;
+            let params = match lane.episode {
+                Some(episode) => &candidates[episode / self.episodes][..],
+                None => rule.best(),
+            };
+            distribution.mode(module.forward(params, observation), action);
+            action_space.clip(action);
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+        let Generation { returns, lanes, .. } = &mut self.generation;
+        check::len("transitions", lanes.len(), transitions.len())?;
+        let steps = transitions.rewards().iter().zip(transitions.ends());
+        for (lane, (reward, end)) in lanes.iter_mut().zip(steps) {
+            lane.earned += f64::from(*reward);
+            if end.is_some() {
+                if let Some(episode) = lane.episode.take() {
+                    returns[episode] = Some(lane.earned);
+                }
+                (lane.fresh, lane.earned) = (true, 0.0);
+            }
+        }
+        Ok(())
+    }
+
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        let generation = &mut self.generation;
+        let Some(returns) = generation.returns.iter().copied().collect::<Option<Vec<f64>>>() else {
+            return Ok(());
+        };
+        let mean = |episodes: &[f64]| episodes.iter().sum::<f64>() / episodes.len() as f64;
+        let scores: Vec<f64> = returns.chunks_exact(self.episodes).map(mean).collect();
+        self.rule.tell(&generation.candidates, &scores, &mut self.rng, progress, metrics)?;
+        self.policy.set_params(self.rule.best())?;
+        metrics.record("score", mean(&scores));
+        generation.candidates = self.rule.propose(&mut self.rng);
+        generation.returns = vec![None; generation.candidates.len() * self.episodes];
+        generation.next = 0;
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        out.put_file("policy.safetensors", self.policy.save()?);
+        Ok(())
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        Ok(self.policy.load(from.file("policy.safetensors")?)?)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.save_policy(out)?;
+        out.put("rule", &self.rule.state()?)?;
+        out.put("search", &(&self.rng, &self.generation))
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        // What can fail comes first: what fails has changed nothing.
+        let mut policy = self.policy.twin();
+        policy.load(from.file("policy.safetensors")?)?;
+        let (rng, generation): (Rng, Generation) = from.get("search")?;
+        check::len("environments", self.generation.lanes.len(), generation.lanes.len())?;
+        for candidate in &generation.candidates {
+            check::len("candidate", policy.num_params(), candidate.len())?;
+        }
+        let episodes = generation.candidates.len() * self.episodes;
+        check::len("returns", episodes, generation.returns.len())?;
+        let begun = generation.lanes.iter().filter_map(|lane| lane.episode).max();
+        check::at_most("episode", episodes as u64, "episodes", begun.map_or(0, |e| e as u64 + 1))?;
+        self.rule.set_state(from.get("rule")?)?;
+        (self.policy, self.rng, self.generation) = (policy, rng, generation);
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! What the algorithms of this crate have in common: a policy with its value function, the rollouts it
+//! gathers, minibatches of them, and how all of it is saved.
+
+use rl_core::{BoxSpace, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
+use rl_nets::{
+    ActorCriticConfig, ActorCriticPolicy, Backend, Distribution, Error, Optimizer, OptimizerConfig,
+    PolicyRows, PolicyStats,
+};
+use rl_replay::{Collector, Minibatch, Rollout, normalise, shuffle};
+use std::ops::Range;
+
+/// An actor-critic that gathers rollouts and takes gradient steps on minibatches of them: what a
+/// [`Rule`](crate::Rule) works with.
+#[derive(Debug)]
+pub struct Learner<D: Distribution> {
+    /// The policy and its value function.
+    pub policy: ActorCriticPolicy<D>,
+    /// The optimiser of both.
+    pub optimizer: Optimizer,
+    /// What gathers rollouts.
+    pub collector: Collector<D::Action>,
+    /// The source of actions and of the order of rows.
+    pub rng: Rng,
+    /// The order in which rows are learned from, `[steps * envs]`.
+    order: Vec<u32>,
+    /// Scratch: a minibatch, and the gradient of the network's output.
+    minibatch: Minibatch<f32, D::Elem>,
+    grad: Vec<f32>,
+}
+
+impl<D: Distribution> Learner<D> {
+    /// A learner for `envs` with rollouts of `n_steps` steps of each.
+    ///
+    /// # Errors
+    /// Those of [`ActorCriticPolicy::new`], [`Collector::new`] and the optimiser's settings.
+    pub fn new<V>(
+        envs: &V,
+        distribution: D,
+        network: &ActorCriticConfig,
+        optimizer: &OptimizerConfig,
+        n_steps: usize,
+        (backend, seeds): (&Backend, Seeds),
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = D::Action>,
+    {
+        let (space, actions) = (envs.observation_space(), envs.action_space().clone());
+        let mut init = seeds.stream("init", 0);
+        let policy =
+            ActorCriticPolicy::new(space.width(), distribution, network, backend, &mut init)?;
+        let collector = Collector::new(n_steps, envs.num_envs(), space, actions)?;
+        Ok(Learner {
+            order: (0..collector.rollout.capacity() as u32).collect(),
+            optimizer: policy.network().optimizer(optimizer.clone())?,
+            minibatch: Minibatch::default(),
+            grad: Vec::new(),
+            rng: seeds.stream("agent", 0),
+            policy,
+            collector,
+        })
+    }
+
+    pub(crate) fn act(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+        self.collector.act(&mut self.policy, observations, &mut self.rng, actions)
+    }
+
+    pub(crate) fn act_greedily(
+        &mut self,
+        observations: &[f32],
+        actions: &mut [D::Elem],
+    ) -> Result<()> {
+        self.policy.mode(observations, actions)?;
+        self.collector.clip(actions);
+        Ok(())
+    }
+
+    /// Stores a step; a full rollout gets its advantages and returns.
+    pub(crate) fn observe(
+        &mut self,
+        transitions: &Transitions<'_, f32, D::Elem>,
+        (gamma, gae_lambda): (f64, f64),
+    ) -> Result<()> {
+        self.collector.observe(&mut self.policy, transitions)?;
+        if self.collector.rollout.is_full() {
+            self.collector.finish(&mut self.policy, transitions, gamma, gae_lambda)?;
+        }
+        Ok(())
+    }
+
+    /// Shuffles the rows and says which of them make up each minibatch.
+    pub fn shuffled(
+        &mut self,
+        batch_size: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<D> {
+        shuffle(&mut self.order, &mut self.rng);
+        let n = self.order.len();
+        (0..n).step_by(batch_size).map(move |start| start..(start + batch_size).min(n))
+    }
+
+    /// Copies the rows at `places` of the order into the minibatch, and brings their advantages to mean 0
+    /// and standard deviation 1 where asked.
+    pub fn gather(&mut self, places: Range<usize>, normalize_advantage: bool) {
+        self.collector.rollout.gather(&self.order[places], &mut self.minibatch);
+        if normalize_advantage {
+            normalise(&mut self.minibatch.advantages);
+        }
+    }
+
+    /// The numbers of the rows that [`gather`](Learner::gather) takes for `places`.
+    pub fn rows_at(&self, places: Range<usize>) -> &[u32] {
+        &self.order[places]
+    }
+
+    /// Puts the minibatch through the network and a loss, which fills in the gradient of the output.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a loss that is not; those of the loss.
+    pub fn loss(
+        &mut self,
+        loss: impl FnOnce(
+            &D,
+            &[f32],
+            PolicyRows<'_, D::Elem>,
+            &mut [f32],
+        ) -> rl_nets::Result<PolicyStats>,
+    ) -> Result<PolicyStats> {
+        let Learner { policy, minibatch, grad, .. } = self;
+        let distribution = policy.distribution().clone();
+        let output = policy.network_mut().forward(&minibatch.observations)?;
+        grad.resize(output.len(), 0.0);
+        let rows = PolicyRows {
+            actions: &minibatch.actions,
+            log_probs: &minibatch.log_probs,
+            advantages: &minibatch.advantages,
+            returns: &minibatch.returns,
+            values: &minibatch.values,
+        };
+        let stats = loss(&distribution, output, rows, grad)?;
+        let value = stats.policy_loss + stats.value_loss;
+        if !value.is_finite() {
+            return Err(Error::NotFinite { what: "the loss", value }.into());
+        }
+        Ok(stats)
+    }
+
+    /// One gradient step on the loss last computed; returns the gradient's norm.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] for a gradient that is not.
+    pub fn step(&mut self, learning_rate: f64, max_norm: Option<f64>) -> Result<f64> {
+        let network = self.policy.network_mut();
+        network.backward(&self.minibatch.observations, &self.grad, None)?;
+        Ok(network.step(&mut self.optimizer, learning_rate, max_norm)?)
+    }
+
+    /// Writes the policy's parameters at each row of the rollout into `out`, `[rows, params_len]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn policy_params(&mut self, out: &mut Vec<f32>) -> Result<()> {
+        let width = self.policy.distribution().params_len();
+        let observations = self.collector.rollout.observations();
+        let output = self.policy.network_mut().predict(observations)?;
+        out.clear();
+        output.chunks_exact(width + 1).for_each(|row| out.extend_from_slice(&row[..width]));
+        Ok(())
+    }
+
+    /// The mean over the rollout of `KL(old || pi)`, given the old parameters, `[rows, params_len]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn mean_kl(&mut self, old: &[f32]) -> Result<f64> {
+        let distribution = self.policy.distribution().clone();
+        let width = distribution.params_len();
+        let observations = self.collector.rollout.observations();
+        let output = self.policy.network_mut().predict(observations)?;
+        let rows = old.chunks_exact(width).zip(output.chunks_exact(width + 1));
+        let total: f64 = rows.map(|(old, row)| f64::from(distribution.kl(old, &row[..width]))).sum();
+        Ok(total * width as f64 / old.len() as f64)
+    }
+
+    pub(crate) fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        out.put_file("policy.safetensors", self.policy.network().save()?);
+        Ok(())
+    }
+
+    pub(crate) fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        Ok(self.policy.network_mut().load(from.file("policy.safetensors")?)?)
+    }
+
+    pub(crate) fn save(&self, out: &mut Sections) -> Result<()> {
+        self.save_policy(out)?;
+        out.put_file("optimizer.bin", self.optimizer.save()?);
+        out.put("learner", &(&self.rng, &self.order, &self.collector.rollout))
+    }
+
+    pub(crate) fn load(&mut self, from: &Sections) -> Result<()> {
+        // Everything into copies first: what fails here has changed nothing.
+        let mut policy = self.policy.twin();
+        policy.network_mut().load(from.file("policy.safetensors")?)?;
+        let mut optimizer = self.optimizer.clone();
+        optimizer.load(from.file("optimizer.bin")?)?;
+        let (rng, order, rollout): (Rng, Vec<u32>, Rollout<f32, D::Elem>) = from.get("learner")?;
+        self.collector.rollout.check_same_shape(&rollout)?;
+        check::len("order of rows", self.order.len(), order.len())?;
+        (self.policy, self.optimizer, self.rng) = (policy, optimizer, rng);
+        (self.order, self.collector.rollout) = (order, rollout);
+        Ok(())
+    }
+}

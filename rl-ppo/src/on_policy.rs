@@ -1,0 +1,143 @@
+//! The agent that the algorithms of this crate share; they differ in the rule it learns by.
+
+use crate::Learner;
+use rl_core::{
+    Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Transitions, check,
+};
+use rl_nets::Distribution;
+use rl_replay::explained_variance;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How an on-policy agent learns from a full rollout.
+pub trait Rule<D: Distribution> {
+    /// The algorithm's name, by which a checkpoint knows its owner.
+    const NAME: &'static str;
+
+    /// What changes while it learns, beside the learner.
+    type State: Serialize + DeserializeOwned;
+
+    /// The discount factor and the decay of the advantage estimator.
+    fn discounts(&self) -> (f64, f64);
+
+    /// Learns from the learner's rollout, whose advantages and returns are known.
+    ///
+    /// # Errors
+    /// A loss or gradient that is not finite.
+    fn learn(
+        &mut self,
+        learner: &mut Learner<D>,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()>;
+
+    /// Its present state.
+    fn state(&self) -> Self::State;
+
+    /// Goes back to `state`.
+    ///
+    /// # Errors
+    /// A state that it cannot be in.
+    fn set_state(&mut self, state: Self::State) -> Result<()>;
+}
+
+/// An agent that gathers rollouts with its policy, learns from each by a [`Rule`], and forgets it.
+#[derive(Debug)]
+pub struct OnPolicy<D: Distribution, R> {
+    learner: Learner<D>,
+    rule: R,
+}
+
+impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
+    /// An agent of a learner and a rule of your own.
+    pub fn with_rule(learner: Learner<D>, rule: R) -> Self {
+        OnPolicy { learner, rule }
+    }
+
+    /// The rule.
+    pub fn rule(&self) -> &R {
+        &self.rule
+    }
+
+    /// The values of observations `[n, width]`, `[n]`.
+    ///
+    /// # Errors
+    /// An input that is not whole rows.
+    pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
+        let policy = &mut self.learner.policy;
+        let mut values = vec![0.0; observations.len() / policy.network().input_len().max(1)];
+        rl_core::StochasticPolicy::values(policy, observations, &mut values)?;
+        Ok(values)
+    }
+}
+
+impl<D: Distribution, R> Policy for OnPolicy<D, R> {
+    type Obs = BoxSpace;
+    type Action = D::Action;
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+        self.learner.act_greedily(observations, actions)
+    }
+}
+
+impl<D: Distribution, R: Rule<D>> Agent for OnPolicy<D, R> {
+    fn name(&self) -> &'static str {
+        R::NAME
+    }
+
+    fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [D::Elem]) -> Result<()> {
+        self.learner.act(observations, actions)
+    }
+
+    fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+        self.learner.observe(transitions, self.rule.discounts())
+    }
+
+    fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        if !self.learner.collector.rollout.is_full() {
+            return Ok(());
+        }
+        self.rule.learn(&mut self.learner, progress, metrics)?;
+        let rollout = &mut self.learner.collector.rollout;
+        metrics
+            .record("explained_variance", explained_variance(rollout.values(), rollout.returns()));
+        rollout.clear();
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        self.learner.save_policy(out)
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        self.learner.load_policy(from)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        out.put("rule", &self.rule.state())?;
+        self.learner.save(out)
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        let state = from.get("rule")?;
+        let before = self.rule.state();
+        self.rule.set_state(state)?;
+        self.learner.load(from).or_else(|error| {
+            self.rule.set_state(before)?;
+            Err(error)
+        })
+    }
+}
+
+/// Checks what every rollout of this crate is made of.
+pub(crate) fn validate_rollout(
+    (n_steps, batch_size, num_envs): (usize, usize, usize),
+    (gamma, gae_lambda): (f64, f64),
+) -> Result<()> {
+    check::at_least("n_steps", 1, n_steps as u64)?;
+    check::at_least("batch_size", 1, batch_size as u64)?;
+    let rollout = (n_steps * num_envs) as u64;
+    check::at_most("batch_size", rollout, "n_steps * envs", batch_size as u64)?;
+    check::fraction("gamma", gamma)?;
+    check::fraction("gae_lambda", gae_lambda)
+}

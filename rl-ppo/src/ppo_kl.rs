@@ -1,0 +1,245 @@
+use crate::on_policy::validate_rollout;
+use crate::{Learner, OnPolicy, Rule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
+use rl_nets::{
+    ActorCriticConfig, Backend, Coefficients, Distribution, KlPenalty, OptimizerConfig, PolicySpace,
+    ppo_kl,
+};
+use serde::{Deserialize, Serialize};
+
+/// Proximal policy optimisation with an adaptive KL penalty (Schulman et al., 2017, section 4), for
+/// discrete and continuous actions.
+///
+/// ```text
+/// for each rollout of n_steps steps in every environment:
+///     advantages A and returns R by generalised advantage estimation
+///     n_epochs times, over shuffled minibatches:
+///         ratio = pi(a | s) / pi_old(a | s)
+///         one gradient step on  -ratio A + beta KL(pi_old || pi) + vf_coef (V - R)² - ent_coef H
+///     d = mean KL(pi_old || pi) over the rollout
+///     d < target_kl / 1.5: beta <- beta / 2;   d > 1.5 target_kl: beta <- 2 beta
+/// ```
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ppo::{PpoKl, PpoKlConfig};
+/// let env = || TimeLimit::new(rl_envs::CartPole::default(), 500);
+/// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
+/// let config = PpoKlConfig { n_steps: 64, ..PpoKlConfig::default() };
+/// let agent = PpoKl::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(256))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub type PpoKl<D> = OnPolicy<D, AdaptiveKl>;
+
+/// The settings of [`PpoKl`]. Defaults are those of [`PpoConfig`](crate::PpoConfig), and the penalty's of
+/// Schulman et al. (2017).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PpoKlConfig {
+    /// The networks.
+    pub network: ActorCriticConfig,
+    /// The step size; 3e-4.
+    pub learning_rate: Schedule,
+    /// The optimiser; Adam with eps 1e-5.
+    pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm; 0.5. None: no clipping.
+    pub max_grad_norm: Option<f64>,
+    /// Steps of each environment in a rollout; 2048.
+    pub n_steps: usize,
+    /// Transitions in a gradient step; 64. What does not divide the rollout makes a smaller last one.
+    pub batch_size: usize,
+    /// Passes over a rollout; 10.
+    pub n_epochs: usize,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// The decay of the advantage estimator; 0.95.
+    pub gae_lambda: f64,
+    /// The KL divergence that a rollout's learning should come to; 0.01, the middle of those tried.
+    pub target_kl: Schedule,
+    /// What the penalty's coefficient starts at; 1, as published, which is soon forgotten.
+    pub initial_beta: f64,
+    /// Whether advantages are normalised in each minibatch; yes.
+    pub normalize_advantage: bool,
+    /// The weight of the entropy bonus; 0.
+    pub ent_coef: f64,
+    /// The weight of the value loss; 0.5.
+    pub vf_coef: f64,
+}
+
+impl Default for PpoKlConfig {
+    fn default() -> Self {
+        PpoKlConfig {
+            network: ActorCriticConfig::default(),
+            learning_rate: Schedule::constant(3e-4),
+            optimizer: OptimizerConfig::adam_with_eps(1e-5),
+            max_grad_norm: Some(0.5),
+            n_steps: 2048,
+            batch_size: 64,
+            n_epochs: 10,
+            gamma: 0.99,
+            gae_lambda: 0.95,
+            target_kl: Schedule::constant(0.01),
+            initial_beta: 1.0,
+            normalize_advantage: true,
+            ent_coef: 0.0,
+            vf_coef: 0.5,
+        }
+    }
+}
+
+impl PpoKlConfig {
+    /// Checks every field, for rollouts of `num_envs` environments.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self, num_envs: usize) -> Result<()> {
+        self.network.validate()?;
+        self.learning_rate.validate("learning_rate", check::non_negative)?;
+        self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        let rollout = (self.n_steps, self.batch_size, num_envs);
+        validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
+        check::at_least("n_epochs", 1, self.n_epochs as u64)?;
+        self.target_kl.validate("target_kl", check::positive)?;
+        check::positive("initial_beta", self.initial_beta)?;
+        check::non_negative("ent_coef", self.ent_coef)?;
+        check::non_negative("vf_coef", self.vf_coef)
+    }
+}
+
+/// The penalty's coefficient stays within these, so that it can always find its way back.
+const BETA_RANGE: (f64, f64) = (1e-6, 1e6);
+
+/// The [`Rule`] of [`PpoKl`].
+#[derive(Clone, Debug)]
+pub struct AdaptiveKl {
+    config: PpoKlConfig,
+    beta: f64,
+    /// Scratch: the policy's parameters when acting, of the whole rollout and of a minibatch.
+    old_params: Vec<f32>,
+    old_rows: Vec<f32>,
+}
+
+impl AdaptiveKl {
+    /// The penalty's coefficient.
+    pub fn beta(&self) -> f64 {
+        self.beta
+    }
+
+    /// Moves the coefficient towards where learning comes to `target`.
+    fn adapt(&mut self, kl: f64, target: f64) {
+        if kl < target / 1.5 {
+            self.beta /= 2.0;
+        } else if kl > target * 1.5 {
+            self.beta *= 2.0;
+        }
+        self.beta = self.beta.clamp(BETA_RANGE.0, BETA_RANGE.1);
+    }
+}
+
+impl<D: Distribution> PpoKl<D> {
+    /// An agent for `envs`.
+    ///
+    /// # Errors
+    /// Those of [`PpoKlConfig::validate`], and of candle.
+    pub fn new<V>(config: &PpoKlConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        config.validate(envs.num_envs())?;
+        let distribution = envs.action_space().distribution();
+        let PpoKlConfig { network, optimizer, n_steps, initial_beta, .. } = config;
+        let lives = (backend, seeds);
+        let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
+        let rule = AdaptiveKl {
+            config: config.clone(),
+            beta: *initial_beta,
+            old_params: Vec::new(),
+            old_rows: Vec::new(),
+        };
+        Ok(OnPolicy::with_rule(learner, rule))
+    }
+}
+
+impl<D: Distribution> Rule<D> for AdaptiveKl {
+    const NAME: &'static str = "ppo-kl";
+    type State = f64;
+
+    fn discounts(&self) -> (f64, f64) {
+        (self.config.gamma, self.config.gae_lambda)
+    }
+
+    fn learn(
+        &mut self,
+        learner: &mut Learner<D>,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let learning_rate = self.config.learning_rate.at(progress.fraction());
+        let target_kl = self.config.target_kl.at(progress.fraction());
+        let coefficients = Coefficients {
+            value: self.config.vf_coef as f32,
+            entropy: self.config.ent_coef as f32,
+        };
+        learner.policy_params(&mut self.old_params)?;
+        let width = learner.policy.distribution().params_len();
+        for _ in 0..self.config.n_epochs {
+            for places in learner.shuffled(self.config.batch_size) {
+                self.old_rows.clear();
+                for &row in learner.rows_at(places.clone()) {
+                    let start = row as usize * width;
+                    self.old_rows.extend_from_slice(&self.old_params[start..start + width]);
+                }
+                learner.gather(places, self.config.normalize_advantage);
+                let penalty = KlPenalty { old_params: &self.old_rows, beta: self.beta as f32 };
+                let stats = learner.loss(|distribution, output, rows, grad| {
+                    ppo_kl(distribution, output, rows, penalty, coefficients, grad)
+                })?;
+                metrics.record("policy_loss", stats.policy_loss);
+                metrics.record("value_loss", stats.value_loss);
+                metrics.record("entropy", stats.entropy);
+                metrics.record("approx_kl", stats.approx_kl);
+                let norm = learner.step(learning_rate, self.config.max_grad_norm)?;
+                metrics.record("grad_norm", norm);
+            }
+        }
+        let kl = learner.mean_kl(&self.old_params)?;
+        metrics.record("kl", kl);
+        metrics.record("beta", self.beta);
+        metrics.record("learning_rate", learning_rate);
+        self.adapt(kl, target_kl);
+        Ok(())
+    }
+
+    fn state(&self) -> f64 {
+        self.beta
+    }
+
+    fn set_state(&mut self, beta: f64) -> Result<()> {
+        check::positive("beta", beta)?;
+        self.beta = beta;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coefficient_follows_the_divergence() {
+        let config = PpoKlConfig::default();
+        let mut rule =
+            AdaptiveKl { config, beta: 1.0, old_params: Vec::new(), old_rows: Vec::new() };
+        let mut after = |kl| {
+            rule.adapt(kl, 0.01);
+            rule.beta
+        };
+        assert_eq!([0.001, 0.007, 0.014, 0.016, 0.03].map(&mut after), [0.5, 0.5, 0.5, 1.0, 2.0]);
+        (0..100).for_each(|_| drop(after(1.0)));
+        assert_eq!(after(1.0), 1e6);
+    }
+}

@@ -1,0 +1,142 @@
+//! Acting with a stochastic policy and gathering rollouts.
+
+use crate::{Beliefs, Result, Rollout};
+use rl_core::{BoxSpace, Element, End, Rng, Space, StochasticPolicy, Transitions, check};
+
+/// Gathers rollouts: remembers what the policy chose and believed from acting to observing.
+///
+/// ```
+/// use rl_core::{BoxSpace, Discrete, Rng, Seeds, Space, SerialVecEnv, StochasticPolicy, VecEnv};
+/// # use rl_core::doc_env::Sign;
+/// use rl_replay::Collector;
+/// /// Tosses a coin.
+/// struct Coin;
+/// impl StochasticPolicy for Coin {
+///     type Action = Discrete;
+///     fn sample(&mut self, _: &[f32], rng: &mut Rng, actions: &mut [u32], log_probs: &mut [f32], values: &mut [f32])
+///         -> rl_core::Result<()>
+///     {
+///         actions.fill_with(|| rng.below(2) as u32);
+///         log_probs.fill(0.5f32.ln());
+///         values.fill(0.5);
+///         Ok(())
+///     }
+///     fn values(&mut self, _: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
+///         values.fill(0.5);
+///         Ok(())
+///     }
+/// }
+/// let mut envs = SerialVecEnv::new(vec![Sign::default(); 2], Seeds::new(0))?;
+/// let mut collector = Collector::new(8, 2, envs.observation_space(), *envs.action_space())?;
+/// let (mut rng, mut actions) = (Seeds::new(0).stream("agent", 0), [0, 0]);
+/// envs.reset()?;
+/// while !collector.rollout.is_full() {
+///     collector.act(&mut Coin, envs.batch().observations(), &mut rng, &mut actions)?;
+///     envs.step(&actions)?;
+///     collector.observe(&mut Coin, &envs.batch().transitions(&actions))?;
+/// }
+/// collector.finish(&mut Coin, &envs.batch().transitions(&actions), 0.99, 0.95)?;
+/// assert_eq!(collector.rollout.advantages().len(), 16);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Collector<A: Space> {
+    /// What has been gathered.
+    pub rollout: Rollout<f32, A::Elem>,
+    action_space: A,
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    actions: Vec<A::Elem>,
+    log_probs: Vec<f32>,
+    values: Vec<f32>,
+    final_values: Vec<f32>,
+}
+
+impl<A: Space> Collector<A>
+where
+    A::Elem: Element,
+{
+    /// Gathers rollouts of `n_steps` steps of `num_envs` environments.
+    ///
+    /// # Errors
+    /// Those of [`Rollout::new`].
+    pub fn new(
+        n_steps: usize,
+        num_envs: usize,
+        observation_space: &BoxSpace,
+        action_space: A,
+    ) -> Result<Self> {
+        let action_width = action_space.width();
+        Ok(Collector {
+            rollout: Rollout::new(n_steps, num_envs, observation_space.width(), action_width)?,
+            action_space,
+            actions: vec![A::Elem::default(); num_envs * action_width],
+            log_probs: vec![0.0; num_envs],
+            values: vec![0.0; num_envs],
+            final_values: vec![0.0; num_envs],
+        })
+    }
+
+    /// Draws actions for `observations`, `[envs, width]`, and hands them out clipped to the bounds,
+    /// `[envs, action width]`; the policy's own are kept, since it learns from what it proposed.
+    ///
+    /// # Errors
+    /// Those of the policy; slices of a wrong length.
+    pub fn act(
+        &mut self,
+        policy: &mut impl StochasticPolicy<Action = A>,
+        observations: &[f32],
+        rng: &mut Rng,
+        actions: &mut [A::Elem],
+    ) -> rl_core::Result<()> {
+        let Collector { actions: own, log_probs, values, .. } = self;
+        policy.sample(observations, rng, own, log_probs, values)?;
+        check::len("actions", own.len(), actions.len())?;
+        actions.copy_from_slice(own);
+        self.clip(actions);
+        Ok(())
+    }
+
+    /// Brings actions, `[n, action width]`, into their space.
+    pub fn clip(&self, actions: &mut [A::Elem]) {
+        let width = self.action_space.width();
+        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+    }
+
+    /// Stores a step; a truncated episode's final observation is valued.
+    ///
+    /// # Errors
+    /// Those of the policy and of [`Rollout::push`].
+    pub fn observe(
+        &mut self,
+        policy: &mut impl StochasticPolicy<Action = A>,
+        transitions: &Transitions<'_, f32, A::Elem>,
+    ) -> rl_core::Result<()> {
+        for (i, end) in transitions.ends().iter().enumerate() {
+            if *end == Some(End::Truncated) {
+                let value = &mut self.final_values[i..=i];
+                policy.values(transitions.next_observation(i), value)?;
+            }
+        }
+        let Collector { actions, log_probs, values, final_values, .. } = self;
+        let beliefs = Beliefs { actions, log_probs, values, final_values };
+        Ok(self.rollout.push(transitions, beliefs)?)
+    }
+
+    /// Values what follows the newest step and computes advantages and returns, see [`Rollout::finish`].
+    ///
+    /// # Errors
+    /// Those of the policy.
+    pub fn finish(
+        &mut self,
+        policy: &mut impl StochasticPolicy<Action = A>,
+        transitions: &Transitions<'_, f32, A::Elem>,
+        gamma: f64,
+        gae_lambda: f64,
+    ) -> rl_core::Result<()> {
+        // Where the newest step ended an episode this value is not used.
+        for (i, value) in self.values.chunks_exact_mut(1).enumerate() {
+            policy.values(transitions.next_observation(i), value)?;
+        }
+        Ok(self.rollout.finish(&self.values, gamma, gae_lambda)?)
+    }
+}

@@ -1,0 +1,204 @@
+//! On-policy experience in whole episodes.
+
+use crate::Result;
+use rl_core::{Element, End, Transitions, check};
+use serde::{Deserialize, Serialize};
+
+/// Gathers whole episodes, as many from each environment.
+///
+/// Were the first to end taken from whichever environment, short episodes would be over-represented.
+/// So an environment that has given its share waits for the others; what it plays meanwhile, and the rest
+/// of an episode that began before [`clear`](Episodes::clear), is not stored.
+///
+/// ```
+/// use rl_core::{End, StepBatch};
+/// use rl_replay::Episodes;
+/// let mut episodes: Episodes<f32, u32> = Episodes::new(1, 1, 1, 1)?;
+/// let mut shown = StepBatch::new(1, 1);
+/// for (reward, end) in [(1.0, None), (2.0, Some(End::Terminated))] {
+///     shown.begin_step();
+///     let rows = shown.rows_mut();
+///     (rows.rewards[0], rows.ends[0]) = (reward, end);
+///     episodes.push(&shown.transitions(&[1]), &[1])?;
+/// }
+/// assert!(episodes.is_full());
+/// assert_eq!(episodes.gather().returns(0.5, &[0.0])?, [1.0 + 0.5 * 2.0, 2.0]);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Element, A: Element")]
+pub struct Episodes<T, A> {
+    /// Episodes an environment.
+    share: usize,
+    width: usize,
+    action_width: usize,
+    lanes: Vec<Lane<T, A>>,
+}
+
+/// What one environment has given.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Element, A: Element")]
+struct Lane<T, A> {
+    rows: EpisodeRows<T, A>,
+    /// Steps of the episode that goes on.
+    open: usize,
+    /// Whether an episode goes on that is not to be stored.
+    skipping: bool,
+}
+
+/// Rows of whole episodes, one after another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(bound = "T: Element, A: Element")]
+pub struct EpisodeRows<T, A> {
+    /// The observations acted on, `[n, width]`.
+    pub observations: Vec<T>,
+    /// The policy's own actions, `[n, action width]`.
+    pub actions: Vec<A>,
+    /// The rewards, `[n]`.
+    pub rewards: Vec<f32>,
+    /// How many rows each episode has, `[episodes]`.
+    pub lengths: Vec<usize>,
+    /// How each ended, `[episodes]`.
+    pub ends: Vec<End>,
+    /// What each ended with, `[episodes, width]`.
+    pub finals: Vec<T>,
+}
+
+impl<T, A> EpisodeRows<T, A> {
+    fn new() -> Self {
+        EpisodeRows {
+            observations: Vec::new(),
+            actions: Vec::new(),
+            rewards: Vec::new(),
+            lengths: Vec::new(),
+            ends: Vec::new(),
+            finals: Vec::new(),
+        }
+    }
+
+    /// The discounted sum of rewards from each row to its episode's end, `[n]`, and what a truncated
+    /// episode would still have been worth: `final_values`, `[episodes]`, are the values of its final
+    /// observations, anything where it terminated.
+    ///
+    /// ```text
+    /// G_t = r_t + gamma G_{t+1},   G_T = V(s_T) after a truncation, 0 after a termination
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for another number of final values.
+    pub fn returns(&self, gamma: f64, final_values: &[f32]) -> Result<Vec<f32>> {
+        check::len("final values", self.ends.len(), final_values.len())?;
+        let mut returns = self.rewards.clone();
+        let mut rest = &mut returns[..];
+        for ((&length, end), &value) in self.lengths.iter().zip(&self.ends).zip(final_values) {
+            let (episode, later) = rest.split_at_mut(length);
+            let mut next = if *end == End::Truncated { f64::from(value) } else { 0.0 };
+            for x in episode.iter_mut().rev() {
+                next = f64::from(*x) + gamma * next;
+                *x = next as f32;
+            }
+            rest = later;
+        }
+        Ok(returns)
+    }
+}
+
+impl<T: Element, A: Element> Episodes<T, A> {
+    /// Room for `episodes` episodes from `envs` environments.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a zero, or episodes that the environments cannot share evenly.
+    pub fn new(episodes: usize, envs: usize, width: usize, action_width: usize) -> Result<Self> {
+        check::at_least("envs", 1, envs as u64)?;
+        check::at_least("episodes", 1, episodes as u64)?;
+        if !episodes.is_multiple_of(envs) {
+            let expected = format!("a multiple of the number of environments ({envs})");
+            return Err(rl_core::Error::config("episodes", expected, episodes).into());
+        }
+        check::at_least("observation width", 1, width as u64)?;
+        check::at_least("action width", 1, action_width as u64)?;
+        let lane = Lane { rows: EpisodeRows::new(), open: 0, skipping: false };
+        Ok(Episodes { share: episodes / envs, width, action_width, lanes: vec![lane; envs] })
+    }
+
+    /// Stores one step of every environment, with the policy's own `actions`, `[envs, action width]`.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for slices that do not fit.
+    pub fn push(&mut self, transitions: &Transitions<'_, T, A>, actions: &[A]) -> Result<()> {
+        let (n, w, aw) = (self.lanes.len(), self.width, self.action_width);
+        check::len("transitions", n, transitions.len())?;
+        check::len("observations", n * w, transitions.observations().len())?;
+        check::len("actions", n * aw, actions.len())?;
+        for (i, lane) in self.lanes.iter_mut().enumerate() {
+            let end = transitions.ends()[i];
+            if lane.rows.ends.len() == self.share {
+                lane.skipping = true;
+            }
+            if lane.skipping {
+                lane.skipping = end.is_none();
+                continue;
+            }
+            lane.rows.observations.extend_from_slice(&transitions.observations()[i * w..][..w]);
+            lane.rows.actions.extend_from_slice(&actions[i * aw..][..aw]);
+            lane.rows.rewards.push(transitions.rewards()[i]);
+            lane.open += 1;
+            if let Some(end) = end {
+                lane.rows.lengths.push(std::mem::take(&mut lane.open));
+                lane.rows.ends.push(end);
+                lane.rows.finals.extend_from_slice(transitions.next_observation(i));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every environment has given its share.
+    pub fn is_full(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.rows.ends.len() == self.share)
+    }
+
+    /// Begins the next round. An episode that is going on is not stored in it.
+    pub fn clear(&mut self) {
+        for lane in &mut self.lanes {
+            lane.skipping |= lane.open > 0;
+            (lane.rows, lane.open) = (EpisodeRows::new(), 0);
+        }
+    }
+
+    /// The complete episodes, environment after environment.
+    pub fn gather(&self) -> EpisodeRows<T, A> {
+        let mut all = EpisodeRows::new();
+        for Lane { rows, open, .. } in &self.lanes {
+            let n = rows.rewards.len() - open;
+            all.observations.extend_from_slice(&rows.observations[..n * self.width]);
+            all.actions.extend_from_slice(&rows.actions[..n * self.action_width]);
+            all.rewards.extend_from_slice(&rows.rewards[..n]);
+            all.lengths.extend_from_slice(&rows.lengths);
+            all.ends.extend_from_slice(&rows.ends);
+            all.finals.extend_from_slice(&rows.finals);
+        }
+        all
+    }
+
+    /// Checks that stored episodes have this one's shape, as a resumed run does before it takes them over.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] where they have another, or columns of another length.
+    pub fn check_same_shape(&self, stored: &Self) -> Result<()> {
+        let shape = |e: &Self| [e.share, e.lanes.len(), e.width, e.action_width];
+        if shape(self) != shape(stored) {
+            let what = "episodes [an environment, envs, width, action width]";
+            let (expected, got) = (format!("{:?}", shape(self)), format!("{:?}", shape(stored)));
+            return Err(rl_core::Error::mismatch(what, expected, got).into());
+        }
+        for Lane { rows, open, .. } in &stored.lanes {
+            let n = rows.lengths.iter().sum::<usize>() + open;
+            check::len("episode rewards", n, rows.rewards.len())?;
+            check::len("episode observations", n * self.width, rows.observations.len())?;
+            check::len("episode actions", n * self.action_width, rows.actions.len())?;
+            check::len("episode ends", rows.lengths.len(), rows.ends.len())?;
+            check::len("final observations", rows.ends.len() * self.width, rows.finals.len())?;
+        }
+        Ok(())
+    }
+}
