@@ -1,5 +1,4 @@
-use crate::hill_climbing::perturbed;
-use crate::{PolicySearch, SearchRule};
+use crate::{PolicySearch, SearchRule, Standing};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Schedule, Seeds, VecEnv, check};
 use rl_nets::{Distribution, MlpConfig, PolicySpace};
 use serde::{Deserialize, Serialize};
@@ -10,12 +9,15 @@ use serde::{Deserialize, Serialize};
 pub struct SimulatedAnnealingConfig {
     /// The policy; linear.
     pub network: MlpConfig,
-    /// Episodes that score a candidate; 4.
+    /// Episodes that score a candidate; 2.
     pub episodes: usize,
-    /// The standard deviation of the noise; 0.3, falling to 0.03.
+    /// How often the policy that the search stands at is scored; 5.
+    pub trials: u64,
+    /// The standard deviation of the noise, in units of the parameters' root mean square; 2, falling
+    /// to 0.5.
     pub noise: Schedule,
     /// The temperature, in units of return: a candidate that is worse by as much is taken in one of e
-    /// cases; 20, falling to 0.5.
+    /// cases; 2, falling to 0.1.
     pub temperature: Schedule,
 }
 
@@ -23,9 +25,10 @@ impl Default for SimulatedAnnealingConfig {
     fn default() -> Self {
         SimulatedAnnealingConfig {
             network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
-            episodes: 4,
-            noise: Schedule::exponential(0.3, 0.03),
-            temperature: Schedule::exponential(20.0, 0.5),
+            episodes: 2,
+            trials: 5,
+            noise: Schedule::exponential(2.0, 0.5),
+            temperature: Schedule::exponential(2.0, 0.1),
         }
     }
 }
@@ -38,6 +41,7 @@ impl SimulatedAnnealingConfig {
     pub fn validate(&self) -> Result<()> {
         self.network.validate()?;
         check::at_least("episodes", 1, self.episodes as u64)?;
+        check::at_least("trials", 1, self.trials)?;
         self.noise.validate("noise", check::positive)?;
         self.temperature.validate("temperature", check::positive)
     }
@@ -47,19 +51,15 @@ impl SimulatedAnnealingConfig {
 ///
 /// ```text
 /// for each generation:
-///     θ' = θ + noise N(0, 1);  score both
-///     θ <- θ' with probability min(1, exp((score' - score) / temperature))
+///     θ' = (θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)
+///     score θ', and θ itself until it has been scored `trials` times
+///     θ <- θ' with probability min(1, exp((score' - mean score of θ) / temperature))
 /// ```
-///
-/// The one that stands is scored again each time, and its score is the mean of all its episodes.
 #[derive(Clone, Debug)]
 pub struct SimulatedAnnealing {
     config: SimulatedAnnealingConfig,
-    state: Standing,
+    standing: Standing,
 }
-
-/// Where the search stands: its parameters, the sum and number of their scores, and the noise.
-type Standing = (Vec<f32>, f64, u64, f64);
 
 impl SimulatedAnnealing {
     /// An agent for `envs` that searches by this rule.
@@ -78,8 +78,10 @@ impl SimulatedAnnealing {
     {
         config.validate()?;
         PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
-            let state = (params, 0.0, 0, config.noise.at(0.0));
-            Ok(SimulatedAnnealing { config: config.clone(), state })
+            Ok(SimulatedAnnealing {
+                standing: Standing::new(params, config.noise.at(0.0)),
+                config: config.clone(),
+            })
         })
     }
 }
@@ -89,8 +91,7 @@ impl SearchRule for SimulatedAnnealing {
     type State = Standing;
 
     fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        let (standing, _, _, noise) = &self.state;
-        vec![standing.clone(), perturbed(standing, *noise, rng)]
+        self.standing.propose(self.config.trials, rng)
     }
 
     fn tell(
@@ -102,32 +103,27 @@ impl SearchRule for SimulatedAnnealing {
         metrics: &mut Metrics,
     ) -> Result<()> {
         let temperature = self.config.temperature.at(progress.fraction());
-        let (standing, sum, count, noise) = &mut self.state;
-        *noise = self.config.noise.at(progress.fraction());
-        *sum += scores[0];
-        *count += 1;
-        let gain = scores[1] - *sum / *count as f64;
+        let score = self.standing.tell(scores);
+        let gain = score - self.standing.score();
         if rng.uniform(0.0, 1.0) < (gain / temperature).exp() {
-            standing.clone_from(&candidates[1]);
-            (*sum, *count) = (scores[1], 1);
+            self.standing.replace(&candidates[0], score);
         }
-        metrics.record("best_score", *sum / *count as f64);
+        self.standing.set_noise(self.config.noise.at(progress.fraction()));
+        metrics.record("best_score", self.standing.score());
         metrics.record("temperature", temperature);
-        metrics.record("noise", *noise);
+        metrics.record("noise", self.standing.noise());
         Ok(())
     }
 
     fn best(&self) -> &[f32] {
-        &self.state.0
+        self.standing.params()
     }
 
     fn state(&self) -> Result<Standing> {
-        Ok(self.state.clone())
+        Ok(self.standing.clone())
     }
 
     fn set_state(&mut self, state: Standing) -> Result<()> {
-        check::len("parameters", self.state.0.len(), state.0.len())?;
-        self.state = state;
-        Ok(())
+        self.standing.restore(state)
     }
 }

@@ -11,11 +11,11 @@ pub struct EvolutionStrategiesConfig {
     pub network: MlpConfig,
     /// Episodes that score a candidate; 1.
     pub episodes: usize,
-    /// Antithetic pairs of candidates in a generation; 8.
+    /// Antithetic pairs of candidates in a generation; 4.
     pub pairs: usize,
-    /// The standard deviation of the noise; 0.1.
+    /// The standard deviation of the noise; 0.5.
     pub noise: f64,
-    /// The step size; 0.05.
+    /// The step size; 0.1.
     pub learning_rate: Schedule,
     /// The optimiser; Adam, as in Salimans et al. (2017).
     pub optimizer: OptimizerConfig,
@@ -26,9 +26,9 @@ impl Default for EvolutionStrategiesConfig {
         EvolutionStrategiesConfig {
             network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
             episodes: 1,
-            pairs: 8,
-            noise: 0.1,
-            learning_rate: Schedule::constant(0.05),
+            pairs: 4,
+            noise: 0.5,
+            learning_rate: Schedule::constant(0.1),
             optimizer: OptimizerConfig::adam(),
         }
     }

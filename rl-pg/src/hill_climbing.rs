@@ -1,4 +1,4 @@
-use crate::{PolicySearch, SearchRule};
+use crate::{PolicySearch, SearchRule, Standing};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
 use rl_nets::{Distribution, MlpConfig, PolicySpace};
 use serde::{Deserialize, Serialize};
@@ -9,13 +9,15 @@ use serde::{Deserialize, Serialize};
 pub struct HillClimbingConfig {
     /// The policy; linear.
     pub network: MlpConfig,
-    /// Episodes that score a candidate; 4.
+    /// Episodes that score a candidate; 2.
     pub episodes: usize,
-    /// What the noise's standard deviation starts at; 0.5.
+    /// How often the policy that the search stands at is scored; 5.
+    pub trials: u64,
+    /// What the noise's standard deviation starts at, in units of the parameters' root mean square; 0.5.
     pub noise: f64,
-    /// The least it becomes; 0.001.
+    /// The least it becomes; 0.05.
     pub min_noise: f64,
-    /// The most it becomes; 2.
+    /// The most it becomes; 2: a candidate is then all but drawn afresh.
     pub max_noise: f64,
 }
 
@@ -23,9 +25,10 @@ impl Default for HillClimbingConfig {
     fn default() -> Self {
         HillClimbingConfig {
             network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
-            episodes: 4,
+            episodes: 2,
+            trials: 5,
             noise: 0.5,
-            min_noise: 1e-3,
+            min_noise: 0.05,
             max_noise: 2.0,
         }
     }
@@ -39,6 +42,7 @@ impl HillClimbingConfig {
     pub fn validate(&self) -> Result<()> {
         self.network.validate()?;
         check::at_least("episodes", 1, self.episodes as u64)?;
+        check::at_least("trials", 1, self.trials)?;
         check::positive("min_noise", self.min_noise)?;
         check::positive("max_noise", self.max_noise)?;
         if !(self.min_noise..=self.max_noise).contains(&self.noise) {
@@ -53,21 +57,16 @@ impl HillClimbingConfig {
 ///
 /// ```text
 /// for each generation:
-///     θ' = θ + noise N(0, 1);  score both
-///     where θ' has earned at least what θ has on average: θ <- θ', noise <- noise / 2
+///     θ' = (θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)
+///     score θ', and θ itself until it has been scored `trials` times
+///     where θ' has earned more than θ has on average: θ <- θ', noise <- noise / 2
 ///     elsewhere: noise <- 2 noise
 /// ```
-///
-/// The one that stands is scored again each time, and its score is the mean of all its episodes: were it
-/// scored once, a lucky one would stand for good.
 #[derive(Clone, Debug)]
 pub struct HillClimbing {
     config: HillClimbingConfig,
-    state: Standing,
+    standing: Standing,
 }
-
-/// Where the climb stands: its parameters, the sum and number of their scores, and the noise.
-type Standing = (Vec<f32>, f64, u64, f64);
 
 impl HillClimbing {
     /// An agent for `envs` that searches by this rule.
@@ -86,14 +85,12 @@ impl HillClimbing {
     {
         config.validate()?;
         PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
-            Ok(HillClimbing { config: config.clone(), state: (params, 0.0, 0, config.noise) })
+            Ok(HillClimbing {
+                standing: Standing::new(params, config.noise),
+                config: config.clone(),
+            })
         })
     }
-}
-
-/// `params` with normal noise of standard deviation `noise` added.
-pub(crate) fn perturbed(params: &[f32], noise: f64, rng: &mut Rng) -> Vec<f32> {
-    params.iter().map(|p| p + (noise * rng.normal()) as f32).collect()
 }
 
 impl SearchRule for HillClimbing {
@@ -101,8 +98,7 @@ impl SearchRule for HillClimbing {
     type State = Standing;
 
     fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        let (standing, _, _, noise) = &self.state;
-        vec![standing.clone(), perturbed(standing, *noise, rng)]
+        self.standing.propose(self.config.trials, rng)
     }
 
     fn tell(
@@ -113,34 +109,29 @@ impl SearchRule for HillClimbing {
         _: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let (standing, sum, count, noise) = &mut self.state;
-        let (HillClimbingConfig { min_noise, max_noise, .. }, [again, score]) =
-            (&self.config, [scores[0], scores[1]]);
-        *sum += again;
-        *count += 1;
-        if score >= *sum / *count as f64 {
-            standing.clone_from(&candidates[1]);
-            (*sum, *count) = (score, 1);
-            *noise = (*noise / 2.0).max(*min_noise);
+        let HillClimbingConfig { min_noise, max_noise, .. } = self.config;
+        let score = self.standing.tell(scores);
+        let noise = if score > self.standing.score() {
+            self.standing.replace(&candidates[0], score);
+            self.standing.noise() / 2.0
         } else {
-            *noise = (*noise * 2.0).min(*max_noise);
-        }
-        metrics.record("best_score", *sum / *count as f64);
-        metrics.record("noise", *noise);
+            self.standing.noise() * 2.0
+        };
+        self.standing.set_noise(noise.clamp(min_noise, max_noise));
+        metrics.record("best_score", self.standing.score());
+        metrics.record("noise", self.standing.noise());
         Ok(())
     }
 
     fn best(&self) -> &[f32] {
-        &self.state.0
+        self.standing.params()
     }
 
     fn state(&self) -> Result<Standing> {
-        Ok(self.state.clone())
+        Ok(self.standing.clone())
     }
 
     fn set_state(&mut self, state: Standing) -> Result<()> {
-        check::len("parameters", self.state.0.len(), state.0.len())?;
-        self.state = state;
-        Ok(())
+        self.standing.restore(state)
     }
 }

@@ -21,6 +21,7 @@ mod hill_climbing;
 mod q_actor_critic;
 mod reinforce;
 mod search;
+mod standing;
 
 pub use a2c::{A2c, A2cConfig};
 pub use annealing::{SimulatedAnnealing, SimulatedAnnealingConfig};
@@ -29,3 +30,4 @@ pub use hill_climbing::{HillClimbing, HillClimbingConfig};
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
 pub use search::{PolicySearch, SearchRule};
+pub use standing::Standing;

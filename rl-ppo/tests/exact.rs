@@ -6,8 +6,8 @@ use rl_core::{
     SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
 use rl_envs::{CartPole, Pendulum};
-use rl_nets::Backend;
-use rl_ppo::{Ppo, PpoConfig};
+use rl_nets::{ActorCriticConfig, Backend, LogStd};
+use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 
 fn config() -> PpoConfig {
     // 3 environments, 40 steps: 120 rows, which minibatches of 50 do not divide.
@@ -22,81 +22,128 @@ fn normalised<V: VecEnv<Obs = BoxSpace>>(envs: V) -> NormalizeReward<NormalizeOb
     NormalizeReward::new(NormalizeObs::new(envs, 10.0).unwrap(), 0.99, 10.0).unwrap()
 }
 
-#[test]
-fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
-    fn leaves<V: VecEnv<Obs = BoxSpace, Action = BoxSpace>>(
-        envs: V,
-        seed: u64,
-    ) -> (Sections, Vec<Row>) {
-        let envs = normalised(envs);
-        let agent = Ppo::continuous(&config(), &envs, &Backend::Fused, Seeds::new(seed)).unwrap();
-        let sink = MemorySink::default();
-        let mut trainer =
-            Trainer::new(envs, agent, TrainerConfig::new(1_000)).unwrap().with_sink(sink.clone());
-        trainer.run().unwrap();
-        let mut sections = Sections::default();
-        trainer.agent().save(&mut sections).unwrap();
-        (sections, sink.rows())
-    }
-    let serial = |seed| leaves(SerialVecEnv::new(pendulums(3), Seeds::new(seed)).unwrap(), seed);
-    let threaded = ThreadedVecEnv::new(pendulums(3), Seeds::new(7), 2).unwrap();
-    assert_eq!(serial(7), serial(7));
-    assert_eq!(serial(7), leaves(threaded, 7));
-    assert_ne!(serial(7), serial(8));
-}
+macro_rules! exact {
+    ($algorithm:ident, $agent:ident, $config:expr) => {
+        mod $algorithm {
+            use super::*;
 
-#[test]
-fn a_resumed_run_ends_in_the_same_bits() {
-    // 1,500 steps, of which a checkpoint keeps 501: in the middle of a rollout of 120.
-    for backend in ["cpu", "reference"] {
-        let [pendulum, cart_pole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-        let backend = Backend::by_name(backend).unwrap();
-        let make = || {
-            let envs = normalised(SerialVecEnv::new(pendulums(3), Seeds::new(3))?);
-            let agent = Ppo::continuous(&config(), &envs, &backend, Seeds::new(3))?;
-            Ok((envs, agent))
-        };
-        assert_eq!(check_resume(pendulum.path(), make, 1_500).unwrap(), [""; 0]);
-        let make = || {
-            let env = || TimeLimit::new(CartPole::default(), 20);
-            let envs = SerialVecEnv::new(vec![env()?, env()?, env()?], Seeds::new(3))?;
-            let agent = Ppo::discrete(&config(), &envs, &backend, Seeds::new(3))?;
-            Ok((envs, agent))
-        };
-        assert_eq!(check_resume(cart_pole.path(), make, 1_500).unwrap(), [""; 0]);
-    }
-}
+            #[test]
+            fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
+                fn leaves<V: VecEnv<Obs = BoxSpace, Action = BoxSpace>>(
+                    envs: V,
+                    seed: u64,
+                ) -> (Sections, Vec<Row>) {
+                    let envs = normalised(envs);
+                    let seeds = Seeds::new(seed);
+                    let agent = $agent::new(&$config, &envs, &Backend::Fused, seeds).unwrap();
+                    let sink = MemorySink::default();
+                    let trainer = Trainer::new(envs, agent, TrainerConfig::new(1_000)).unwrap();
+                    let mut trainer = trainer.with_sink(sink.clone());
+                    trainer.run().unwrap();
+                    let mut sections = Sections::default();
+                    trainer.agent().save(&mut sections).unwrap();
+                    (sections, sink.rows())
+                }
+                let serial =
+                    |seed| leaves(SerialVecEnv::new(pendulums(3), Seeds::new(seed)).unwrap(), seed);
+                let threaded = ThreadedVecEnv::new(pendulums(3), Seeds::new(7), 2).unwrap();
+                assert_eq!(serial(7), serial(7));
+                assert_eq!(serial(7), leaves(threaded, 7));
+                assert_ne!(serial(7), serial(8));
+            }
 
-#[test]
-fn odd_shapes_work_or_are_config_errors() {
-    let run = |envs: usize, config: PpoConfig| {
-        let make = || SerialVecEnv::new(pendulums(envs), Seeds::new(0)).unwrap();
-        let agent = Ppo::continuous(&config, &make(), &Backend::Fused, Seeds::new(0))?;
-        Trainer::new(make(), agent, TrainerConfig::new(1_300))?.run()
+            #[test]
+            fn a_resumed_run_ends_in_the_same_bits() {
+                // 1,500 steps, of which a checkpoint keeps 501: in the middle of a rollout of 120.
+                for backend in ["cpu", "reference"] {
+                    let [pendulum, cart_pole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+                    let backend = Backend::by_name(backend).unwrap();
+                    let make = || {
+                        let envs = normalised(SerialVecEnv::new(pendulums(3), Seeds::new(3))?);
+                        let agent = $agent::new(&$config, &envs, &backend, Seeds::new(3))?;
+                        Ok((envs, agent))
+                    };
+                    assert_eq!(check_resume(pendulum.path(), make, 1_500).unwrap(), [""; 0]);
+                    let make = || {
+                        let env = || TimeLimit::new(CartPole::default(), 20);
+                        let envs = SerialVecEnv::new(vec![env()?, env()?, env()?], Seeds::new(3))?;
+                        let agent = $agent::new(&$config, &envs, &backend, Seeds::new(3))?;
+                        Ok((envs, agent))
+                    };
+                    assert_eq!(check_resume(cart_pole.path(), make, 1_500).unwrap(), [""; 0]);
+                }
+            }
+
+            #[test]
+            fn odd_shapes_work_or_are_config_errors() {
+                let run = |envs: usize, n_steps: usize, batch_size: usize| {
+                    let config = || {
+                        let mut config = $config;
+                        (config.n_steps, config.batch_size) = (n_steps, batch_size);
+                        config
+                    };
+                    let make = || SerialVecEnv::new(pendulums(envs), Seeds::new(0)).unwrap();
+                    let agent = $agent::new(&config(), &make(), &Backend::Fused, Seeds::new(0))?;
+                    Trainer::new(make(), agent, TrainerConfig::new(1_300))?.run()
+                };
+                run(1, 40, 40).unwrap();
+                run(1, 40, 1).unwrap();
+                run(64, 40, 50).unwrap();
+                run(3, 1, 2).unwrap();
+                let error = |envs, n_steps, batch_size| {
+                    run(envs, n_steps, batch_size).unwrap_err().to_string()
+                };
+                let zero = "expected an integer >= 1, got 0";
+                assert_eq!(error(1, 0, 1), format!("n_steps: {zero}"));
+                assert_eq!(error(1, 1, 0), format!("batch_size: {zero}"));
+                let many = "batch_size: expected at most n_steps * envs (80), got 81";
+                assert_eq!(error(2, 40, 81), many);
+            }
+        }
     };
-    run(1, config()).unwrap_err(); // 40 rows are fewer than a minibatch
-    run(1, PpoConfig { batch_size: 40, ..config() }).unwrap();
-    run(1, PpoConfig { batch_size: 1, ..config() }).unwrap();
-    run(64, config()).unwrap();
-    run(3, PpoConfig { n_steps: 1, batch_size: 2, ..config() }).unwrap();
-    let error = |config| run(2, config).unwrap_err().to_string();
-    assert_eq!(
-        error(PpoConfig { n_steps: 0, ..config() }),
-        "n_steps: expected an integer >= 1, got 0"
-    );
-    assert_eq!(
-        error(PpoConfig { batch_size: 81, ..config() }),
-        "batch_size: expected at most n_steps * envs (80), got 81"
-    );
+}
+
+exact!(clip, Ppo, config());
+exact!(
+    kl_penalty,
+    PpoKl,
+    PpoKlConfig { n_steps: 40, batch_size: 50, n_epochs: 3, ..PpoKlConfig::default() }
+);
+exact!(trust_region, Trpo, TrpoConfig { n_steps: 40, batch_size: 50, ..TrpoConfig::default() });
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let error = |config: PpoConfig| {
+        let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+        Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap_err().to_string()
+    };
     assert!(error(PpoConfig { gae_lambda: 1.1, ..config() }).starts_with("gae_lambda"));
-    assert!(error(PpoConfig { log_std_init: f64::NAN, ..config() }).starts_with("log_std_init"));
+    let log_std = |log_std| ActorCriticConfig { log_std, ..ActorCriticConfig::default() };
+    let wild = PpoConfig { network: log_std(LogStd::Free(f64::NAN)), ..config() };
+    assert!(error(wild).starts_with("log_std.free"));
+    let masked = ActorCriticConfig { action_mask: true, ..ActorCriticConfig::default() };
+    assert_eq!(
+        error(PpoConfig { network: masked, ..config() }),
+        "action_mask: expected false for continuous actions, got true"
+    );
+    let shared = ActorCriticConfig {
+        trunk: Some(ActorCriticConfig::default().actor),
+        ..ActorCriticConfig::default()
+    };
+    let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+    let config = TrpoConfig { network: shared, ..TrpoConfig::default() };
+    let error = Trpo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap_err().to_string();
+    assert!(error.starts_with("network.trunk: expected none"), "{error}");
 }
 
 #[test]
 fn actions_are_clipped_to_the_bounds_on_their_way_out() {
     let envs = SerialVecEnv::new(pendulums(50), Seeds::new(0)).unwrap();
-    let wild = PpoConfig { log_std_init: 3.0, ..config() };
-    let mut agent = Ppo::continuous(&wild, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let wild = PpoConfig {
+        network: ActorCriticConfig { log_std: LogStd::Free(3.0), ..ActorCriticConfig::default() },
+        ..config()
+    };
+    let mut agent = Ppo::new(&wild, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
     let mut actions = vec![0.0; 50];
     let progress = rl_core::Progress { step: 0, total: 1 };
     agent.act(&[0.1; 150], progress, &mut actions).unwrap();
@@ -112,7 +159,7 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
         let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
         let config =
             PpoConfig { learning_rate: rl_core::Schedule::constant(0.05), target_kl, ..config() };
-        let agent = Ppo::continuous(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
+        let agent = Ppo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
         let sink = MemorySink::default();
         let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
         let mut trainer =
@@ -124,4 +171,43 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
     // 3 epochs of 3 minibatches.
     assert_eq!(steps_taken(None), 9.0);
     assert!(steps_taken(Some(0.01)) < 9.0);
+}
+
+/// The trust region holds: no update moves the policy by more than it allows, and where no step is found
+/// the policy is as it was.
+#[test]
+fn the_trust_region_is_kept_and_a_failed_search_restores() {
+    let rows_with = |shrink: f64, target_kl: f64| {
+        let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+        let config = TrpoConfig {
+            n_steps: 40,
+            batch_size: 120,
+            line_search_shrink: shrink,
+            line_search_max_steps: if shrink == 1.0 { 1 } else { 10 },
+            target_kl: rl_core::Schedule::constant(target_kl),
+            ..TrpoConfig::default()
+        };
+        let agent = Trpo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
+        let sink = MemorySink::default();
+        let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(2_400) };
+        let mut trainer =
+            Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
+        let before = trainer.agent_mut().values(&[0.1; 3]).unwrap();
+        let mut mode = [[0.0]; 2];
+        trainer.agent_mut().act_greedily(&[0.1, 0.2, 0.3], &mut mode[0]).unwrap();
+        trainer.run().unwrap();
+        trainer.agent_mut().act_greedily(&[0.1, 0.2, 0.3], &mut mode[1]).unwrap();
+        assert_ne!(before, trainer.agent_mut().values(&[0.1; 3]).unwrap());
+        let of = |name: &str| -> Vec<f64> {
+            let value = |row: &Row| row.values.iter().find(|(n, _)| n == name).unwrap().1;
+            sink.rows().iter().map(value).collect()
+        };
+        (of("kl"), of("line_search_success"), mode)
+    };
+    let (kl, success, mode) = rows_with(0.8, 0.01);
+    assert!(kl.iter().all(|kl| (0.0..0.01).contains(kl)), "{kl:?}");
+    assert!(success.iter().sum::<f64>() > 10.0 && mode[0] != mode[1]);
+    // A region so small that single precision cannot tell the objective apart: nothing is ever taken.
+    let (_, success, mode) = rows_with(1.0, 1e-30);
+    assert_eq!((success.iter().sum::<f64>(), mode[0]), (0.0, mode[1]));
 }

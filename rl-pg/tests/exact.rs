@@ -1,0 +1,133 @@
+//! The same bits from the same seed, on one thread and on two and over a resume; and odd shapes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use rl_core::{
+    Agent, BoxSpace, Discrete, MemorySink, Row, Sections, Seeds, SerialVecEnv, ThreadedVecEnv,
+    TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+};
+use rl_envs::{CartPole, Pendulum};
+use rl_nets::Backend;
+use rl_pg::{
+    A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
+    HillClimbingConfig, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
+    SimulatedAnnealing, SimulatedAnnealingConfig,
+};
+
+fn cart_poles(n: usize) -> Vec<TimeLimit<CartPole>> {
+    (0..n).map(|_| TimeLimit::new(CartPole::default(), 30).unwrap()).collect()
+}
+
+fn pendulums(n: usize) -> Vec<TimeLimit<Pendulum>> {
+    (0..n).map(|_| TimeLimit::new(Pendulum::default(), 33).unwrap()).collect()
+}
+
+/// `$make` builds the agent `|envs, backend, seeds|` for `$env` environments.
+macro_rules! exact {
+    ($algorithm:ident, $env:ident, $action:ty, |$envs:ident, $backend:ident, $seeds:ident| $make:expr) => {
+        mod $algorithm {
+            use super::*;
+
+            #[test]
+            fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
+                fn leaves<V: VecEnv<Obs = BoxSpace, Action = $action>>(
+                    envs: V,
+                    seed: u64,
+                ) -> (Sections, Vec<Row>) {
+                    let ($envs, $backend, $seeds) = (&envs, &Backend::Fused, Seeds::new(seed));
+                    let agent = $make.unwrap();
+                    let sink = MemorySink::default();
+                    let trainer = Trainer::new(envs, agent, TrainerConfig::new(1_000)).unwrap();
+                    let mut trainer = trainer.with_sink(sink.clone());
+                    trainer.run().unwrap();
+                    let mut sections = Sections::default();
+                    trainer.agent().save(&mut sections).unwrap();
+                    (sections, sink.rows())
+                }
+                let serial =
+                    |seed| leaves(SerialVecEnv::new($env(3), Seeds::new(seed)).unwrap(), seed);
+                let threaded = ThreadedVecEnv::new($env(3), Seeds::new(7), 2).unwrap();
+                // As text, in which a NaN (nothing to measure yet) is equal to itself.
+                let same = |a: &(Sections, Vec<Row>), b: &(Sections, Vec<Row>)| {
+                    a.0 == b.0 && format!("{:?}", a.1) == format!("{:?}", b.1)
+                };
+                let reference = serial(7);
+                assert!(same(&reference, &serial(7)));
+                assert!(same(&reference, &leaves(threaded, 7)));
+                assert!(!same(&reference, &serial(8)));
+            }
+
+            #[test]
+            fn a_resumed_run_ends_in_the_same_bits() {
+                for backend in ["cpu", "reference"] {
+                    let dir = tempfile::tempdir().unwrap();
+                    let backend = Backend::by_name(backend).unwrap();
+                    let make = || {
+                        let envs = SerialVecEnv::new($env(3), Seeds::new(3))?;
+                        let ($envs, $backend, $seeds) = (&envs, &backend, Seeds::new(3));
+                        let _ = $backend; // A search has none.
+                        let agent = $make?;
+                        Ok((envs, agent))
+                    };
+                    assert_eq!(check_resume(dir.path(), make, 1_501).unwrap(), [""; 0]);
+                }
+            }
+        }
+    };
+}
+
+exact!(reinforce, cart_poles, Discrete, |envs, backend, seeds| {
+    let config = ReinforceConfig { episodes: 6, ..ReinforceConfig::default() };
+    Reinforce::new(&config, envs, backend, seeds)
+});
+exact!(reinforce_continuous, pendulums, BoxSpace, |envs, backend, seeds| {
+    let config = ReinforceConfig { episodes: 3, ..ReinforceConfig::default() };
+    Reinforce::new(&config, envs, backend, seeds)
+});
+exact!(q_actor_critic, cart_poles, Discrete, |envs, backend, seeds| {
+    QActorCritic::new(&QActorCriticConfig::default(), envs, backend, seeds)
+});
+exact!(a2c, cart_poles, Discrete, |envs, backend, seeds| {
+    A2c::new(&A2cConfig::default(), envs, backend, seeds)
+});
+exact!(a2c_continuous, pendulums, BoxSpace, |envs, backend, seeds| {
+    A2c::new(&A2cConfig { n_steps: 7, ..A2cConfig::default() }, envs, backend, seeds)
+});
+exact!(hill_climbing, cart_poles, Discrete, |envs, _backend, seeds| {
+    HillClimbing::agent(&HillClimbingConfig::default(), envs, seeds)
+});
+exact!(simulated_annealing, pendulums, BoxSpace, |envs, _backend, seeds| {
+    SimulatedAnnealing::agent(&SimulatedAnnealingConfig::default(), envs, seeds)
+});
+exact!(evolution_strategies, cart_poles, Discrete, |envs, _backend, seeds| {
+    EvolutionStrategies::agent(&EvolutionStrategiesConfig::default(), envs, seeds)
+});
+
+#[test]
+fn odd_shapes_work_or_are_config_errors() {
+    let make = |n| SerialVecEnv::new(cart_poles(n), Seeds::new(0)).unwrap();
+    let a2c = |n, n_steps| {
+        let config = A2cConfig { n_steps, ..A2cConfig::default() };
+        let agent = A2c::new(&config, &make(n), &Backend::Fused, Seeds::new(0))?;
+        Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
+    };
+    a2c(1, 1).unwrap();
+    a2c(64, 5).unwrap();
+    assert_eq!(a2c(1, 0).unwrap_err().to_string(), "n_steps: expected an integer >= 1, got 0");
+    let reinforce = |n, episodes| {
+        let config = ReinforceConfig { episodes, ..ReinforceConfig::default() };
+        let agent = Reinforce::new(&config, &make(n), &Backend::Fused, Seeds::new(0))?;
+        Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
+    };
+    reinforce(1, 1).unwrap();
+    reinforce(64, 64).unwrap();
+    let expected = "episodes: expected a multiple of the number of environments (64), got 1";
+    assert_eq!(reinforce(64, 1).unwrap_err().to_string(), expected);
+    assert!(reinforce(1, 0).unwrap_err().to_string().starts_with("episodes"));
+    let climb = |n, episodes| {
+        let config = HillClimbingConfig { episodes, ..HillClimbingConfig::default() };
+        let agent = HillClimbing::agent(&config, &make(n), Seeds::new(0))?;
+        Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
+    };
+    climb(64, 1).unwrap();
+    assert!(climb(1, 0).unwrap_err().to_string().starts_with("episodes"));
+}
