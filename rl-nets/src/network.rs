@@ -61,6 +61,14 @@ impl Network {
     /// # Errors
     /// Those of candle, where the parameters go to a device.
     pub fn new(module: impl Module + 'static, backend: &Backend, rng: &mut Rng) -> Result<Self> {
+        Self::from_boxed(Box::new(module), backend, rng)
+    }
+
+    /// The same for an architecture that is known only when it runs.
+    ///
+    /// # Errors
+    /// Those of candle, where the parameters go to a device.
+    pub fn from_boxed(module: Box<dyn Module>, backend: &Backend, rng: &mut Rng) -> Result<Self> {
         let mut params = vec![0.0; module.layout().len()];
         module.init(&mut params, rng);
         let len = params.len();
@@ -74,7 +82,7 @@ impl Network {
                 output: Vec::new(),
             },
         };
-        Ok(Network { module: Box::new(module), store })
+        Ok(Network { module, store })
     }
 
     /// A second network with the same parameters: a target network.

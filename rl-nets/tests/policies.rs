@@ -2,12 +2,15 @@
 //! against finite differences.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
+use candle_core::{DType, Device, Shape, Tensor, Var};
 use proptest::prelude::prop;
 use proptest::{prop_assert, proptest};
 use rl_core::Seeds;
 use rl_nets::{
-    ActorCritic, Backend, Categorical, Coefficients, DiagGaussian, Distribution, MlpConfig,
-    Network, PolicyRows, policy_gradient, ppo_clip,
+    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, DiagGaussian,
+    Distribution, Init, KlPenalty, LogStd, Masked, MlpConfig, Module, Network, PolicyNet,
+    PolicyRows, PolicyStats, ReferenceRows, fisher_product, policy_gradient,
+    policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 use serde_json::Value;
 
@@ -212,25 +215,231 @@ fn the_losses_agree_where_they_should() {
     assert!(ppo_clip(&d, &output, short, 0.2, None, coefficients, &mut a).is_err());
 }
 
+/// The actor-critic in each of its shapes, by name.
+fn shapes() -> Vec<(&'static str, Box<dyn Fn() -> Box<dyn Module>>)> {
+    fn config(change: impl Fn(&mut ActorCriticConfig)) -> ActorCriticConfig {
+        let mut config = ActorCriticConfig::default();
+        (config.actor.hidden, config.critic.hidden) = (vec![8, 6], vec![7]);
+        // Heads of ordinary size, so that every gradient is.
+        config.actor.output_init = Init::Pytorch;
+        change(&mut config);
+        config
+    }
+    let plain = || config(|_| {});
+    let trunk = || {
+        config(|c| {
+            c.trunk = Some(MlpConfig { hidden: vec![9, 5], layer_norm: true, ..c.actor.clone() });
+        })
+    };
+    let of_state = || config(|c| c.log_std = LogStd::OfState);
+    let free = || config(|c| c.log_std = LogStd::Free(-0.5));
+    let (choice, numbers) = (Categorical::new(3), DiagGaussian::new(2));
+    let make = move |discrete: bool, config: ActorCriticConfig| {
+        match discrete {
+            true => ActorCritic::new(3, &choice, &config).unwrap(),
+            false => ActorCritic::new(3, &numbers, &config).unwrap(),
+        }
+    };
+    let masked = {
+        let make = make.clone();
+        move || Box::new(Masked::new(make(true, plain()), 3)) as Box<dyn Module>
+    };
+    let boxed = |discrete: bool, config: ActorCriticConfig| -> Box<dyn Fn() -> Box<dyn Module>> {
+        let make = make.clone();
+        Box::new(move || Box::new(make(discrete, config.clone())))
+    };
+    vec![
+        ("discrete", boxed(true, plain())),
+        ("shared trunk", boxed(true, trunk())),
+        ("masked", Box::new(masked)),
+        ("log std of its own", boxed(false, free())),
+        ("log std of the state", boxed(false, of_state())),
+        ("continuous on a trunk", boxed(false, trunk())),
+    ]
+}
+
+/// Five rows; for a masked network the last three numbers of each are a mask.
+fn rows(width: usize) -> Vec<f32> {
+    let number = |i: usize| if i % width < 3 { (i as f32).sin() } else { f32::from(i % 5 != 0) };
+    (0..5 * width).map(number).collect()
+}
+
 #[test]
-fn the_actor_critic_is_the_same_on_both_paths() {
-    for initial_log_std in [None, Some(-0.5)] {
+fn every_actor_critic_is_the_same_on_both_paths() {
+    for (name, make) in shapes() {
         let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
             let mut rng = Seeds::new(0).stream("init", 0);
-            let net = ActorCritic::new(3, 2, initial_log_std, &config, &config).unwrap();
-            Network::new(net, &Backend::by_name(backend).unwrap(), &mut rng).unwrap()
+            let backend = Backend::by_name(backend).unwrap();
+            Network::from_boxed(make(), &backend, &mut rng).unwrap()
         });
-        let x: Vec<f32> = (0..15).map(|i| (i as f32).sin()).collect();
+        let x = rows(fused.input_len());
         let y = fused.forward(&x).unwrap().to_vec();
-        assert_close("output", &y, candle.forward(&x).unwrap());
-        assert_eq!(y.len(), 5 * (if initial_log_std.is_some() { 5 } else { 3 }));
+        assert_close(name, &y, candle.forward(&x).unwrap());
         let upstream: Vec<f32> = (0..y.len()).map(|i| (i as f32).cos()).collect();
-        let (mut a, mut b) = (vec![0.0; 15], vec![0.0; 15]);
+        let (mut a, mut b) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         fused.backward(&x, &upstream, Some(&mut a)).unwrap();
         candle.backward(&x, &upstream, Some(&mut b)).unwrap();
-        assert_close("input gradient", &a, &b);
-        assert_close("gradient", &fused.grads().unwrap(), &candle.grads().unwrap());
-        let names = fused.save().unwrap();
-        candle.load(&names).unwrap();
+        assert_close(&format!("{name}: input gradient"), &a, &b);
+        let grads = (fused.grads().unwrap(), candle.grads().unwrap());
+        assert_close(&format!("{name}: gradient"), &grads.0, &grads.1);
+        // The derivative along the gradient: by a pass of its own, and by differences in double precision.
+        let along: Vec<f32> = grads.0.iter().map(|g| g * 0.1).collect();
+        fused.forward(&x).unwrap();
+        let tangents = (fused.tangent(&x, &along).unwrap(), candle.tangent(&x, &along).unwrap());
+        assert_close(&format!("{name}: tangent"), &tangents.0, &tangents.1);
+        candle.load(&fused.save().unwrap()).unwrap();
+    }
+}
+
+/// A log standard deviation of the state is held within its bounds, and pushes no further.
+#[test]
+fn extreme_log_standard_deviations_are_held() {
+    let config = MlpConfig { hidden: vec![], ..MlpConfig::default() };
+    for backend in ["cpu", "reference"] {
+        let net = PolicyNet::new("p", 1, &DiagGaussian::new(1), &config, LogStd::OfState).unwrap();
+        let mut rng = Seeds::new(0).stream("init", 0);
+        let mut net = Network::new(net, &Backend::by_name(backend).unwrap(), &mut rng).unwrap();
+        net.set_params(&[1.0, 1.0, 0.0, 0.0]).unwrap();
+        assert_eq!(net.forward(&[-50.0, 0.5, 50.0]).unwrap(), [-50.0, -20.0, 0.5, 0.5, 50.0, 2.0]);
+        net.backward(&[-50.0, 0.5, 50.0], &[0.0, 1.0, 0.0, 1.0, 0.0, 1.0], None).unwrap();
+        assert_eq!(net.grads().unwrap(), [0.0, 0.5, 0.0, 1.0], "{backend}");
+    }
+}
+
+#[test]
+fn masked_actions_are_impossible_and_the_rest_is_renormalised() {
+    let d = Categorical::new(3);
+    let logits = [0.4, -1e8, -0.3];
+    let two = Categorical::new(2);
+    assert_eq!(d.log_prob(&logits, &[0]), two.log_prob(&[0.4, -0.3], &[0]));
+    assert_eq!(d.entropy(&logits), two.entropy(&[0.4, -0.3]));
+    assert_eq!(d.kl(&logits, &[0.1, -1e8, 0.2]), two.kl(&[0.4, -0.3], &[0.1, 0.2]));
+    let mut grad = [0.0; 3];
+    d.add_log_prob_grad(&logits, &[0], 1.0, &mut grad);
+    d.add_entropy_grad(&logits, 1.0, &mut grad);
+    d.add_kl_grad(&logits, &logits, 1.0, &mut grad);
+    assert!(grad[1].abs() < 1e-20, "{grad:?}");
+    let mut rng = Seeds::new(0).stream("t", 0);
+    for _ in 0..2_000 {
+        let mut action = [9];
+        d.sample(&logits, &mut rng, &mut action);
+        assert_ne!(action, [1]);
+    }
+}
+
+/// Parameters, directions and the like: normal numbers.
+fn draw(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Seeds::new(seed).stream("draw", 0);
+    (0..n).map(|_| rng.normal() as f32).collect()
+}
+
+fn tensor(x: &[f32], shape: impl Into<Shape>) -> Tensor {
+    Tensor::from_slice(x, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+}
+
+/// The losses' own gradients equal those that candle derives from their definitions, in double precision.
+#[test]
+fn the_losses_equal_their_definitions() {
+    fn check<D: Distribution>(d: &D, actions: &[D::Elem]) {
+        let (n, p) = (16, d.params_len());
+        let output: Vec<f32> = draw(n * (p + 1), 1).iter().map(|x| 0.5 * x).collect();
+        let old: Vec<f32> = output
+            .chunks(p + 1)
+            .zip(draw(n * p, 2).chunks(p))
+            .flat_map(|(row, noise)| {
+                row[..p].iter().zip(noise).map(|(x, e)| x + 0.2 * e).collect::<Vec<_>>()
+            })
+            .collect();
+        let action = |i: usize| &actions[i * d.action_len()..][..d.action_len()];
+        let log_probs: Vec<f32> = (0..n).map(|i| d.log_prob(&old[i * p..][..p], action(i))).collect();
+        let (advantages, returns, values) = (draw(n, 3), draw(n, 4), draw(n, 5));
+        let rows = PolicyRows {
+            actions,
+            log_probs: &log_probs,
+            advantages: &advantages,
+            returns: &returns,
+            values: &values,
+        };
+        let column = |x: &[f32]| tensor(x, n);
+        let at = Var::from_tensor(&tensor(&output, (n, p + 1))).unwrap();
+        let (taken, old_t) = (d.reference_actions(actions, &at).unwrap(), tensor(&old, (n, p)));
+        let columns = [&log_probs, &advantages, &returns, &values].map(|x| column(x));
+        let reference = ReferenceRows {
+            actions: &taken,
+            log_probs: &columns[0],
+            advantages: &columns[1],
+            returns: &columns[2],
+            values: &columns[3],
+        };
+        let coefficients = Coefficients { value: 0.7, entropy: 0.03 };
+        let compare = |what: &str, grad: &[f32], loss: f64, expected: Tensor| {
+            let exact = expected.backward().unwrap();
+            let exact = exact.get(&at).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+            let exact: Vec<f32> = exact.iter().map(|&g| g as f32).collect();
+            assert_close(what, grad, &exact);
+            let expected = expected.to_scalar::<f64>().unwrap();
+            assert!((loss - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{what}: {loss} {expected}");
+        };
+        let value = |s: PolicyStats| s.policy_loss + 0.7 * s.value_loss - 0.03 * s.entropy;
+        let mut grad = vec![0.0; output.len()];
+        for clip_value in [None, Some(0.3)] {
+            let stats =
+                ppo_clip(d, &output, rows, 0.2, clip_value, coefficients, &mut grad).unwrap();
+            let clip_value = clip_value.map(f64::from);
+            let loss = ppo_clip_reference(d, &at, reference, 0.2, clip_value, coefficients).unwrap();
+            compare("ppo_clip", &grad, value(stats), loss);
+        }
+        let stats = policy_gradient(d, &output, rows, coefficients, &mut grad).unwrap();
+        let loss = policy_gradient_reference(d, &at, reference, coefficients).unwrap();
+        compare("policy_gradient", &grad, value(stats), loss);
+        let penalty = KlPenalty { old_params: &old, beta: 1.7 };
+        let stats = ppo_kl(d, &output, rows, penalty, coefficients, &mut grad).unwrap();
+        let loss = ppo_kl_reference(d, &at, reference, (&old_t, 1.7), coefficients).unwrap();
+        compare("ppo_kl", &grad, value(stats) + 1.7 * stats.kl, loss);
+    }
+    let choices: Vec<u32> = (0..16).map(|i| i % 3).collect();
+    check(&Categorical::new(3), &choices);
+    check(&DiagGaussian::new(2), &draw(32, 6));
+}
+
+/// The Fisher-vector product is the Hessian of the divergence times a vector: here by central differences
+/// of candle's gradient, in double precision.
+#[test]
+fn the_fisher_product_is_the_hessian_of_the_divergence() {
+    fn check<D: Distribution>(d: &D, log_std: LogStd, layer_norm: bool) {
+        let config = MlpConfig {
+            hidden: vec![7, 5],
+            activation: Activation::Tanh,
+            layer_norm,
+            ..MlpConfig::default()
+        };
+        let module = PolicyNet::new("p", 3, d, &config, log_std).unwrap();
+        let (x, n) = (draw(8 * 3, 1), module.layout().len());
+        let v = draw(n, 2);
+        for backend in ["cpu", "reference"] {
+            let mut rng = Seeds::new(0).stream("init", 0);
+            let backend = Backend::by_name(backend).unwrap();
+            let mut net = Network::new(module.clone(), &backend, &mut rng).unwrap();
+            let product = fisher_product(&mut net, d, &x, &v).unwrap();
+            let (params, x) = (tensor(&net.params().unwrap(), n), tensor(&x, (8, 3)));
+            let old = module.reference(&params, &x).unwrap();
+            let gradient = |h: f64| {
+                let at = (&params + (tensor(&v, n) * h).unwrap()).unwrap();
+                let at = Var::from_tensor(&at).unwrap();
+                let new = module.reference(&at, &x).unwrap();
+                let kl = d.reference_kl(&old, &new).unwrap().mean_all().unwrap();
+                kl.backward().unwrap().get(&at).unwrap().detach()
+            };
+            const H: f64 = 1e-6;
+            let hessian = ((gradient(H) - gradient(-H)).unwrap() / (2.0 * H)).unwrap();
+            let hessian = hessian.to_vec1::<f64>().unwrap();
+            let hessian: Vec<f32> = hessian.iter().map(|&h| h as f32).collect();
+            assert_close("Fisher product", &product, &hessian);
+        }
+    }
+    for layer_norm in [false, true] {
+        check(&Categorical::new(3), LogStd::OfState, layer_norm);
+        check(&DiagGaussian::new(2), LogStd::Free(-0.4), layer_norm);
+        check(&DiagGaussian::new(2), LogStd::OfState, layer_norm);
     }
 }
