@@ -160,6 +160,15 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
         self.actions
     }
 
+    /// The same step with actions in another form, `[n, action width]`: those that an agent remembers, say,
+    /// where they are not those that the environments took.
+    pub fn with_actions<'b, B>(&self, actions: &'b [B]) -> Transitions<'b, T, B>
+    where
+        'a: 'b,
+    {
+        Transitions { batch: self.batch, actions }
+    }
+
     /// The rewards, `[n]`.
     pub fn rewards(&self) -> &'a [f32] {
         &self.batch.rewards

@@ -1,3 +1,24 @@
-//! Deep Q-learning for continuous actions. This crate has no content yet: it is to hold DDPG and its
-//! successors TD3 and SAC.
+//! Off-policy actor-critics for continuous actions: [`Ddpg`] and its successors [`Td3`] and [`Sac`].
+//!
+//! The three are one agent, [`OffPolicy`], which explores, remembers and learns in a fixed ratio, with three
+//! rules for what it learns; a [`Rule`] of your own makes a fourth. Networks see actions in [-1, 1]; the agent
+//! brings them to the environment's bounds.
 #![forbid(unsafe_code)]
+
+mod actor;
+mod critic;
+mod ddpg;
+mod experience;
+mod noise;
+mod off_policy;
+mod sac;
+mod td3;
+mod unit_box;
+
+pub use critic::{ActionGradient, Critic, CriticStep};
+pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
+pub use experience::ExperienceConfig;
+pub use noise::{Noise, NoiseConfig};
+pub use off_policy::{OffPolicy, Rule};
+pub use sac::{EntCoef, Sac, SacConfig, SacRule};
+pub use td3::{Td3, Td3Config, Td3Rule};

@@ -190,7 +190,7 @@ impl Module for ActorCritic {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        grads: &mut [f32],
+        mut grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) {
         self.grad_actor.clear();
@@ -211,19 +211,19 @@ impl Module for ActorCritic {
         let (actor, critic) = (self.actor_params.clone(), self.critic_params.clone());
         if self.grad_actor.iter().any(|&g| g != 0.0) {
             let into = asked.then_some(&mut from_actor[..]);
-            let grads = &mut grads[actor.clone()];
+            let grads = grads.as_deref_mut().map(|grads| &mut grads[actor.clone()]);
             self.actor.backward(&params[actor], read, &self.grad_actor, grads, into);
         }
         if self.grad_critic.iter().any(|&g| g != 0.0) {
             let into = asked.then_some(&mut from_critic[..]);
-            let grads = &mut grads[critic.clone()];
+            let grads = grads.as_deref_mut().map(|grads| &mut grads[critic.clone()]);
             self.critic.backward(&params[critic], read, &self.grad_critic, grads, into);
         }
         from_actor.iter_mut().zip(from_critic).for_each(|(g, more)| *g += *more);
         match (&mut self.trunk, grad_input) {
             (Some(trunk), into) => {
                 let range = self.trunk_params.clone();
-                let grads = &mut grads[range.clone()];
+                let grads = grads.map(|grads| &mut grads[range.clone()]);
                 trunk.backward(&params[range], input, from_actor, grads, into);
             }
             (None, Some(into)) => into.copy_from_slice(from_actor),

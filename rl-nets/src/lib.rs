@@ -9,6 +9,7 @@
 mod activation;
 mod actor_critic;
 mod actor_critic_policy;
+mod critics;
 mod device;
 mod distribution;
 mod error;
@@ -24,11 +25,13 @@ mod network;
 mod optimizer;
 mod policy_net;
 mod policy_loss;
+mod squashed_gaussian;
 mod weights;
 
 pub use activation::Activation;
 pub use actor_critic::{ActorCritic, ActorCriticConfig};
 pub use actor_critic_policy::ActorCriticPolicy;
+pub use critics::Critics;
 pub use device::Backend;
 pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use error::{Error, Result};
@@ -46,3 +49,4 @@ pub use policy_loss::{
     ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 pub use policy_net::{LogStd, PolicyNet};
+pub use squashed_gaussian::SquashedGaussian;

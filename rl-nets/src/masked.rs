@@ -127,7 +127,7 @@ impl<M: Module + Clone + 'static> Module for Masked<M> {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        grads: &mut [f32],
+        grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) {
         let mut grad = std::mem::take(&mut self.grad);

@@ -163,13 +163,20 @@ impl Layer {
     }
 
     /// Turns the gradient of the output, in place, into that of the linear part, and adds the
-    /// gradients of this layer's parameters.
-    fn backward(&mut self, params: &[f32], x: &[f32], grad: &mut [f32], grads: &mut [f32]) {
+    /// gradients of this layer's parameters where asked.
+    fn backward(
+        &mut self,
+        params: &[f32],
+        x: &[f32],
+        grad: &mut [f32],
+        mut grads: Option<&mut [f32]>,
+    ) {
         let batch = x.len() / self.inputs;
         self.activation.chain(grad, &self.y, &self.z);
         if let Some(norm) = &mut self.norm {
-            norm.backward(params, grad, grads);
+            norm.backward(params, grad, grads.as_deref_mut());
         }
+        let Some(grads) = grads else { return };
         add_column_sums(&mut grads[self.bias.clone()], grad);
         let grad = Matrix::new(grad, batch, self.outputs);
         let weight = &mut grads[self.weight.clone()];
@@ -263,11 +270,21 @@ impl Norm {
     }
 
     /// Turns the gradient of the output into that of the input, in place.
-    fn backward(&mut self, params: &[f32], grad: &mut [f32], grads: &mut [f32]) {
+    fn backward(&mut self, params: &[f32], grad: &mut [f32], grads: Option<&mut [f32]>) {
         let width = self.weight.len();
         let weight = &params[self.weight.clone()];
-        add_column_sums(&mut grads[self.bias.clone()], grad);
-        let grad_weight = &mut grads[self.weight.clone()];
+        // What nobody asked for goes into memory of its own.
+        let mut unasked = Vec::new();
+        let grad_weight = match grads {
+            Some(grads) => {
+                add_column_sums(&mut grads[self.bias.clone()], grad);
+                &mut grads[self.weight.clone()]
+            }
+            None => {
+                unasked.resize(width, 0.0);
+                &mut unasked[..]
+            }
+        };
         dispatch(
             #[inline(always)]
             || {
@@ -330,7 +347,7 @@ impl Module for Mlp {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        grads: &mut [f32],
+        mut grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) {
         let [grad, next] = &mut self.grads;
@@ -340,7 +357,7 @@ impl Module for Mlp {
             let (before, rest) = self.layers.split_at_mut(i);
             let layer = &mut rest[0];
             let x = before.last().map_or(input, |layer| &layer.y);
-            layer.backward(params, x, grad, grads);
+            layer.backward(params, x, grad, grads.as_deref_mut());
             if i > 0 {
                 next.resize(x.len(), 0.0);
                 layer.input_gradient(params, grad, next);

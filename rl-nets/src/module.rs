@@ -25,15 +25,15 @@ pub trait Module: Send {
     /// Computes the output `[batch, output_len]` of `input`, `[batch, input_len]`.
     fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32];
 
-    /// Adds the gradient of the loss with respect to the parameters to `grads`, given its gradient
-    /// with respect to the output of the last forward pass, `[batch, output_len]`; `input` is that
-    /// pass's. Where asked, writes the gradient with respect to the input, `[batch, input_len]`.
+    /// Given the gradient of the loss with respect to the output of the last forward pass, `[batch,
+    /// output_len]`, whose input was `input`: where asked, adds its gradient with respect to the parameters
+    /// to `grads`, `[layout.len()]`, and writes that with respect to the input, `[batch, input_len]`.
     fn backward(
         &mut self,
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        grads: &mut [f32],
+        grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     );
 

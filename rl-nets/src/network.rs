@@ -226,8 +226,36 @@ impl Network {
         if let Some(out) = &grad_input {
             check::len("input gradient", input.len(), out.len())?;
         }
+        self.backpropagate(input, grad_output, true, grad_input)
+    }
+
+    /// Writes the gradient of the input, `[batch, input_len]`, and leaves that of the parameters alone:
+    /// how an actor learns from a critic. Otherwise as [`backward`](Network::backward).
+    ///
+    /// # Errors
+    /// Those of [`backward`](Network::backward).
+    pub fn input_gradient(
+        &mut self,
+        input: &[f32],
+        grad_output: &[f32],
+        grad_input: &mut [f32],
+    ) -> Result<()> {
+        let batch = self.batch("network input", input.len(), self.input_len())?;
+        check::len("output gradient", batch * self.output_len(), grad_output.len())?;
+        check::len("input gradient", input.len(), grad_input.len())?;
+        self.backpropagate(input, grad_output, false, Some(grad_input))
+    }
+
+    fn backpropagate(
+        &mut self,
+        input: &[f32],
+        grad_output: &[f32],
+        parameters: bool,
+        grad_input: Option<&mut [f32]>,
+    ) -> Result<()> {
         match &mut self.store {
             Store::Fused { params, grads } => {
+                let grads = parameters.then_some(&mut grads[..]);
                 self.module.backward(params, input, grad_output, grads, grad_input);
             }
             Store::Candle { device, grads, graph, .. } => {
@@ -238,7 +266,7 @@ impl Network {
                 };
                 let upstream = Tensor::from_slice(grad_output, graph.output.shape(), device)?;
                 let store = (graph.output * upstream)?.sum_all()?.backward()?;
-                if let Some(grad) = store.get(&graph.params) {
+                if let (true, Some(grad)) = (parameters, store.get(&graph.params)) {
                     *grads = (&*grads + grad.detach())?;
                 }
                 if let (Some(out), Some(grad)) = (grad_input, store.get(&graph.input)) {

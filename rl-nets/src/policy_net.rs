@@ -154,7 +154,7 @@ impl Module for PolicyNet {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        grads: &mut [f32],
+        mut grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) {
         let params = &params[self.mlp_params.clone()];
@@ -165,15 +165,17 @@ impl Module for PolicyNet {
         self.grad.clear();
         for row in grad_output.chunks_exact(width) {
             self.grad.extend_from_slice(&row[..n]);
-            let log_std = grads[self.log_std_params.clone()].iter_mut();
-            log_std.zip(&row[n..]).for_each(|(sum, g)| *sum += g);
+            if let Some(grads) = &mut grads {
+                let log_std = grads[self.log_std_params.clone()].iter_mut();
+                log_std.zip(&row[n..]).for_each(|(sum, g)| *sum += g);
+            }
         }
         for i in 0..self.grad.len() {
             if self.held(i / n, i % n) {
                 self.grad[i] = 0.0;
             }
         }
-        let grads = &mut grads[self.mlp_params.clone()];
+        let grads = grads.map(|grads| &mut grads[self.mlp_params.clone()]);
         self.mlp.backward(params, input, &self.grad, grads, grad_input);
     }
 

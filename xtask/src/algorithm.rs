@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use rl_core::{
     Agent, BoxSpace, Discrete, NormalizeObs, NormalizeReward, Seeds, Space, VecEnv, check,
 };
+use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config};
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::Copies;
 use rl_nets::Backend;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 /// Every algorithm's name.
 pub(crate) static NAMES: &[&str] = &[
     "a2c",
+    "ddpg",
     "dqn",
     "evolution-strategies",
     "hill-climbing",
@@ -28,7 +30,9 @@ pub(crate) static NAMES: &[&str] = &[
     "q-actor-critic",
     "q-learning",
     "reinforce",
+    "sac",
     "simulated-annealing",
+    "td3",
     "trpo",
 ];
 
@@ -127,6 +131,16 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
             Ok(Built::Discrete(Pair { envs, agent, settings }))
         }};
     }
+    // An algorithm for continuous actions.
+    macro_rules! control {
+        ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
+            let ($parsed, settings) = settings::<$settings>(config)?;
+            let envs = continuous(config, seeds, false)?;
+            let $envs = &envs;
+            let agent = Box::new($agent?);
+            Ok(Built::Continuous(Pair { envs, agent, settings }))
+        }};
+    }
     match config.algorithm.as_str() {
         "q-learning" => {
             let (parsed, settings) = settings::<QLearningConfig>(config)?;
@@ -134,6 +148,9 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
             let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
             Ok(Built::Tabular(Pair { envs, agent, settings }))
         }
+        "ddpg" => control!(DdpgConfig, |c, e| Ddpg::new(&c, e, &backend, seeds)),
+        "td3" => control!(Td3Config, |c, e| Td3::new(&c, e, &backend, seeds)),
+        "sac" => control!(SacConfig, |c, e| Sac::new(&c, e, &backend, seeds)),
         "q-actor-critic" => {
             let (parsed, settings) = settings::<QActorCriticConfig>(config)?;
             let envs = discrete(config, seeds, false)?;

@@ -67,6 +67,12 @@ const GOALS: &[Goal] = &[
     mean("trpo/CartPole-v1", 495.0),
     mean("trpo/Acrobot-v1", -82.0),
     mean("trpo/Pendulum-v1", -180.0),
+    mean("ddpg/Pendulum-v1", -165.0),
+    Goal { preset: "td3/Pendulum-v1", interquartile_mean: -165.0, each: Some((-250.0, 10)) },
+    Goal { preset: "sac/Pendulum-v1", interquartile_mean: -165.0, each: Some((-250.0, 10)) },
+    mean("ddpg/MountainCarContinuous-v0", 90.0),
+    mean("td3/MountainCarContinuous-v0", 90.0),
+    mean("sac/MountainCarContinuous-v0", 90.0),
     Goal { preset: "hill-climbing/CartPole-v1", interquartile_mean: 475.0, each: Some((475.0, 8)) },
     Goal {
         preset: "simulated-annealing/CartPole-v1",

@@ -1,0 +1,213 @@
+use crate::actor::{Actor, discount_onto};
+use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
+use rl_core::{
+    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
+};
+use rl_nets::{Backend, MlpConfig, OptimizerConfig};
+use rl_replay::Batch;
+use serde::{Deserialize, Serialize};
+
+/// Deep deterministic policy gradient (Lillicrap et al., 2016), for continuous actions.
+///
+/// ```text
+/// initialise actor mu, critic Q, targets mu' = mu, Q' = Q, replay memory D
+/// for each step:
+///     a = mu(s) + noise (at random before learning_starts); store (s, a, r, s', how it ended) in D
+///     sample a minibatch from D
+///     y = r + gamma Q'(s', mu'(s'))                without the second term where s' is terminal
+///     one gradient step of Q on (Q(s, a) - y)²
+///     one gradient step of mu on -Q(s, mu(s))
+///     mu' <- mu' + tau (mu - mu'),  Q' <- Q' + tau (Q - Q')
+/// ```
+///
+/// Actions are continuous; an environment with others does not compile. This does:
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ddpg::{Ddpg, DdpgConfig};
+/// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+///
+/// and this, the same with a cart and a pole, does not:
+///
+/// ```compile_fail
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ddpg::{Ddpg, DdpgConfig};
+/// let env = TimeLimit::new(rl_envs::CartPole::default(), 200)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub type Ddpg = OffPolicy<DdpgRule>;
+
+/// The settings of [`Ddpg`]. Defaults are those of Lillicrap et al. (2016) for step sizes, targets and
+/// noise, and Stable-Baselines3's (2.9) for the rest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DdpgConfig {
+    /// The actor, whose output goes through tanh; 400-300 relu.
+    pub actor: MlpConfig,
+    /// The critic; 400-300 relu.
+    pub critic: MlpConfig,
+    /// The actor's step size; 1e-4.
+    pub actor_learning_rate: Schedule,
+    /// The critic's step size; 1e-3.
+    pub critic_learning_rate: Schedule,
+    /// The optimiser of each; Adam.
+    pub optimizer: OptimizerConfig,
+    /// The share by which targets follow; 0.001.
+    pub tau: f64,
+    /// What is added to actions while exploring; drifting noise of 0.2.
+    pub exploration: NoiseConfig,
+    /// What is remembered and how often it is learned from.
+    pub experience: ExperienceConfig,
+}
+
+impl Default for DdpgConfig {
+    fn default() -> Self {
+        let wide = MlpConfig { hidden: vec![400, 300], ..MlpConfig::default() };
+        DdpgConfig {
+            actor: wide.clone(),
+            critic: wide,
+            actor_learning_rate: Schedule::constant(1e-4),
+            critic_learning_rate: Schedule::constant(1e-3),
+            optimizer: OptimizerConfig::adam(),
+            tau: 0.001,
+            exploration: NoiseConfig::ornstein_uhlenbeck(0.2),
+            experience: ExperienceConfig::default(),
+        }
+    }
+}
+
+impl DdpgConfig {
+    /// Checks every field.
+    ///
+    /// ```
+    /// let config = rl_ddpg::DdpgConfig { tau: 0.0, ..Default::default() };
+    /// let error = config.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "tau: expected a number in (0, 1], got 0");
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.actor.validate()?;
+        self.critic.validate()?;
+        self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
+        self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
+        self.optimizer.validate()?;
+        check::positive_fraction("tau", self.tau)?;
+        self.exploration.validate()?;
+        self.experience.validate()
+    }
+}
+
+/// The [`Rule`] of [`Ddpg`].
+#[derive(Debug)]
+pub struct DdpgRule {
+    config: DdpgConfig,
+    pub(crate) actor: Actor,
+    pub(crate) critic: Critic,
+    /// Scratch: the regression targets.
+    targets: Vec<f32>,
+}
+
+impl Ddpg {
+    /// An agent for `envs`.
+    ///
+    /// # Errors
+    /// Those of [`DdpgConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
+    pub fn new<V>(config: &DdpgConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
+        config.validate()?;
+        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let mut init = seeds.stream("init", 0);
+        let DdpgConfig { optimizer, experience, exploration, .. } = config;
+        let rule = DdpgRule {
+            actor: Actor::new(widths, &config.actor, optimizer, backend, &mut init)?,
+            critic: Critic::new(1, widths, &config.critic, optimizer, backend, &mut init)?,
+            targets: Vec::new(),
+            config: config.clone(),
+        };
+        OffPolicy::with_rule(rule, experience, Some(*exploration), envs, seeds)
+    }
+}
+
+impl DdpgRule {
+    /// The critic's values, `[n]`, for observations `[n, width]` and actions in [-1, 1],
+    /// `[n, action width]`.
+    ///
+    /// # Errors
+    /// Slices that do not fit.
+    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
+    }
+
+    /// The regression targets.
+    pub(crate) fn targets(&mut self, batch: &Batch<f32, f32>) -> Result<()> {
+        let next_actions = self.actor.target_actions(batch.next_observations())?;
+        self.targets.resize(batch.len(), 0.0);
+        let next = batch.next_observations();
+        self.critic.target_values(next, next_actions, &mut self.targets)?;
+        discount_onto(batch, &mut self.targets);
+        Ok(())
+    }
+}
+
+impl Rule for DdpgRule {
+    const NAME: &'static str = "ddpg";
+
+    fn act(&mut self, observations: &[f32], _: &mut Rng, actions: &mut [f32]) -> Result<()> {
+        self.actor.act(observations, actions)
+    }
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
+        self.actor.act(observations, actions)
+    }
+
+    fn learn(
+        &mut self,
+        batch: &Batch<f32, f32>,
+        _: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let critic_rate = self.config.critic_learning_rate.at(progress.fraction());
+        let actor_rate = self.config.actor_learning_rate.at(progress.fraction());
+        self.targets(batch)?;
+        let (observations, actions) = (batch.observations(), batch.actions());
+        let told = self.critic.step(observations, actions, &self.targets, critic_rate)?;
+        metrics.record("critic_loss", told.loss);
+        metrics.record("q_value", told.value);
+        metrics.record("actor_loss", self.actor.backward(&mut self.critic, observations)?);
+        metrics.record("actor_grad_norm", self.actor.step(actor_rate)?);
+        self.actor.track(self.config.tau)?;
+        self.critic.track(self.config.tau)
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        self.actor.save_policy(out)
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        self.actor.load_policy(from)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.actor.save(out)?;
+        self.critic.save(out)
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
+        (self.actor, self.critic) = (actor, critic);
+        Ok(())
+    }
+}

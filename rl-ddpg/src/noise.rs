@@ -1,0 +1,138 @@
+use rl_core::{Result, Rng, check};
+use serde::{Deserialize, Serialize};
+
+/// What is added to a policy's actions while exploring, in units of half the distance between the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NoiseConfig {
+    /// Independent normal draws.
+    Gaussian {
+        /// The standard deviation; 0.1 in Fujimoto et al. (2018).
+        std: f64,
+    },
+    /// Draws that drift (Uhlenbeck and Ornstein, 1930), as in Lillicrap et al. (2016), from zero at each
+    /// episode's beginning: `x <- x - theta x dt + std sqrt(dt) N(0, 1)`.
+    OrnsteinUhlenbeck {
+        /// The size of the noise; 0.2 in Lillicrap et al. (2016).
+        std: f64,
+        /// How strongly it is drawn back to zero; 0.15.
+        #[serde(default = "default_theta")]
+        theta: f64,
+        /// The time between two steps; 0.01, as in Stable-Baselines3.
+        #[serde(default = "default_dt")]
+        dt: f64,
+    },
+}
+
+fn default_theta() -> f64 {
+    0.15
+}
+fn default_dt() -> f64 {
+    0.01
+}
+
+impl NoiseConfig {
+    /// Drifting noise of the usual drift.
+    pub fn ornstein_uhlenbeck(std: f64) -> Self {
+        NoiseConfig::OrnsteinUhlenbeck { std, theta: default_theta(), dt: default_dt() }
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            NoiseConfig::Gaussian { std } => check::non_negative("exploration.std", *std),
+            NoiseConfig::OrnsteinUhlenbeck { std, theta, dt } => {
+                check::non_negative("exploration.std", *std)?;
+                check::non_negative("exploration.theta", *theta)?;
+                check::positive("exploration.dt", *dt)
+            }
+        }
+    }
+}
+
+/// Exploration noise of several environments.
+///
+/// ```
+/// use rl_core::Seeds;
+/// use rl_ddpg::{Noise, NoiseConfig};
+/// let mut noise = Noise::new(NoiseConfig::ornstein_uhlenbeck(0.2), 2, 1);
+/// let (mut rng, mut actions) = (Seeds::new(0).stream("agent", 0), [0.99, -0.5]);
+/// noise.add(&mut rng, &mut actions);
+/// assert!(actions.iter().all(|a| (-1.0..=1.0).contains(a)));
+/// noise.reset(0); // the first environment's episode has ended
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Noise {
+    config: NoiseConfig,
+    width: usize,
+    /// Where the drift stands, `[envs, width]`; empty for noise that does not drift.
+    state: Vec<f64>,
+}
+
+impl Noise {
+    /// Noise for `envs` environments with actions of `width` numbers.
+    pub fn new(config: NoiseConfig, envs: usize, width: usize) -> Self {
+        let drifts = matches!(config, NoiseConfig::OrnsteinUhlenbeck { .. });
+        Noise { config, width, state: vec![0.0; if drifts { envs * width } else { 0 }] }
+    }
+
+    /// Adds noise to actions in [-1, 1], `[envs, width]`, and keeps them there.
+    pub fn add(&mut self, rng: &mut Rng, actions: &mut [f32]) {
+        let add = |action: &mut f32, noise: f64| {
+            *action = (f64::from(*action) + noise).clamp(-1.0, 1.0) as f32;
+        };
+        match self.config {
+            NoiseConfig::Gaussian { std } => {
+                actions.iter_mut().for_each(|a| add(a, std * rng.normal()));
+            }
+            NoiseConfig::OrnsteinUhlenbeck { std, theta, dt } => {
+                for (a, x) in actions.iter_mut().zip(&mut self.state) {
+                    *x += -theta * *x * dt + std * dt.sqrt() * rng.normal();
+                    add(a, *x);
+                }
+            }
+        }
+    }
+
+    /// Begins anew for an environment whose episode has ended.
+    pub fn reset(&mut self, env: usize) {
+        self.state.iter_mut().skip(env * self.width).take(self.width).for_each(|x| *x = 0.0);
+    }
+
+    /// Checks that stored noise is of this one's kind and size.
+    pub(crate) fn check_same_shape(&self, stored: &Self) -> Result<()> {
+        check::len("exploration noise", self.state.len(), stored.state.len())?;
+        check::len("width of exploration noise", self.width, stored.width)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rl_core::Seeds;
+
+    /// Drifting noise has its stationary variance, `std² / (2 theta - theta² dt)`, and remembers.
+    #[test]
+    fn drifting_noise_has_its_variance_and_its_memory() {
+        let config = NoiseConfig::OrnsteinUhlenbeck { std: 0.1, theta: 2.0, dt: 0.1 };
+        let mut noise = Noise::new(config, 1, 1);
+        let mut rng = Seeds::new(0).stream("t", 0);
+        let mut draws = Vec::new();
+        for _ in 0..200_000 {
+            let mut action = [0.0];
+            noise.add(&mut rng, &mut action);
+            draws.push(f64::from(action[0]));
+        }
+        let n = draws.len() as f64;
+        let variance = draws.iter().map(|x| x * x).sum::<f64>() / n;
+        let expected = 0.01 / (4.0 - 0.4);
+        assert!((variance / expected - 1.0).abs() < 0.05, "{variance} {expected}");
+        let covariance = draws.windows(2).map(|w| w[0] * w[1]).sum::<f64>() / n;
+        assert!((covariance / variance - 0.8).abs() < 0.02, "{covariance}");
+        noise.reset(0);
+        assert_eq!(noise.state, [0.0]);
+    }
+}

@@ -1,0 +1,394 @@
+use crate::actor::discount_onto;
+use crate::{ActionGradient, Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
+use rl_core::{
+    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
+};
+use rl_nets::{
+    Backend, DiagGaussian, LogStd, MlpConfig, Network, Optimizer, OptimizerConfig, PolicyNet,
+    SquashedGaussian,
+};
+use rl_replay::Batch;
+use serde::{Deserialize, Serialize};
+
+/// Soft actor-critic (Haarnoja et al., 2018), for continuous actions.
+///
+/// ```text
+/// initialise policy pi, critics Q_1, Q_2, targets Q_i' = Q_i, temperature alpha, replay memory D
+/// for each step:
+///     a ~ pi(. | s) (at random before learning_starts); store (s, a, r, s', how it ended) in D
+///     sample a minibatch from D;  ã ~ pi(. | s),  a' ~ pi(. | s')
+///     one gradient step of log alpha on -log alpha (log pi(ã | s) + target_entropy)
+///     y = r + gamma (min_i Q_i'(s', a') - alpha log pi(a' | s'))     without it where s' is terminal
+///     one gradient step of each Q_i on (Q_i(s, a) - y)²
+///     one gradient step of pi on  alpha log pi(ã | s) - min_i Q_i(s, ã),  ã being a function of pi's
+///         parameters and of the noise that it was drawn with
+///     Q_i' <- Q_i' + tau (Q_i - Q_i')
+/// ```
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ddpg::{Sac, SacConfig};
+/// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = Sac::new(&SacConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub type Sac = OffPolicy<SacRule>;
+
+/// The temperature: what a unit of entropy is worth in reward.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EntCoef {
+    /// Learned so that the entropy comes to its target, from this number on.
+    Auto(f64),
+    /// This number throughout.
+    Fixed(f64),
+}
+
+/// The settings of [`Sac`]. Defaults are Stable-Baselines3's (2.9), which are those of Haarnoja et al.
+/// (2018).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SacConfig {
+    /// The policy, with standard deviations that depend on the state; 256-256 relu.
+    pub actor: MlpConfig,
+    /// Each critic; 256-256 relu.
+    pub critic: MlpConfig,
+    /// The step size of all three; 3e-4.
+    pub learning_rate: Schedule,
+    /// The optimiser of each; Adam.
+    pub optimizer: OptimizerConfig,
+    /// The share by which targets follow; 0.005.
+    pub tau: f64,
+    /// The temperature; learned from 1 on.
+    pub ent_coef: EntCoef,
+    /// The entropy that a learned temperature aims at; none: minus the number of an action's dimensions.
+    pub target_entropy: Option<f64>,
+    /// What is added to actions while exploring; none: the policy explores by itself.
+    pub exploration: Option<NoiseConfig>,
+    /// What is remembered and how often it is learned from.
+    pub experience: ExperienceConfig,
+}
+
+impl Default for SacConfig {
+    fn default() -> Self {
+        let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
+        SacConfig {
+            actor: wide.clone(),
+            critic: wide,
+            learning_rate: Schedule::constant(3e-4),
+            optimizer: OptimizerConfig::adam(),
+            tau: 0.005,
+            ent_coef: EntCoef::Auto(1.0),
+            target_entropy: None,
+            exploration: None,
+            experience: ExperienceConfig::default(),
+        }
+    }
+}
+
+impl SacConfig {
+    /// Checks every field.
+    ///
+    /// ```
+    /// use rl_ddpg::{EntCoef, SacConfig};
+    /// let config = SacConfig { ent_coef: EntCoef::Auto(0.0), ..Default::default() };
+    /// let error = config.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "ent_coef.auto: expected a finite number > 0, got 0");
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.actor.validate()?;
+        self.critic.validate()?;
+        self.learning_rate.validate("learning_rate", check::non_negative)?;
+        self.optimizer.validate()?;
+        check::positive_fraction("tau", self.tau)?;
+        match self.ent_coef {
+            EntCoef::Auto(initial) => check::positive("ent_coef.auto", initial)?,
+            EntCoef::Fixed(alpha) => check::non_negative("ent_coef.fixed", alpha)?,
+        }
+        if let Some(entropy) = self.target_entropy.filter(|entropy| !entropy.is_finite()) {
+            return Err(rl_core::Error::config("target_entropy", "a finite number", entropy));
+        }
+        self.exploration.map_or(Ok(()), |noise| noise.validate())?;
+        self.experience.validate()
+    }
+}
+
+/// The temperature, fixed or learned.
+#[derive(Clone, Debug)]
+pub(crate) struct Temperature {
+    log_alpha: [f32; 1],
+    target_entropy: f64,
+    /// None where it is fixed.
+    optimizer: Option<Optimizer>,
+}
+
+impl Temperature {
+    fn new(config: &SacConfig, action_width: usize) -> Result<Self> {
+        let (initial, learned) = match config.ent_coef {
+            EntCoef::Auto(initial) => (initial, true),
+            EntCoef::Fixed(alpha) => (alpha, false),
+        };
+        let optimizer = learned.then(|| Optimizer::new(config.optimizer.clone(), 1));
+        Ok(Temperature {
+            log_alpha: [initial.ln() as f32],
+            target_entropy: config.target_entropy.unwrap_or(-(action_width as f64)),
+            optimizer: optimizer.transpose()?,
+        })
+    }
+
+    pub(crate) fn alpha(&self) -> f32 {
+        self.log_alpha[0].exp()
+    }
+
+    /// The gradient of the loss `-log alpha mean(log pi + target_entropy)` with respect to `log alpha`.
+    pub(crate) fn gradient(&self, log_probs: &[f32]) -> f64 {
+        let mean = log_probs.iter().map(|&l| f64::from(l)).sum::<f64>() / log_probs.len() as f64;
+        -(mean + self.target_entropy)
+    }
+
+    fn step(&mut self, log_probs: &[f32], learning_rate: f64) -> Result<()> {
+        let mut grad = [self.gradient(log_probs) as f32];
+        if let Some(optimizer) = &mut self.optimizer {
+            optimizer.step(&mut self.log_alpha, &mut grad, learning_rate, None)?;
+        }
+        Ok(())
+    }
+}
+
+/// The [`Rule`] of [`Sac`].
+#[derive(Debug)]
+pub struct SacRule {
+    config: SacConfig,
+    pi: SquashedGaussian,
+    pub(crate) actor: Network,
+    actor_optimizer: Optimizer,
+    pub(crate) critic: Critic,
+    pub(crate) temperature: Temperature,
+    /// Scratch: what the policy draws in the next states and in these; the regression targets; gradients.
+    next: Draws,
+    here: Draws,
+    targets: Vec<f32>,
+    grad_actions: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+/// Actions drawn by the policy, and what they were made of.
+#[derive(Debug, Default)]
+pub(crate) struct Draws {
+    params: Vec<f32>,
+    noise: Vec<f32>,
+    pub(crate) actions: Vec<f32>,
+    pub(crate) log_probs: Vec<f32>,
+}
+
+impl Draws {
+    /// Draws an action for each row of `params`, with normal draws from `noise`.
+    fn draw(&mut self, pi: SquashedGaussian, params: &[f32], mut noise: impl FnMut() -> f64) {
+        let (width, d) = (pi.params_len(), pi.params_len() / 2);
+        let n = params.len() / width;
+        self.params.clear();
+        self.params.extend_from_slice(params);
+        self.noise.clear();
+        self.noise.extend((0..n * d).map(|_| noise() as f32));
+        self.actions.resize(n * d, 0.0);
+        self.log_probs.clear();
+        let rows = params.chunks_exact(width).zip(self.noise.chunks_exact(d));
+        for ((row, noise), action) in rows.zip(self.actions.chunks_exact_mut(d)) {
+            self.log_probs.push(pi.push(row, noise, action));
+        }
+    }
+}
+
+impl Sac {
+    /// An agent for `envs`.
+    ///
+    /// # Errors
+    /// Those of [`SacConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
+    pub fn new<V>(config: &SacConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
+        config.validate()?;
+        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let mut init = seeds.stream("init", 0);
+        let SacConfig { optimizer, experience, exploration, .. } = config;
+        let gaussian = DiagGaussian::new(widths.1);
+        let policy =
+            PolicyNet::new("actor", widths.0, &gaussian, &config.actor, LogStd::OfState)?;
+        let actor = Network::new(policy, backend, &mut init)?;
+        let rule = SacRule {
+            pi: SquashedGaussian::new(widths.1),
+            actor_optimizer: actor.optimizer(optimizer.clone())?,
+            actor,
+            critic: Critic::new(2, widths, &config.critic, optimizer, backend, &mut init)?,
+            temperature: Temperature::new(config, widths.1)?,
+            next: Draws::default(),
+            here: Draws::default(),
+            targets: Vec::new(),
+            grad_actions: Vec::new(),
+            grad: Vec::new(),
+            config: config.clone(),
+        };
+        OffPolicy::with_rule(rule, experience, *exploration, envs, seeds)
+    }
+}
+
+impl SacRule {
+    /// The values of the first critic, `[n]`, for observations `[n, width]` and actions in [-1, 1],
+    /// `[n, action width]`.
+    ///
+    /// # Errors
+    /// Slices that do not fit.
+    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
+    }
+
+    /// The temperature.
+    pub fn alpha(&self) -> f64 {
+        self.temperature.alpha().into()
+    }
+
+    /// The regression targets, with normal draws `noise` for the next actions.
+    pub(crate) fn targets(
+        &mut self,
+        batch: &Batch<f32, f32>,
+        noise: impl FnMut() -> f64,
+    ) -> Result<()> {
+        let alpha = self.temperature.alpha();
+        self.next.draw(self.pi, self.actor.predict(batch.next_observations())?, noise);
+        self.targets.resize(batch.len(), 0.0);
+        let (next, actions) = (batch.next_observations(), &self.next.actions);
+        self.critic.target_values(next, actions, &mut self.targets)?;
+        let soft = self.targets.iter_mut().zip(&self.next.log_probs);
+        soft.for_each(|(value, log_prob)| *value -= alpha * log_prob);
+        discount_onto(batch, &mut self.targets);
+        Ok(())
+    }
+
+    /// Draws actions in `observations`, with normal draws `noise`; [`actor_backward`](Self::actor_backward)
+    /// follows.
+    pub(crate) fn draw(
+        &mut self,
+        observations: &[f32],
+        noise: impl FnMut() -> f64,
+    ) -> Result<()> {
+        self.here.draw(self.pi, self.actor.forward(observations)?, noise);
+        Ok(())
+    }
+
+    /// Adds the gradient of `mean(alpha log pi(ã | s) - min_i Q_i(s, ã))` for the actions last drawn;
+    /// returns the loss.
+    pub(crate) fn actor_backward(&mut self, observations: &[f32], alpha: f32) -> Result<f64> {
+        let Draws { params, noise, actions, log_probs } = &self.here;
+        let (n, d) = (log_probs.len(), self.pi.params_len() / 2);
+        self.grad_actions.resize(actions.len(), 0.0);
+        let which = ActionGradient::Smallest;
+        let value =
+            self.critic.action_gradient(observations, actions, which, &mut self.grad_actions)?;
+        self.grad.clear();
+        self.grad.resize(params.len(), 0.0);
+        let weight = alpha / n as f32;
+        for (i, grad) in self.grad.chunks_exact_mut(2 * d).enumerate() {
+            let (row, one) = (i * 2 * d..(i + 1) * 2 * d, i * d..(i + 1) * d);
+            let upstream = (&self.grad_actions[one.clone()], weight);
+            self.pi.add_grad(&params[row], &noise[one.clone()], &actions[one], upstream, grad);
+        }
+        self.actor.backward(observations, &self.grad, None)?;
+        let entropy = log_probs.iter().map(|&l| f64::from(l)).sum::<f64>() / n as f64;
+        Ok(f64::from(alpha) * entropy - value)
+    }
+}
+
+impl Rule for SacRule {
+    const NAME: &'static str = "sac";
+
+    fn act(&mut self, observations: &[f32], rng: &mut Rng, actions: &mut [f32]) -> Result<()> {
+        self.next.draw(self.pi, self.actor.predict(observations)?, || rng.normal());
+        check::len("actions", self.next.actions.len(), actions.len())?;
+        actions.copy_from_slice(&self.next.actions);
+        Ok(())
+    }
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
+        let width = self.pi.params_len();
+        let params = self.actor.predict(observations)?;
+        check::len("actions", params.len() / 2, actions.len())?;
+        for (row, action) in params.chunks_exact(width).zip(actions.chunks_exact_mut(width / 2)) {
+            self.pi.mode(row, action);
+        }
+        Ok(())
+    }
+
+    fn learn(
+        &mut self,
+        batch: &Batch<f32, f32>,
+        rng: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let learning_rate = self.config.learning_rate.at(progress.fraction());
+        let (observations, actions) = (batch.observations(), batch.actions());
+        // Both losses use the temperature from before its step.
+        let alpha = self.temperature.alpha();
+        self.targets(batch, || rng.normal())?;
+        self.draw(observations, || rng.normal())?;
+        self.temperature.step(&self.here.log_probs, learning_rate)?;
+        let told = self.critic.step(observations, actions, &self.targets, learning_rate)?;
+        let actor_loss = self.actor_backward(observations, alpha)?;
+        let norm = self.actor.step(&mut self.actor_optimizer, learning_rate, None)?;
+        self.critic.track(self.config.tau)?;
+        let log_probs = &self.here.log_probs;
+        let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();
+        metrics.record("critic_loss", told.loss);
+        metrics.record("q_value", told.value);
+        metrics.record("actor_loss", actor_loss);
+        metrics.record("actor_grad_norm", norm);
+        metrics.record("entropy", entropy / log_probs.len() as f64);
+        metrics.record("alpha", alpha.into());
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        out.put_file("policy.safetensors", self.actor.save()?);
+        Ok(())
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        Ok(self.actor.load(from.file("policy.safetensors")?)?)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.save_policy(out)?;
+        out.put_file("actor_optimizer.bin", self.actor_optimizer.save()?);
+        self.critic.save(out)?;
+        let Temperature { log_alpha, optimizer, .. } = &self.temperature;
+        let optimizer = optimizer.as_ref().map(Optimizer::save).transpose()?;
+        out.put("temperature", &(log_alpha, optimizer))
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        let critic = self.critic.loaded(from)?;
+        let (mut actor, mut optimizer) = (self.actor.twin(), self.actor_optimizer.clone());
+        actor.load(from.file("policy.safetensors")?)?;
+        optimizer.load(from.file("actor_optimizer.bin")?)?;
+        let mut temperature = self.temperature.clone();
+        let stored: Option<Vec<u8>>;
+        (temperature.log_alpha, stored) = from.get("temperature")?;
+        match (&mut temperature.optimizer, stored) {
+            (Some(own), Some(stored)) => own.load(&stored)?,
+            (None, None) => {}
+            _ => {
+                let what = "temperature";
+                return Err(rl_core::Error::mismatch(what, "that of these settings", "another"));
+            }
+        }
+        (self.actor, self.actor_optimizer) = (actor, optimizer);
+        (self.critic, self.temperature) = (critic, temperature);
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+use crate::actor::{Actor, discount_onto};
+use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
+use rl_core::{
+    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
+};
+use rl_nets::{Backend, MlpConfig, OptimizerConfig};
+use rl_replay::Batch;
+use serde::{Deserialize, Serialize};
+
+/// Twin delayed deep deterministic policy gradient (Fujimoto et al., 2018), for continuous actions.
+///
+/// ```text
+/// initialise actor mu, critics Q_1, Q_2, targets mu' = mu, Q_i' = Q_i, replay memory D
+/// for each step:
+///     a = mu(s) + noise (at random before learning_starts); store (s, a, r, s', how it ended) in D
+///     sample a minibatch from D
+///     ã = clip(mu'(s') + clip(N(0, target_noise), ± target_noise_clip), bounds)
+///     y = r + gamma min_i Q_i'(s', ã)              without the second term where s' is terminal
+///     one gradient step of each Q_i on (Q_i(s, a) - y)²
+///     every policy_delay gradient steps:
+///         one gradient step of mu on -Q_1(s, mu(s))
+///         mu' <- mu' + tau (mu - mu'),  Q_i' <- Q_i' + tau (Q_i - Q_i')
+/// ```
+///
+/// Actions are continuous; an environment with others does not compile. This does:
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ddpg::{Td3, Td3Config};
+/// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+///
+/// and this, the same with a cart and a pole, does not:
+///
+/// ```compile_fail
+/// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
+/// use rl_ddpg::{Td3, Td3Config};
+/// let env = TimeLimit::new(rl_envs::CartPole::default(), 200)?;
+/// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub type Td3 = OffPolicy<Td3Rule>;
+
+/// The settings of [`Td3`]. Defaults are Stable-Baselines3's (2.9), which are those of Fujimoto et al.
+/// (2018) but for the size of the minibatch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Td3Config {
+    /// The actor, whose output goes through tanh; 400-300 relu.
+    pub actor: MlpConfig,
+    /// Each critic; 400-300 relu.
+    pub critic: MlpConfig,
+    /// The actor's step size; 1e-3.
+    pub actor_learning_rate: Schedule,
+    /// The critics' step size; 1e-3.
+    pub critic_learning_rate: Schedule,
+    /// The optimiser of each; Adam.
+    pub optimizer: OptimizerConfig,
+    /// The share by which targets follow; 0.005.
+    pub tau: f64,
+    /// What is added to actions while exploring; normal noise of 0.1.
+    pub exploration: NoiseConfig,
+    /// Gradient steps of the critics for each of the actor and the targets; 2.
+    pub policy_delay: u64,
+    /// The standard deviation of the noise on the target's action; 0.2.
+    pub target_noise: f64,
+    /// The largest magnitude of that noise; 0.5.
+    pub target_noise_clip: f64,
+    /// What is remembered and how often it is learned from.
+    pub experience: ExperienceConfig,
+}
+
+impl Default for Td3Config {
+    fn default() -> Self {
+        let wide = MlpConfig { hidden: vec![400, 300], ..MlpConfig::default() };
+        Td3Config {
+            actor: wide.clone(),
+            critic: wide,
+            actor_learning_rate: Schedule::constant(1e-3),
+            critic_learning_rate: Schedule::constant(1e-3),
+            optimizer: OptimizerConfig::adam(),
+            tau: 0.005,
+            exploration: NoiseConfig::Gaussian { std: 0.1 },
+            policy_delay: 2,
+            target_noise: 0.2,
+            target_noise_clip: 0.5,
+            experience: ExperienceConfig::default(),
+        }
+    }
+}
+
+impl Td3Config {
+    /// Checks every field.
+    ///
+    /// ```
+    /// let config = rl_ddpg::Td3Config { policy_delay: 0, ..Default::default() };
+    /// let error = config.validate().unwrap_err().to_string();
+    /// assert_eq!(error, "policy_delay: expected an integer >= 1, got 0");
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> Result<()> {
+        self.actor.validate()?;
+        self.critic.validate()?;
+        self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
+        self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
+        self.optimizer.validate()?;
+        check::positive_fraction("tau", self.tau)?;
+        self.exploration.validate()?;
+        check::at_least("policy_delay", 1, self.policy_delay)?;
+        check::non_negative("target_noise", self.target_noise)?;
+        check::non_negative("target_noise_clip", self.target_noise_clip)?;
+        self.experience.validate()
+    }
+}
+
+/// The [`Rule`] of [`Td3`].
+#[derive(Debug)]
+pub struct Td3Rule {
+    config: Td3Config,
+    pub(crate) actor: Actor,
+    pub(crate) critic: Critic,
+    /// Gradient steps of the critics.
+    steps: u64,
+    /// Scratch: the target's actions and the regression targets.
+    next_actions: Vec<f32>,
+    targets: Vec<f32>,
+}
+
+impl Td3 {
+    /// An agent for `envs`.
+    ///
+    /// # Errors
+    /// Those of [`Td3Config::validate`]; an infinite bound of the actions, by its dimension; those of candle.
+    pub fn new<V>(config: &Td3Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
+        config.validate()?;
+        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let mut init = seeds.stream("init", 0);
+        let Td3Config { optimizer, experience, exploration, .. } = config;
+        let rule = Td3Rule {
+            actor: Actor::new(widths, &config.actor, optimizer, backend, &mut init)?,
+            critic: Critic::new(2, widths, &config.critic, optimizer, backend, &mut init)?,
+            steps: 0,
+            next_actions: Vec::new(),
+            targets: Vec::new(),
+            config: config.clone(),
+        };
+        OffPolicy::with_rule(rule, experience, Some(*exploration), envs, seeds)
+    }
+}
+
+impl Td3Rule {
+    /// The values of the first critic, `[n]`, for observations `[n, width]` and actions in [-1, 1],
+    /// `[n, action width]`.
+    ///
+    /// # Errors
+    /// Slices that do not fit.
+    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
+    }
+
+    /// The regression targets, with normal draws `noise`, `[n, action width]`, for the smoothing.
+    pub(crate) fn targets(
+        &mut self,
+        batch: &Batch<f32, f32>,
+        mut noise: impl FnMut() -> f64,
+    ) -> Result<()> {
+        let Td3Config { target_noise, target_noise_clip: clip, .. } = self.config;
+        self.next_actions.clear();
+        self.next_actions.extend_from_slice(self.actor.target_actions(batch.next_observations())?);
+        for action in &mut self.next_actions {
+            let smoothing = (target_noise * noise()).clamp(-clip, clip) as f32;
+            *action = (*action + smoothing).clamp(-1.0, 1.0);
+        }
+        self.targets.resize(batch.len(), 0.0);
+        let (next, actions) = (batch.next_observations(), &self.next_actions);
+        self.critic.target_values(next, actions, &mut self.targets)?;
+        discount_onto(batch, &mut self.targets);
+        Ok(())
+    }
+}
+
+impl Rule for Td3Rule {
+    const NAME: &'static str = "td3";
+
+    fn act(&mut self, observations: &[f32], _: &mut Rng, actions: &mut [f32]) -> Result<()> {
+        self.actor.act(observations, actions)
+    }
+
+    fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
+        self.actor.act(observations, actions)
+    }
+
+    fn learn(
+        &mut self,
+        batch: &Batch<f32, f32>,
+        rng: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let critic_rate = self.config.critic_learning_rate.at(progress.fraction());
+        self.targets(batch, || rng.normal())?;
+        let (observations, actions) = (batch.observations(), batch.actions());
+        let told = self.critic.step(observations, actions, &self.targets, critic_rate)?;
+        metrics.record("critic_loss", told.loss);
+        metrics.record("q_value", told.value);
+        self.steps += 1;
+        if self.steps.is_multiple_of(self.config.policy_delay) {
+            let actor_rate = self.config.actor_learning_rate.at(progress.fraction());
+            metrics.record("actor_loss", self.actor.backward(&mut self.critic, observations)?);
+            metrics.record("actor_grad_norm", self.actor.step(actor_rate)?);
+            self.actor.track(self.config.tau)?;
+            self.critic.track(self.config.tau)?;
+        }
+        Ok(())
+    }
+
+    fn save_policy(&self, out: &mut Sections) -> Result<()> {
+        self.actor.save_policy(out)
+    }
+
+    fn load_policy(&mut self, from: &Sections) -> Result<()> {
+        self.actor.load_policy(from)
+    }
+
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.actor.save(out)?;
+        self.critic.save(out)?;
+        out.put("td3", &self.steps)
+    }
+
+    fn load(&mut self, from: &Sections) -> Result<()> {
+        let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
+        self.steps = from.get("td3")?;
+        (self.actor, self.critic) = (actor, critic);
+        Ok(())
+    }
+}

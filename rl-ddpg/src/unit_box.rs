@@ -1,0 +1,58 @@
+use rl_core::{BoxSpace, Result};
+
+/// The line between [-1, 1], where networks live, and an action's bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct UnitBox {
+    low: Vec<f32>,
+    high: Vec<f32>,
+}
+
+impl UnitBox {
+    /// For actions within `space`.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the first dimension with an infinite bound.
+    pub(crate) fn new(space: &BoxSpace) -> Result<Self> {
+        space.require_finite("action")?;
+        Ok(UnitBox { low: space.low().to_vec(), high: space.high().to_vec() })
+    }
+
+    /// Numbers in an action.
+    pub(crate) fn width(&self) -> usize {
+        self.low.len()
+    }
+
+    /// Brings rows in [-1, 1], `[n, width]`, to the bounds, -1 to the lower and 1 to the upper exactly.
+    pub(crate) fn to_bounds(&self, unit: &[f32], actions: &mut [f32]) {
+        let rows = unit.chunks_exact(self.width()).zip(actions.chunks_exact_mut(self.width()));
+        for (unit, action) in rows {
+            let bounds = self.low.iter().zip(&self.high);
+            for ((u, a), (low, high)) in unit.iter().zip(action).zip(bounds) {
+                let share = 0.5 * (u + 1.0);
+                *a = (low * (1.0 - share) + high * share).clamp(*low, *high);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::{prop_assert, proptest};
+
+    proptest! {
+        #[test]
+        fn the_unit_interval_covers_the_bounds(low in -5.0f32..5.0, width in 0.01f32..9.0, u in -1.0f32..=1.0) {
+            let space = BoxSpace::new(vec![low], vec![low + width]).unwrap();
+            let unit = UnitBox::new(&space).unwrap();
+            let at = |u: f32| {
+                let mut action = [f32::NAN];
+                unit.to_bounds(&[u], &mut action);
+                action[0]
+            };
+            prop_assert!(at(-1.0) == low && at(1.0) == low + width);
+            prop_assert!(at(-1.0) <= at(u) && at(u) <= at(1.0));
+            prop_assert!((at(u) - (low + 0.5 * (u + 1.0) * width)).abs() < 1e-5);
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The normal distribution squashed by tanh.
+
+use crate::kernels::{dispatch, exp, tanh};
+use candle_core::{D, Tensor};
+use rl_core::Rng;
+
+/// Independent normal distributions pushed through tanh into (-1, 1) (Haarnoja et al., 2018, appendix C),
+/// from a row of means and log standard deviations, `[mean_1 … mean_d, log_std_1 … log_std_d]`.
+///
+/// ```text
+/// u = mean + std ε,   ε ~ N(0, 1),   a = tanh(u)
+/// log pi(a) = log N(u; mean, std) - Σ log(1 - tanh(u)²)
+/// log(1 - tanh(u)²) = 2 (log 2 - u - softplus(-2u))           which holds for any u without rounding to 0
+/// ```
+///
+/// ```
+/// use rl_core::Seeds;
+/// use rl_nets::SquashedGaussian;
+/// let (pi, mut rng) = (SquashedGaussian::new(1), Seeds::new(0).stream("agent", 0));
+/// let (mut noise, mut action) = ([0.0], [0.0]);
+/// let log_prob = pi.sample(&[100.0, -3.0], &mut rng, &mut noise, &mut action);
+/// assert!(action[0] == 1.0 && log_prob.is_finite());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SquashedGaussian {
+    d: usize,
+}
+
+/// `log(2 pi) / 2`.
+const HALF_LOG_TAU: f32 = 0.918_938_5;
+
+/// `log(1 - tanh(u)²)`.
+fn log_slope(u: f32) -> f32 {
+    // softplus(-2u) = max(-2u, 0) + log(1 + e^-|2u|)
+    let softplus = (-2.0 * u).max(0.0) + exp(-(2.0 * u).abs()).ln_1p();
+    2.0 * (std::f32::consts::LN_2 - u - softplus)
+}
+
+impl SquashedGaussian {
+    /// `d` dimensions.
+    pub fn new(d: usize) -> Self {
+        SquashedGaussian { d }
+    }
+
+    /// Numbers in a row of parameters.
+    pub fn params_len(&self) -> usize {
+        2 * self.d
+    }
+
+    /// The action in the middle, `tanh(mean)`, `[d]`.
+    pub fn mode(&self, params: &[f32], action: &mut [f32]) {
+        let means = params.iter().take(self.d);
+        dispatch(
+            #[inline(always)]
+            || action.iter_mut().zip(means).for_each(|(a, mean)| *a = tanh(*mean)),
+        );
+    }
+
+    /// Draws an action, `[d]`, and keeps the noise that made it, `[d]`; returns its log-density.
+    pub fn sample(
+        &self,
+        params: &[f32],
+        rng: &mut Rng,
+        noise: &mut [f32],
+        action: &mut [f32],
+    ) -> f32 {
+        noise.fill_with(|| rng.normal() as f32);
+        self.push(params, noise, action)
+    }
+
+    /// The action that `noise`, `[d]`, makes, and its log-density.
+    pub fn push(&self, params: &[f32], noise: &[f32], action: &mut [f32]) -> f32 {
+        let (mean, log_std) = params.split_at(self.d);
+        let mut log_prob = 0.0;
+        for (((a, e), mean), log_std) in action.iter_mut().zip(noise).zip(mean).zip(log_std) {
+            let u = mean + exp(*log_std) * e;
+            *a = tanh(u);
+            log_prob -= 0.5 * e * e + log_std + HALF_LOG_TAU + log_slope(u);
+        }
+        log_prob
+    }
+
+    /// Adds to `grad`, `[2 d]`, the gradient with respect to the parameters, the noise held fixed, of a loss
+    /// that has gradient `grad_action`, `[d]`, with respect to the action and `weight` with respect to its
+    /// log-density.
+    pub fn add_grad(
+        &self,
+        params: &[f32],
+        noise: &[f32],
+        action: &[f32],
+        (grad_action, weight): (&[f32], f32),
+        grad: &mut [f32],
+    ) {
+        let log_std = &params[self.d..];
+        let (grad_mean, grad_log_std) = grad.split_at_mut(self.d);
+        for i in 0..self.d {
+            // da/du = 1 - a²; d log pi/du = 2 a, the normal's part being constant in the noise.
+            let a = action[i];
+            let along = grad_action[i] * (1.0 - a * a) + weight * 2.0 * a;
+            grad_mean[i] += along;
+            grad_log_std[i] += along * exp(log_std[i]) * noise[i] - weight;
+        }
+    }
+
+    /// The same in candle: actions, `[n, d]`, and their log-densities, `[n]`, of `params`, `[n, 2 d]`, and
+    /// `noise`, `[n, d]`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn reference(
+        &self,
+        params: &Tensor,
+        noise: &Tensor,
+    ) -> candle_core::Result<(Tensor, Tensor)> {
+        let (mean, log_std) = (params.narrow(1, 0, self.d)?, params.narrow(1, self.d, self.d)?);
+        let u = (mean + (log_std.exp()? * noise)?)?;
+        let twice = (&u * 2.0)?;
+        // |2u| by its sign, whose derivative candle leaves at zero.
+        let sign = (twice.detach().ge(0.0)?.to_dtype(u.dtype())? * 2.0)?;
+        let size = (&twice * (sign - 1.0)?)?;
+        let softplus = (((&size - &twice)? * 0.5)? + (size.neg()?.exp()? + 1.0)?.log()?)?;
+        let log_slope = (((&u + softplus)?.neg()? + std::f64::consts::LN_2)? * 2.0)?;
+        let normal = (((noise.sqr()? * 0.5)? + log_std)? + f64::from(HALF_LOG_TAU))?;
+        Ok((u.tanh()?, (normal + log_slope)?.sum(D::Minus1)?.neg()?))
+    }
+}
