@@ -205,6 +205,11 @@ impl Critic {
         Ok(self.target.move_towards(&self.online, tau)?)
     }
 
+    #[cfg(test)]
+    pub(crate) fn network(&mut self) -> &mut Network {
+        &mut self.online
+    }
+
     pub(crate) fn save(&self, out: &mut Sections) -> Result<()> {
         out.put_file("critic.safetensors", self.online.save()?);
         out.put_file("critic_target.safetensors", self.target.save()?);

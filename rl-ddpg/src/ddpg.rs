@@ -161,6 +161,13 @@ impl DdpgRule {
     }
 }
 
+#[cfg(test)]
+impl DdpgRule {
+    pub(crate) fn targets_of_last_batch(&self) -> &[f32] {
+        &self.targets
+    }
+}
+
 impl Rule for DdpgRule {
     const NAME: &'static str = "ddpg";
 

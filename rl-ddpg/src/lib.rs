@@ -11,6 +11,8 @@ mod ddpg;
 mod experience;
 mod noise;
 mod off_policy;
+#[cfg(test)]
+mod pytorch;
 mod sac;
 mod td3;
 mod unit_box;

@@ -64,7 +64,7 @@ impl NoiseConfig {
 /// assert!(actions.iter().all(|a| (-1.0..=1.0).contains(a)));
 /// noise.reset(0); // the first environment's episode has ended
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Noise {
     config: NoiseConfig,
     width: usize,
@@ -102,10 +102,15 @@ impl Noise {
         self.state.iter_mut().skip(env * self.width).take(self.width).for_each(|x| *x = 0.0);
     }
 
-    /// Checks that stored noise is of this one's kind and size.
-    pub(crate) fn check_same_shape(&self, stored: &Self) -> Result<()> {
-        check::len("exploration noise", self.state.len(), stored.state.len())?;
-        check::len("width of exploration noise", self.width, stored.width)
+    /// Where the drift stands, `[envs, width]`; empty for noise that does not drift.
+    pub(crate) fn state(&self) -> &[f64] {
+        &self.state
+    }
+
+    /// A copy that stands elsewhere.
+    pub(crate) fn at(&self, state: Vec<f64>) -> Result<Self> {
+        check::len("exploration noise", self.state.len(), state.len())?;
+        Ok(Noise { state, ..self.clone() })
     }
 }
 

@@ -207,18 +207,22 @@ impl<R: Rule> Agent for OffPolicy<R> {
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.rule.save(out)?;
         out.put_file("replay.bin", self.replay.save()?);
-        out.put("off_policy", &(&self.rng, &self.exploration, self.steps, self.learned))
+        let drift = self.exploration.as_ref().map(Noise::state);
+        out.put("off_policy", &(&self.rng, drift, self.steps, self.learned))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // What can fail comes first: what fails has changed nothing.
-        let (rng, exploration, steps, learned): (Rng, Option<Noise>, u64, u64) =
+        let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
             from.get("off_policy")?;
-        match (&self.exploration, &exploration) {
-            (None, None) => {}
-            (Some(own), Some(stored)) => own.check_same_shape(stored)?,
-            _ => return Err(Error::mismatch("exploration noise", "that of these settings", "another")),
-        }
+        let exploration = match (&self.exploration, drift) {
+            (None, None) => None,
+            (Some(noise), Some(drift)) => Some(noise.at(drift)?),
+            _ => {
+                let what = "exploration noise";
+                return Err(Error::mismatch(what, "that of these settings", "another"));
+            }
+        };
         let mut replay = self.replay.clone();
         replay.load(from.file("replay.bin")?)?;
         self.rule.load(from)?;

@@ -304,6 +304,17 @@ impl SacRule {
     }
 }
 
+#[cfg(test)]
+impl SacRule {
+    pub(crate) fn targets_of_last_batch(&self) -> &[f32] {
+        &self.targets
+    }
+
+    pub(crate) fn drawn(&self) -> &Draws {
+        &self.here
+    }
+}
+
 impl Rule for SacRule {
     const NAME: &'static str = "sac";
 

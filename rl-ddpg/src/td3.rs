@@ -190,6 +190,13 @@ impl Td3Rule {
     }
 }
 
+#[cfg(test)]
+impl Td3Rule {
+    pub(crate) fn targets_of_last_batch(&self) -> &[f32] {
+        &self.targets
+    }
+}
+
 impl Rule for Td3Rule {
     const NAME: &'static str = "td3";
 

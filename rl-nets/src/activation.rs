@@ -55,7 +55,8 @@ impl Activation {
         }
         match self {
             Activation::Identity => {}
-            Activation::Relu => each!(|x: f32| x.max(0.0)),
+            // Not `max`, which would make a zero of what is not a number.
+            Activation::Relu => each!(|x: f32| if x < 0.0 { 0.0 } else { x }),
             Activation::Tanh => each!(tanh),
             Activation::Sigmoid => each!(sigmoid),
             Activation::Elu => each!(|x: f32| if x > 0.0 { x } else { exp(x) - 1.0 }),

@@ -7,9 +7,10 @@ use proptest::prelude::prop;
 use proptest::{prop_assert, proptest};
 use rl_core::Seeds;
 use rl_nets::{
-    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, DiagGaussian,
+    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, Critics,
+    DiagGaussian,
     Distribution, Init, KlPenalty, LogStd, Masked, MlpConfig, Module, Network, PolicyNet,
-    PolicyRows, PolicyStats, ReferenceRows, fisher_product, policy_gradient,
+    PolicyRows, PolicyStats, ReferenceRows, SquashedGaussian, fisher_product, policy_gradient,
     policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 use serde_json::Value;
@@ -441,5 +442,92 @@ fn the_fisher_product_is_the_hessian_of_the_divergence() {
         check(&Categorical::new(3), LogStd::OfState, layer_norm);
         check(&DiagGaussian::new(2), LogStd::Free(-0.4), layer_norm);
         check(&DiagGaussian::new(2), LogStd::OfState, layer_norm);
+    }
+}
+
+#[test]
+fn the_squashed_gaussian() {
+    let data = &fixture("distributions")["tanh_gaussian"];
+    let (mean, log_std) = (flat(&data["mean"]), flat(&data["log_std"]));
+    let (noise, upstream) = (flat(&data["noise"]), flat(&data["upstream_action"]));
+    let pi = SquashedGaussian::new(2);
+    let (mut actions, mut log_probs) = (vec![0.0; 12], vec![]);
+    let (mut grad_mean, mut grad_log_std) = (vec![], vec![]);
+    for i in 0..6 {
+        let row = 2 * i..2 * i + 2;
+        let params = [&mean[row.clone()], &log_std[row.clone()]].concat();
+        let (noise, action) = (&noise[row.clone()], &mut actions[row.clone()]);
+        log_probs.push(pi.push(&params, noise, action));
+        let mut grad = [0.0; 4];
+        // The recorded loss is the weighted sum of actions plus a fifth of the log-densities.
+        pi.add_grad(&params, noise, action, (&upstream[row], 0.2), &mut grad);
+        grad_mean.extend_from_slice(&grad[..2]);
+        grad_log_std.extend_from_slice(&grad[2..]);
+    }
+    assert_close("action", &actions, &flat(&data["action"]));
+    assert_close("log_prob", &log_probs, &flat(&data["log_prob"]));
+    assert_close("grad_mean", &grad_mean, &flat(&data["grad_mean"]));
+    assert_close("grad_log_std", &grad_log_std, &flat(&data["grad_log_std"]));
+    let rows: Vec<f32> = (0..6).flat_map(|i| [&mean[2 * i..][..2], &log_std[2 * i..][..2]].concat()).collect();
+    let (a, l) = pi.reference(&tensor(&rows, (6, 4)), &tensor(&noise, (6, 2))).unwrap();
+    let single = |x: Tensor| -> Vec<f32> {
+        x.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()
+    };
+    assert_close("action in candle", &single(a), &flat(&data["action"]));
+    assert_close("log_prob in candle", &single(l), &flat(&data["log_prob"]));
+}
+
+/// Where tanh rounds to one the density is still known: `log(1 - tanh(u)²)` tends to `2 log 2 - 2 |u|`.
+#[test]
+fn far_out_the_squashed_density_stays_exact() {
+    let pi = SquashedGaussian::new(1);
+    for mean in [-60.0f32, -20.0, 20.0, 60.0] {
+        let mut action = [0.0];
+        let log_prob = pi.push(&[mean, 0.0], &[0.5], &mut action);
+        let u = f64::from(mean) + 0.5;
+        let normal = -0.125 - 0.918_938_533_204_672_7;
+        let exact = normal - (2.0 * std::f64::consts::LN_2 - 2.0 * u.abs());
+        assert!((f64::from(log_prob) - exact).abs() < 1e-5 * exact.abs(), "{log_prob} {exact}");
+        assert!((action[0] - mean.signum()).abs() < 1e-6, "{}", action[0]);
+    }
+    let mut grad = [0.0; 2];
+    pi.add_grad(&[60.0, 0.0], &[0.5], &[1.0], (&[3.0], 1.0), &mut grad);
+    assert!((grad[0] - 2.0).abs() < 1e-5 && grad[1].abs() < 1e-5, "{grad:?}");
+}
+
+#[test]
+fn critics_are_the_same_on_both_paths_and_give_the_gradient_of_their_input_alone() {
+    for config in [MlpConfig::default(), MlpConfig { layer_norm: true, ..MlpConfig::default() }] {
+        let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
+            let mut rng = Seeds::new(0).stream("init", 0);
+            let critics = Critics::new(2, 4, &config).unwrap();
+            Network::new(critics, &Backend::by_name(backend).unwrap(), &mut rng).unwrap()
+        });
+        let (x, upstream) = (draw(20, 1), draw(10, 2));
+        assert_close("values", fused.forward(&x).unwrap(), candle.forward(&x).unwrap());
+        let (mut a, mut b, mut alone) = (vec![0.0; 20], vec![0.0; 20], vec![9.0; 20]);
+        fused.input_gradient(&x, &upstream, &mut alone).unwrap();
+        assert!(fused.grads().unwrap().iter().all(|&g| g == 0.0));
+        fused.backward(&x, &upstream, Some(&mut a)).unwrap();
+        assert_eq!(a, alone);
+        candle.backward(&x, &upstream, Some(&mut b)).unwrap();
+        assert_close("input gradient", &a, &b);
+        assert_close("gradient", &fused.grads().unwrap(), &candle.grads().unwrap());
+        candle.zero_grads().unwrap();
+        candle.forward(&x).unwrap();
+        candle.input_gradient(&x, &upstream, &mut alone).unwrap();
+        assert_close("input gradient alone", &alone, &b);
+        assert!(candle.grads().unwrap().iter().all(|&g| g == 0.0));
+        // Only the first critic's value counts: the second adds nothing.
+        let first: Vec<f32> =
+            upstream.iter().enumerate().map(|(i, g)| if i % 2 == 0 { *g } else { 0.0 }).collect();
+        fused.forward(&x).unwrap();
+        fused.input_gradient(&x, &first, &mut a).unwrap();
+        candle.forward(&x).unwrap();
+        candle.input_gradient(&x, &first, &mut b).unwrap();
+        assert_close("input gradient of the first", &a, &b);
+        let along = draw(fused.num_params(), 3);
+        let tangents = (fused.tangent(&x, &along).unwrap(), candle.tangent(&x, &along).unwrap());
+        assert_close("tangent", &tangents.0, &tangents.1);
     }
 }

@@ -239,7 +239,9 @@ mod tests {
             rule.beta
         };
         assert_eq!([0.001, 0.007, 0.014, 0.016, 0.03].map(&mut after), [0.5, 0.5, 0.5, 1.0, 2.0]);
-        (0..100).for_each(|_| drop(after(1.0)));
+        for _ in 0..100 {
+            after(1.0);
+        }
         assert_eq!(after(1.0), 1e6);
     }
 }

@@ -3,6 +3,7 @@
 use crate::Result;
 
 mod dqn_step;
+mod overestimation;
 mod returns;
 mod statistics;
 
@@ -12,11 +13,14 @@ pub(crate) enum Verb {
     Returns(returns::Args),
     /// One gradient step of DQN beside the same step in plain candle.
     DqnStep(dqn_step::Args),
+    /// What critics believe beside what is true: DQN and Double DQN, DDPG and TD3.
+    Overestimation(overestimation::Args),
 }
 
 pub(crate) fn main(verb: &Verb) -> Result<()> {
     match verb {
         Verb::Returns(args) => returns::main(args),
         Verb::DqnStep(args) => dqn_step::main(args),
+        Verb::Overestimation(args) => overestimation::main(args),
     }
 }

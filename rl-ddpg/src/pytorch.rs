@@ -1,0 +1,269 @@
+//! Targets, losses and gradients against numbers that PyTorch computed (tests/fixtures/generate.py), and
+//! against finite differences in double precision.
+
+use crate::critic::Critic;
+use crate::{Ddpg, DdpgConfig, EntCoef, Sac, SacConfig, Td3, Td3Config};
+use candle_core::{DType, Device, Tensor};
+use rl_core::{BoxSpace, Env, Result, Rng, Seeds, SerialVecEnv, Step, VecEnv};
+use rl_nets::{
+    Activation, Backend, Critics, DiagGaussian, LogStd, Mlp, MlpConfig, Module, Network, PolicyNet,
+    SquashedGaussian,
+};
+use rl_replay::{Batch, Horizon, ReplayRing};
+use serde_json::Value;
+
+fn fixture() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/continuous_control.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+fn flat(value: &Value) -> Vec<f32> {
+    match value {
+        Value::Array(items) => items.iter().flat_map(flat).collect(),
+        number => vec![number.as_f64().unwrap() as f32],
+    }
+}
+
+fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    let scale = expected.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+    for (i, (a, b)) in got.iter().zip(expected).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * scale, "{what}[{i}]: {a}, expected {b}");
+    }
+}
+
+/// The environment that the recorded transitions came from, as far as an agent asks.
+struct Recorded {
+    rows: usize,
+    at: usize,
+    data: Value,
+}
+
+impl Recorded {
+    fn show(&self, name: &str, obs: &mut [f32]) {
+        obs.copy_from_slice(&flat(&self.data[name])[self.at * 3..][..3]);
+    }
+}
+
+impl Env for Recorded {
+    type Obs = BoxSpace;
+    type Action = BoxSpace;
+    type State = ();
+
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(3).unwrap()
+    }
+    fn action_space(&self) -> BoxSpace {
+        BoxSpace::new(vec![-1.0; 2], vec![1.0; 2]).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        self.show("observations", obs);
+        Ok(())
+    }
+    fn step(&mut self, _: &[f32], _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        self.show("next_observations", obs);
+        let reward = flat(&self.data["rewards"])[self.at];
+        let goes_on = flat(&self.data["discounts"])[self.at] > 0.0;
+        self.at = (self.at + 1) % self.rows;
+        // Every step is an episode: what it led to is its final observation.
+        let mut step = Step::terminated_if(true, reward);
+        if goes_on {
+            step.end = Some(rl_core::End::Truncated);
+        }
+        Ok(step)
+    }
+    fn state(&self) {}
+    fn set_state(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn recorded(data: &Value) -> SerialVecEnv<Recorded> {
+    let env = Recorded { rows: 6, at: 0, data: data.clone() };
+    SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap()
+}
+
+/// The six recorded transitions, each once: sampled until a minibatch holds all of them in order.
+fn batch(data: &Value) -> Batch<f32, f32> {
+    let mut envs = recorded(data);
+    let actions = flat(&data["actions"]);
+    let horizon = Horizon { n_step: 1, gamma: data["gamma"].as_f64().unwrap() };
+    let mut rng = Seeds::new(0).stream("t", 0);
+    let mut ring = ReplayRing::new(6, 1, 3, 2).unwrap();
+    envs.reset().unwrap();
+    for action in actions.chunks(2) {
+        envs.step(action).unwrap();
+        ring.push(&envs.batch().transitions(action)).unwrap();
+    }
+    let mut batch = Batch::new(6, 3, 2);
+    while batch.indices() != [0, 1, 2, 3, 4, 5] {
+        ring.sample(&mut rng, horizon, &mut batch).unwrap();
+    }
+    assert_eq!(batch.observations(), flat(&data["observations"]));
+    assert_eq!(batch.discounts(), flat(&data["discounts"]));
+    batch
+}
+
+fn small() -> MlpConfig {
+    MlpConfig { hidden: vec![8], activation: Activation::Relu, ..MlpConfig::default() }
+}
+
+/// Puts recorded parameters into a critic and its target: a full step of tracking copies them over.
+fn set_critic(critic: &mut Critic, online: &[f32], target: &[f32]) {
+    critic.network().set_params(target).unwrap();
+    critic.track(1.0).unwrap();
+    critic.network().set_params(online).unwrap();
+}
+
+fn cycle(numbers: &[f32]) -> impl FnMut() -> f64 + '_ {
+    let mut at = numbers.iter().cycle();
+    move || f64::from(*at.next().unwrap())
+}
+
+fn backends() -> [Backend; 2] {
+    ["cpu", "reference"].map(|name| Backend::by_name(name).unwrap())
+}
+
+#[test]
+fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
+    let data = fixture();
+    for backend in backends() {
+        let config = DdpgConfig { actor: small(), critic: small(), ..DdpgConfig::default() };
+        let mut agent = Ddpg::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
+        let rule = agent.rule_mut();
+        let (online, target) = (flat(&data["critics"][0]), flat(&data["critics_target"][0]));
+        set_critic(&mut rule.critic, &online, &target);
+        rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
+        rule.actor.track(1.0).unwrap();
+        rule.actor.network().set_params(&flat(&data["actor"])).unwrap();
+        let batch = batch(&data);
+        rule.targets(&batch).unwrap();
+        assert_close("targets", rule.targets_of_last_batch(), &flat(&data["ddpg_targets"]));
+        let before = rule.critic.network().grads().unwrap();
+        let loss = rule.actor.backward(&mut rule.critic, batch.observations()).unwrap();
+        assert_close("actor loss", &[loss as f32], &flat(&data["ddpg_actor_loss"]));
+        let gradient = rule.actor.network().grads().unwrap();
+        assert_close("actor gradient", &gradient, &flat(&data["ddpg_actor_gradient"]));
+        assert_eq!(before, rule.critic.network().grads().unwrap(), "the critic learns nothing from it");
+    }
+}
+
+#[test]
+fn td3_smooths_its_target_and_takes_the_smaller_twin() {
+    let data = fixture();
+    for backend in backends() {
+        let number = |name: &str| data[name].as_f64().unwrap();
+        let config = Td3Config {
+            actor: small(),
+            critic: small(),
+            target_noise: number("target_noise"),
+            target_noise_clip: number("target_noise_clip"),
+            ..Td3Config::default()
+        };
+        let mut agent = Td3::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
+        let rule = agent.rule_mut();
+        set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
+        rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
+        rule.actor.track(1.0).unwrap();
+        let batch = batch(&data);
+        rule.targets(&batch, cycle(&flat(&data["smoothing"]))).unwrap();
+        let targets = rule.targets_of_last_batch().to_vec();
+        assert_close("targets", &targets, &flat(&data["td3_targets"]));
+        let told = rule.critic.step(batch.observations(), batch.actions(), &targets, 0.0).unwrap();
+        assert_close("critic loss", &[told.loss as f32], &flat(&data["td3_critic_loss"]));
+    }
+}
+
+#[test]
+fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
+    let data = fixture();
+    for backend in backends() {
+        let config = SacConfig {
+            actor: small(),
+            critic: small(),
+            ent_coef: EntCoef::Auto(data["alpha"].as_f64().unwrap()),
+            target_entropy: data["target_entropy"].as_f64(),
+            ..SacConfig::default()
+        };
+        let mut agent = Sac::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
+        let rule = agent.rule_mut();
+        set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
+        rule.actor.set_params(&flat(&data["policy"])).unwrap();
+        let batch = batch(&data);
+        rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
+        assert_close("targets", rule.targets_of_last_batch(), &flat(&data["sac_targets"]));
+        rule.draw(batch.observations(), cycle(&flat(&data["noise"]))).unwrap();
+        assert_close("actions", &rule.drawn().actions, &flat(&data["sac_actions"]));
+        assert_close("log-densities", &rule.drawn().log_probs, &flat(&data["sac_log_probs"]));
+        let temperature = rule.temperature.gradient(&rule.drawn().log_probs) as f32;
+        assert_close("temperature", &[temperature], &flat(&data["sac_temperature_gradient"]));
+        let alpha = rule.temperature.alpha();
+        let loss = rule.actor_backward(batch.observations(), alpha).unwrap();
+        assert_close("actor loss", &[loss as f32], &flat(&data["sac_actor_loss"]));
+        let gradient = rule.actor.grads().unwrap();
+        assert_close("actor gradient", &gradient, &flat(&data["sac_actor_gradient"]));
+    }
+}
+
+fn double(x: &[f32], shape: (usize, usize)) -> Tensor {
+    Tensor::from_slice(x, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
+}
+
+fn params_of(network: &Network) -> Tensor {
+    let params = network.params().unwrap();
+    let n = params.len();
+    double(&params, (1, n)).flatten_all().unwrap()
+}
+
+/// Compares a gradient with central differences of `loss` in double precision.
+fn assert_slope(gradient: &[f32], params: &Tensor, loss: impl Fn(&Tensor) -> Tensor) {
+    let values = params.to_vec1::<f64>().unwrap();
+    let at = |i: usize, h: f64| {
+        let mut moved = values.clone();
+        moved[i] += h;
+        loss(&Tensor::new(moved, &Device::Cpu).unwrap()).to_scalar::<f64>().unwrap()
+    };
+    let exact: Vec<f32> =
+        (0..values.len()).map(|i| ((at(i, 1e-6) - at(i, -1e-6)) / 2e-6) as f32).collect();
+    assert_close("gradient", gradient, &exact);
+}
+
+#[test]
+fn actor_gradients_equal_finite_differences_in_double_precision() {
+    let data = fixture();
+    let batch = batch(&data);
+    let s = double(batch.observations(), (6, 3));
+    let config = DdpgConfig { actor: small(), critic: small(), ..DdpgConfig::default() };
+    let mut agent =
+        Ddpg::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
+    let rule = agent.rule_mut();
+    rule.actor.backward(&mut rule.critic, batch.observations()).unwrap();
+    let head = MlpConfig { output_activation: Activation::Tanh, ..small() };
+    let (mu, q) = (Mlp::new("a", 3, 2, &head).unwrap(), Critics::new(1, 5, &small()).unwrap());
+    let critic = params_of(rule.critic.network());
+    let (gradient, at) =
+        (rule.actor.network().grads().unwrap(), params_of(rule.actor.network()));
+    assert_slope(&gradient, &at, |params| {
+        let action = mu.reference(params, &s).unwrap();
+        let rows = Tensor::cat(&[s.clone(), action], 1).unwrap();
+        q.reference(&critic, &rows).unwrap().mean_all().unwrap().neg().unwrap()
+    });
+
+    let config = SacConfig { actor: small(), critic: small(), ..SacConfig::default() };
+    let mut agent = Sac::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
+    let rule = agent.rule_mut();
+    let noise = flat(&data["noise"]);
+    rule.draw(batch.observations(), cycle(&noise)).unwrap();
+    rule.actor_backward(batch.observations(), 0.7).unwrap();
+    let policy =
+        PolicyNet::new("a", 3, &DiagGaussian::new(2), &small(), LogStd::OfState).unwrap();
+    let (q, pi) = (Critics::new(2, 5, &small()).unwrap(), SquashedGaussian::new(2));
+    let (critic, noise) = (params_of(rule.critic.network()), double(&noise, (6, 2)));
+    assert_slope(&rule.actor.grads().unwrap(), &params_of(&rule.actor), |params| {
+        let params = policy.reference(params, &s).unwrap();
+        let (action, log_prob) = pi.reference(&params, &noise).unwrap();
+        let rows = Tensor::cat(&[s.clone(), action], 1).unwrap();
+        let value = q.reference(&critic, &rows).unwrap().min(1).unwrap();
+        ((log_prob * 0.7).unwrap() - value).unwrap().mean_all().unwrap()
+    });
+}

@@ -1,0 +1,322 @@
+//! The same bits from the same seed, on one thread and on two and over a resume; odd shapes, and errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use rl_core::{
+    Agent, BoxSpace, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row, Sections, Seeds,
+    SerialVecEnv, Step, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+};
+use rl_ddpg::{
+    Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Sac, SacConfig, Td3, Td3Config,
+};
+use rl_envs::Pendulum;
+use rl_nets::{Backend, MlpConfig};
+
+fn small() -> MlpConfig {
+    MlpConfig { hidden: vec![8], ..MlpConfig::default() }
+}
+
+/// Two steps of learning for each five of the three environments together, n-step targets.
+fn experience() -> ExperienceConfig {
+    ExperienceConfig {
+        batch_size: 16,
+        buffer_size: 400,
+        learning_starts: 50,
+        train_freq: 5,
+        gradient_steps: 2,
+        n_step: 3,
+        ..ExperienceConfig::default()
+    }
+}
+
+fn ddpg() -> DdpgConfig {
+    let (actor, critic, experience) = (small(), small(), experience());
+    DdpgConfig { actor, critic, experience, ..DdpgConfig::default() }
+}
+
+fn td3() -> Td3Config {
+    let (actor, critic, experience) = (small(), small(), experience());
+    Td3Config { actor, critic, experience, ..Td3Config::default() }
+}
+
+fn sac() -> SacConfig {
+    let (actor, critic, experience) = (small(), small(), experience());
+    let exploration = Some(NoiseConfig::ornstein_uhlenbeck(0.3));
+    SacConfig { actor, critic, experience, exploration, ..SacConfig::default() }
+}
+
+fn pendulums(n: usize) -> Vec<TimeLimit<Pendulum>> {
+    (0..n).map(|_| TimeLimit::new(Pendulum::default(), 33).unwrap()).collect()
+}
+
+fn serial(n: usize) -> SerialVecEnv<TimeLimit<Pendulum>> {
+    SerialVecEnv::new(pendulums(n), Seeds::new(3)).unwrap()
+}
+
+macro_rules! exact {
+    ($algorithm:ident, $agent:ident, $config:expr) => {
+        mod $algorithm {
+            use super::*;
+
+            #[test]
+            fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
+                fn leaves<V: VecEnv<Obs = BoxSpace, Action = BoxSpace>>(
+                    envs: V,
+                    seed: u64,
+                ) -> (Sections, Vec<Row>) {
+                    let seeds = Seeds::new(seed);
+                    let agent = $agent::new(&$config, &envs, &Backend::Fused, seeds).unwrap();
+                    let sink = MemorySink::default();
+                    let trainer = Trainer::new(envs, agent, TrainerConfig::new(600)).unwrap();
+                    let mut trainer = trainer.with_sink(sink.clone());
+                    trainer.run().unwrap();
+                    let mut sections = Sections::default();
+                    trainer.agent().save(&mut sections).unwrap();
+                    (sections, sink.rows())
+                }
+                let one = |seed| {
+                    leaves(SerialVecEnv::new(pendulums(3), Seeds::new(seed)).unwrap(), seed)
+                };
+                let threaded = ThreadedVecEnv::new(pendulums(3), Seeds::new(7), 2).unwrap();
+                assert_eq!(one(7), one(7));
+                assert_eq!(one(7), leaves(threaded, 7));
+                assert_ne!(one(7), one(8));
+            }
+
+            /// 1,501 steps round a replay memory of 400; checkpoints fall between two rounds of learning
+            /// and within an episode.
+            #[test]
+            fn a_resumed_run_ends_in_the_same_bits() {
+                for backend in ["cpu", "reference"] {
+                    let dir = tempfile::tempdir().unwrap();
+                    let backend = Backend::by_name(backend).unwrap();
+                    let make = || {
+                        let envs = serial(3);
+                        let agent = $agent::new(&$config, &envs, &backend, Seeds::new(3))?;
+                        Ok((envs, agent))
+                    };
+                    assert_eq!(check_resume(dir.path(), make, 1_501).unwrap(), [""; 0]);
+                }
+            }
+
+            #[test]
+            fn one_environment_and_many_learn_as_often() {
+                let steps = |n: usize| {
+                    let agent =
+                        $agent::new(&$config, &serial(n), &Backend::Fused, Seeds::new(0)).unwrap();
+                    let sink = MemorySink::default();
+                    let config = TrainerConfig { log_every: 1, ..TrainerConfig::new(1_280) };
+                    let mut trainer =
+                        Trainer::new(serial(n), agent, config).unwrap().with_sink(sink.clone());
+                    trainer.run().unwrap();
+                    let learned = |row: &&Row| row.values.iter().any(|(n, _)| n == "critic_loss");
+                    sink.rows().iter().filter(learned).count()
+                };
+                // From step 50 on, each fifth step begins a round; 64 environments have one a step.
+                assert_eq!(steps(1), (1_280 - 50) / 5 + 1);
+                assert_eq!(steps(64), 20);
+            }
+
+            #[test]
+            fn a_diverged_actor_is_an_error_that_names_the_dimension() {
+                let envs = serial(1);
+                let mut agent =
+                    $agent::new(&$config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+                let mut action = [0.0];
+                let error = agent.act_greedily(&[f32::NAN, 0.0, 0.0], &mut action).unwrap_err();
+                let expected = "action dimension 0: expected a finite number";
+                assert!(error.to_string().starts_with(expected), "{error}");
+                // What would make it so: losses without bounds.
+                let config = {
+                    let mut config = $config;
+                    config.experience.learning_starts = 0;
+                    config
+                };
+                let wild = Boom { t: 0 };
+                let envs = || SerialVecEnv::new(vec![wild.clone()], Seeds::new(0)).unwrap();
+                let agent = $agent::new(&config, &envs(), &Backend::Fused, Seeds::new(0)).unwrap();
+                let mut trainer = Trainer::new(envs(), agent, TrainerConfig::new(500)).unwrap();
+                let error = trainer.run().unwrap_err().to_string();
+                assert!(error.contains("not a finite number"), "{error}");
+            }
+        }
+    };
+}
+
+exact!(deterministic, Ddpg, ddpg());
+exact!(twin_delayed, Td3, td3());
+exact!(soft, Sac, sac());
+
+/// Rewards that grow out of all bounds.
+#[derive(Clone)]
+struct Boom {
+    t: i32,
+}
+
+impl Env for Boom {
+    type Obs = BoxSpace;
+    type Action = BoxSpace;
+    type State = i32;
+
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(1).unwrap()
+    }
+    fn action_space(&self) -> BoxSpace {
+        BoxSpace::new(vec![-1.0], vec![1.0]).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        self.t = 0;
+        obs.fill(0.0);
+        Ok(())
+    }
+    fn step(&mut self, _: &[f32], _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        self.t += 1;
+        obs.fill(1.0);
+        Ok(Step::running(10f32.powi(self.t.min(38))))
+    }
+    fn state(&self) -> i32 {
+        self.t
+    }
+    fn set_state(&mut self, t: i32) -> Result<()> {
+        self.t = t;
+        Ok(())
+    }
+}
+
+/// An environment with the given bounds of its two actions.
+#[derive(Clone)]
+struct Bounds([f32; 2], [f32; 2]);
+
+impl Env for Bounds {
+    type Obs = BoxSpace;
+    type Action = BoxSpace;
+    type State = ();
+
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(1).unwrap()
+    }
+    fn action_space(&self) -> BoxSpace {
+        BoxSpace::new(self.0.to_vec(), self.1.to_vec()).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> Result<()> {
+        obs.fill(0.0);
+        Ok(())
+    }
+    fn step(&mut self, action: &[f32], _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+        let inside = (0..2).all(|i| (self.0[i]..=self.1[i]).contains(&action[i]));
+        assert!(inside, "{action:?} outside {:?}", self);
+        obs.fill(0.0);
+        Ok(Step::running(0.0))
+    }
+    fn state(&self) {}
+    fn set_state(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Bounds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} to {:?}", self.0, self.1)
+    }
+}
+
+fn bounded(low: [f32; 2], high: [f32; 2]) -> SerialVecEnv<Bounds> {
+    SerialVecEnv::new(vec![Bounds(low, high)], Seeds::new(0)).unwrap()
+}
+
+#[test]
+fn asymmetric_bounds_are_kept_and_infinite_ones_are_refused() {
+    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let envs = || bounded([-3.0, 10.0], [-1.0, 1e4]);
+    let noisy = Td3Config { exploration: NoiseConfig::Gaussian { std: 3.0 }, ..td3() };
+    let agent = Td3::new(&noisy, &envs(), &backend, seeds).unwrap();
+    Trainer::new(envs(), agent, TrainerConfig::new(300)).unwrap().run().unwrap();
+    let agent = Sac::new(&sac(), &envs(), &backend, seeds).unwrap();
+    Trainer::new(envs(), agent, TrainerConfig::new(300)).unwrap().run().unwrap();
+
+    let open = bounded([-1.0, f32::NEG_INFINITY], [1.0, 2.0]);
+    let expected = "action dimension 1: expected finite bounds, got [-inf, 2]";
+    assert_eq!(Ddpg::new(&ddpg(), &open, &backend, seeds).unwrap_err().to_string(), expected);
+    assert_eq!(Td3::new(&td3(), &open, &backend, seeds).unwrap_err().to_string(), expected);
+    assert_eq!(Sac::new(&sac(), &open, &backend, seeds).unwrap_err().to_string(), expected);
+    let error = BoxSpace::new(vec![0.0, 2.0], vec![1.0, 2.0]).unwrap_err().to_string();
+    assert_eq!(error, "box dimension 1: expected low < high, got [2, 2]");
+}
+
+#[test]
+fn settings_out_of_range_are_named() {
+    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let of = |experience: ExperienceConfig| {
+        let config = DdpgConfig { experience, ..ddpg() };
+        Ddpg::new(&config, &serial(2), &backend, seeds).unwrap_err().to_string()
+    };
+    let at_least_one = "expected an integer >= 1, got 0";
+    assert_eq!(of(ExperienceConfig { n_step: 0, ..experience() }), format!("n_step: {at_least_one}"));
+    let expected = "buffer_size: expected an integer >= 2, got 1";
+    assert_eq!(of(ExperienceConfig { buffer_size: 1, ..experience() }), expected);
+    assert!(of(ExperienceConfig { gamma: 1.5, ..experience() }).starts_with("gamma"));
+    let config = Td3Config { target_noise: -1.0, ..td3() };
+    let error = Td3::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();
+    assert_eq!(error, "target_noise: expected a finite number >= 0, got -1");
+    let config = SacConfig { ent_coef: EntCoef::Fixed(f64::NAN), ..sac() };
+    let error = Sac::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();
+    assert!(error.starts_with("ent_coef.fixed"), "{error}");
+}
+
+/// A checkpoint of other settings is refused, and the agent is as it was.
+#[test]
+fn a_foreign_checkpoint_changes_nothing() {
+    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let fixed = SacConfig { ent_coef: EntCoef::Fixed(0.1), ..sac() };
+    let other = Sac::new(&fixed, &serial(1), &backend, seeds).unwrap();
+    let mut agent = Sac::new(&sac(), &serial(1), &backend, Seeds::new(1)).unwrap();
+    let (mut foreign, mut before, mut after) =
+        (Sections::default(), Sections::default(), Sections::default());
+    other.save(&mut foreign).unwrap();
+    agent.save(&mut before).unwrap();
+    agent.load(&foreign).unwrap_err();
+    agent.save(&mut after).unwrap();
+    assert_eq!(before, after);
+}
+
+/// The temperature falls where the policy is more random than it is asked to be, and rises where it is not.
+#[test]
+fn the_temperature_follows_its_target() {
+    let alpha = |target: f64| {
+        let config = SacConfig {
+            target_entropy: Some(target),
+            learning_rate: rl_core::Schedule::constant(1e-2),
+            experience: ExperienceConfig { train_freq: 1, ..experience() },
+            ..sac()
+        };
+        let agent = Sac::new(&config, &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+        let mut trainer = Trainer::new(serial(1), agent, TrainerConfig::new(150)).unwrap();
+        trainer.run().unwrap();
+        trainer.agent().rule().alpha()
+    };
+    assert!(alpha(-20.0) < 0.5, "{}", alpha(-20.0));
+    assert!(alpha(5.0) > 2.0, "{}", alpha(5.0));
+}
+
+#[test]
+fn learning_waits_for_its_start_and_acts_at_random_before() {
+    let mut agent = Td3::new(&td3(), &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+    let mut envs = serial(1);
+    envs.reset().unwrap();
+    let (mut metrics, mut actions, mut seen) = (Metrics::default(), [0.0], Vec::new());
+    for step in 0..49 {
+        let progress = Progress { step, total: 100 };
+        agent.act(envs.batch().observations(), progress, &mut actions).unwrap();
+        seen.push(actions[0]);
+        envs.step(&actions).unwrap();
+        agent.observe(&envs.batch().transitions(&actions)).unwrap();
+        agent.update(progress, &mut metrics).unwrap();
+    }
+    // Uniform over [-2, 2]: a fresh actor with noise of 0.1 would stay near the middle.
+    assert!(seen.iter().filter(|a| a.abs() > 1.0).count() > 12, "{seen:?}");
+    let mut before = Sections::default();
+    agent.save_policy(&mut before).unwrap();
+    let fresh = Td3::new(&td3(), &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+    let mut expected = Sections::default();
+    fresh.save_policy(&mut expected).unwrap();
+    assert_eq!(before, expected);
+}

@@ -1,0 +1,193 @@
+//! `cargo xtask bench overestimation`: what critics believe beside what is true.
+//!
+//! A maximum over noisy estimates is too high on average (Thrun and Schwartz, 1993). Double DQN and TD3 were
+//! made to mend that; here each learns beside the method that it mends, with the same settings and seeds. Now
+//! and then learning stops, and the policy is played from fresh starts: the critic's value of each start
+//! stands beside the discounted sum of rewards that followed.
+
+use super::statistics::bootstrap_interval;
+use crate::preset::RunConfig;
+use crate::{Error, Result};
+use rl_core::{
+    Agent, BoxSpace, Env, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
+};
+use rl_ddpg::{Ddpg, DdpgConfig, Td3, Td3Config};
+use rl_dqn::{Dqn, DqnConfig};
+use rl_envs::{CartPole, Pendulum};
+use rl_nets::Backend;
+use serde::de::DeserializeOwned;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Seeds 0 to N - 1.
+    #[arg(long, default_value_t = 5)]
+    seeds: u64,
+    /// Times that learning stops to look.
+    #[arg(long, default_value_t = 5)]
+    looks: u64,
+    /// Starts to play from at each look.
+    #[arg(long, default_value_t = 20)]
+    starts: usize,
+}
+
+/// Steps after which what is left of a discounted return no longer counts.
+const HORIZON: u32 = 1_500;
+
+/// A mean belief and a mean truth.
+#[derive(Clone, Copy)]
+struct Look {
+    believed: f64,
+    truth: f64,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    println!("critics' values of starts, and the discounted returns that follow; means over {} seeds", args.seeds);
+    println!("of means over {} starts, 95 % intervals of the difference\n", args.starts);
+    compare(args, "CartPole-v1", [("DQN", &dqn(false)?), ("Double DQN", &dqn(true)?)])?;
+    compare(args, "Pendulum-v1", [("DDPG", &ddpg()?), ("TD3", &td3()?)])
+}
+
+/// A run of one seed: where it looks, what it sees.
+type Run = dyn Fn(&Args, u64) -> Result<Vec<(u64, Look)>>;
+
+fn compare(args: &Args, env: &str, pair: [(&str, &Run); 2]) -> Result<()> {
+    println!("{env}");
+    println!("  {:<11} {:>8} {:>10} {:>10} {:>12}", "", "steps", "believed", "true", "difference");
+    for (name, run) in pair {
+        let runs: Vec<Vec<(u64, Look)>> =
+            (0..args.seeds).map(|seed| run(args, seed)).collect::<Result<_>>()?;
+        for i in 0..args.looks as usize {
+            let looks: Vec<Look> = runs.iter().map(|run| run[i].1).collect();
+            let mean = |f: fn(&Look) -> f64| looks.iter().map(f).sum::<f64>() / looks.len() as f64;
+            let differences: Vec<f64> = looks.iter().map(|l| l.believed - l.truth).collect();
+            let (low, high) = bootstrap_interval(&differences);
+            let (believed, truth) = (mean(|l| l.believed), mean(|l| l.truth));
+            println!(
+                "  {name:<11} {:>8} {believed:>10.2} {truth:>10.2} {:>+12.2} [{low:+.2}, {high:+.2}]",
+                runs[0][i].0,
+                believed - truth,
+            );
+        }
+    }
+    Ok(())
+}
+
+fn settings<C: DeserializeOwned>(algorithm: &str, env: &str) -> Result<(RunConfig, C)> {
+    let config = RunConfig::preset(algorithm, env)?;
+    let parsed = config.agent.clone().try_into().map_err(Error::usage)?;
+    Ok((config, parsed))
+}
+
+fn one<E: Env>(env: E, limit: u32, seeds: Seeds) -> Result<SerialVecEnv<TimeLimit<E>>> {
+    Ok(SerialVecEnv::new(vec![TimeLimit::new(env, limit)?], seeds)?)
+}
+
+fn dqn(double_q: bool) -> Result<Box<Run>> {
+    let (run, config) = settings::<DqnConfig>("dqn", "CartPole-v1")?;
+    let config = DqnConfig { double_q, ..config };
+    Ok(Box::new(move |args, seed| {
+        let seeds = Seeds::new(seed);
+        let envs = one(CartPole::default(), 500, seeds)?;
+        let agent = Dqn::for_envs(&config, &envs, seeds)?;
+        let endless = one(CartPole::default(), HORIZON, seeds.child("look", 0))?;
+        looks(args, (envs, agent, run.steps), endless, config.gamma, |agent, observation, _| {
+            let values = agent.action_values(observation)?;
+            Ok(values.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+        })
+    }))
+}
+
+/// Pendulum's bounds are ±2; critics see actions in [-1, 1].
+fn unit(action: &[f32]) -> Vec<f32> {
+    action.iter().map(|a| a / 2.0).collect()
+}
+
+fn ddpg() -> Result<Box<Run>> {
+    let (run, config) = settings::<DdpgConfig>("ddpg", "Pendulum-v1")?;
+    Ok(Box::new(move |args, seed| {
+        let seeds = Seeds::new(seed);
+        let envs = one(Pendulum::default(), 200, seeds)?;
+        let agent = Ddpg::new(&config, &envs, &Backend::Fused, seeds)?;
+        let endless = one(Pendulum::default(), HORIZON, seeds.child("look", 0))?;
+        let gamma = config.experience.gamma;
+        looks(args, (envs, agent, run.steps), endless, gamma, |agent, observation, action| {
+            Ok(agent.rule_mut().values(observation, &unit(action))?[0])
+        })
+    }))
+}
+
+fn td3() -> Result<Box<Run>> {
+    let (run, config) = settings::<Td3Config>("td3", "Pendulum-v1")?;
+    Ok(Box::new(move |args, seed| {
+        let seeds = Seeds::new(seed);
+        let envs = one(Pendulum::default(), 200, seeds)?;
+        let agent = Td3::new(&config, &envs, &Backend::Fused, seeds)?;
+        let endless = one(Pendulum::default(), HORIZON, seeds.child("look", 0))?;
+        let gamma = config.experience.gamma;
+        looks(args, (envs, agent, run.steps), endless, gamma, |agent, observation, action| {
+            Ok(agent.rule_mut().values(observation, &unit(action))?[0])
+        })
+    }))
+}
+
+/// Learns for the given steps and looks now and then. `value` is the critic's of an observation and the
+/// action taken in it.
+fn looks<V, A>(
+    args: &Args,
+    (mut envs, mut agent, steps): (V, A, u64),
+    mut endless: V,
+    gamma: f64,
+    value: impl Fn(&mut A, &[f32], &[<V::Action as Space>::Elem]) -> rl_core::Result<f32>,
+) -> Result<Vec<(u64, Look)>>
+where
+    V: VecEnv<Obs = BoxSpace>,
+    A: Agent<Obs = BoxSpace, Action = V::Action>,
+    <V::Action as Space>::Elem: Default + Clone,
+{
+    let mut actions = vec![Default::default(); envs.action_space().width()];
+    let (mut metrics, mut seen) = (Metrics::default(), Vec::new());
+    let between = (steps / args.looks).max(1);
+    envs.reset()?;
+    for step in 1..=steps {
+        let progress = Progress { step, total: steps };
+        agent.act(envs.batch().observations(), progress, &mut actions)?;
+        envs.step(&actions)?;
+        agent.observe(&envs.batch().transitions(&actions))?;
+        agent.update(progress, &mut metrics)?;
+        if step % between == 0 {
+            seen.push((step, look(args, &mut agent, &mut endless, gamma, &value)?));
+        }
+    }
+    Ok(seen)
+}
+
+fn look<V, A>(
+    args: &Args,
+    agent: &mut A,
+    endless: &mut V,
+    gamma: f64,
+    value: impl Fn(&mut A, &[f32], &[<V::Action as Space>::Elem]) -> rl_core::Result<f32>,
+) -> Result<Look>
+where
+    V: VecEnv<Obs = BoxSpace>,
+    A: Agent<Obs = BoxSpace, Action = V::Action>,
+    <V::Action as Space>::Elem: Default + Clone,
+{
+    let mut actions = vec![Default::default(); endless.action_space().width()];
+    let (mut believed, mut truth) = (0.0, 0.0);
+    for _ in 0..args.starts {
+        endless.reset()?;
+        let start = endless.batch().observations().to_vec();
+        agent.act_greedily(&start, &mut actions)?;
+        believed += f64::from(value(agent, &start, &actions)?);
+        let mut discount = 1.0;
+        while endless.batch().ends()[0].is_none() {
+            agent.act_greedily(endless.batch().observations(), &mut actions)?;
+            endless.step(&actions)?;
+            truth += discount * f64::from(endless.batch().rewards()[0]);
+            discount *= gamma;
+        }
+    }
+    let n = args.starts as f64;
+    Ok(Look { believed: believed / n, truth: truth / n })
+}
