@@ -61,4 +61,7 @@ pub use space::{BoxSpace, Discrete, Element, Space};
 pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
-pub use wrappers::{ActionMask, AppendMask, ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction, TimeLimit};
+pub use wrappers::{
+    ActionMask, AppendMask, ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction,
+    TimeLimit,
+};

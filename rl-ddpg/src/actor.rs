@@ -55,8 +55,7 @@ impl Actor {
         self.actions.extend_from_slice(self.online.forward(observations)?);
         self.grad.resize(self.actions.len(), 0.0);
         let which = ActionGradient::First;
-        let value =
-            critic.action_gradient(observations, &self.actions, which, &mut self.grad)?;
+        let value = critic.action_gradient(observations, &self.actions, which, &mut self.grad)?;
         self.online.backward(observations, &self.grad, None)?;
         Ok(-value)
     }

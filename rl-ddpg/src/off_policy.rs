@@ -135,7 +135,8 @@ impl<R: Rule> OffPolicy<R> {
         check::len("actions", unit.len(), actions.len())?;
         if let Some(i) = unit.iter().position(|a| !a.is_finite()) {
             let what = format!("action dimension {}", i % self.bounds.width());
-            let expected = "a finite number: the run has diverged, a smaller learning rate may help";
+            let expected =
+                "a finite number: the run has diverged, a smaller learning rate may help";
             return Err(Error::mismatch(what, expected, unit[i]));
         }
         self.bounds.to_bounds(unit, actions);

@@ -144,7 +144,11 @@ fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
         assert_close("actor loss", &[loss as f32], &flat(&data["ddpg_actor_loss"]));
         let gradient = rule.actor.network().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["ddpg_actor_gradient"]));
-        assert_eq!(before, rule.critic.network().grads().unwrap(), "the critic learns nothing from it");
+        assert_eq!(
+            before,
+            rule.critic.network().grads().unwrap(),
+            "the critic learns nothing from it"
+        );
     }
 }
 
@@ -234,15 +238,13 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     let batch = batch(&data);
     let s = double(batch.observations(), (6, 3));
     let config = DdpgConfig { actor: small(), critic: small(), ..DdpgConfig::default() };
-    let mut agent =
-        Ddpg::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
+    let mut agent = Ddpg::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
     let rule = agent.rule_mut();
     rule.actor.backward(&mut rule.critic, batch.observations()).unwrap();
     let head = MlpConfig { output_activation: Activation::Tanh, ..small() };
     let (mu, q) = (Mlp::new("a", 3, 2, &head).unwrap(), Critics::new(1, 5, &small()).unwrap());
     let critic = params_of(rule.critic.network());
-    let (gradient, at) =
-        (rule.actor.network().grads().unwrap(), params_of(rule.actor.network()));
+    let (gradient, at) = (rule.actor.network().grads().unwrap(), params_of(rule.actor.network()));
     assert_slope(&gradient, &at, |params| {
         let action = mu.reference(params, &s).unwrap();
         let rows = Tensor::cat(&[s.clone(), action], 1).unwrap();
@@ -255,8 +257,7 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     let noise = flat(&data["noise"]);
     rule.draw(batch.observations(), cycle(&noise)).unwrap();
     rule.actor_backward(batch.observations(), 0.7).unwrap();
-    let policy =
-        PolicyNet::new("a", 3, &DiagGaussian::new(2), &small(), LogStd::OfState).unwrap();
+    let policy = PolicyNet::new("a", 3, &DiagGaussian::new(2), &small(), LogStd::OfState).unwrap();
     let (q, pi) = (Critics::new(2, 5, &small()).unwrap(), SquashedGaussian::new(2));
     let (critic, noise) = (params_of(rule.critic.network()), double(&noise, (6, 2)));
     assert_slope(&rule.actor.grads().unwrap(), &params_of(&rule.actor), |params| {

@@ -218,8 +218,7 @@ impl Sac {
         let mut init = seeds.stream("init", 0);
         let SacConfig { optimizer, experience, exploration, .. } = config;
         let gaussian = DiagGaussian::new(widths.1);
-        let policy =
-            PolicyNet::new("actor", widths.0, &gaussian, &config.actor, LogStd::OfState)?;
+        let policy = PolicyNet::new("actor", widths.0, &gaussian, &config.actor, LogStd::OfState)?;
         let actor = Network::new(policy, backend, &mut init)?;
         let rule = SacRule {
             pi: SquashedGaussian::new(widths.1),
@@ -272,11 +271,7 @@ impl SacRule {
 
     /// Draws actions in `observations`, with normal draws `noise`; [`actor_backward`](Self::actor_backward)
     /// follows.
-    pub(crate) fn draw(
-        &mut self,
-        observations: &[f32],
-        noise: impl FnMut() -> f64,
-    ) -> Result<()> {
+    pub(crate) fn draw(&mut self, observations: &[f32], noise: impl FnMut() -> f64) -> Result<()> {
         self.here.draw(self.pi, self.actor.forward(observations)?, noise);
         Ok(())
     }

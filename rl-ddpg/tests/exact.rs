@@ -73,9 +73,8 @@ macro_rules! exact {
                     trainer.agent().save(&mut sections).unwrap();
                     (sections, sink.rows())
                 }
-                let one = |seed| {
-                    leaves(SerialVecEnv::new(pendulums(3), Seeds::new(seed)).unwrap(), seed)
-                };
+                let one =
+                    |seed| leaves(SerialVecEnv::new(pendulums(3), Seeds::new(seed)).unwrap(), seed);
                 let threaded = ThreadedVecEnv::new(pendulums(3), Seeds::new(7), 2).unwrap();
                 assert_eq!(one(7), one(7));
                 assert_eq!(one(7), leaves(threaded, 7));
@@ -250,7 +249,10 @@ fn settings_out_of_range_are_named() {
         Ddpg::new(&config, &serial(2), &backend, seeds).unwrap_err().to_string()
     };
     let at_least_one = "expected an integer >= 1, got 0";
-    assert_eq!(of(ExperienceConfig { n_step: 0, ..experience() }), format!("n_step: {at_least_one}"));
+    assert_eq!(
+        of(ExperienceConfig { n_step: 0, ..experience() }),
+        format!("n_step: {at_least_one}")
+    );
     let expected = "buffer_size: expected an integer >= 2, got 1";
     assert_eq!(of(ExperienceConfig { buffer_size: 1, ..experience() }), expected);
     assert!(of(ExperienceConfig { gamma: 1.5, ..experience() }).starts_with("gamma"));

@@ -58,7 +58,11 @@ impl<D: Distribution> ActorCriticPolicy<D> {
     ) -> Result<Self> {
         let expected = distribution.params_len() + 1;
         check::len("outputs of the actor-critic network", expected, module.output_len())?;
-        Ok(ActorCriticPolicy { network: Network::new(module, backend, rng)?, distribution, mask: 0 })
+        Ok(ActorCriticPolicy {
+            network: Network::new(module, backend, rng)?,
+            distribution,
+            mask: 0,
+        })
     }
 
     /// The network.

@@ -80,11 +80,7 @@ pub trait Distribution: Clone + Send {
     ///
     /// # Errors
     /// Those of candle.
-    fn reference_log_prob(
-        &self,
-        params: &Tensor,
-        actions: &Tensor,
-    ) -> candle_core::Result<Tensor>;
+    fn reference_log_prob(&self, params: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor>;
 
     /// [`entropy`](Distribution::entropy) of each row, `[n]`.
     ///

@@ -23,8 +23,8 @@ mod mlp;
 mod module;
 mod network;
 mod optimizer;
-mod policy_net;
 mod policy_loss;
+mod policy_net;
 mod squashed_gaussian;
 mod weights;
 
@@ -45,8 +45,8 @@ pub use module::Module;
 pub use network::Network;
 pub use optimizer::{Optimizer, OptimizerConfig};
 pub use policy_loss::{
-    Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient, policy_gradient_reference, ppo_clip,
-    ppo_clip_reference, ppo_kl, ppo_kl_reference,
+    Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient,
+    policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 pub use policy_net::{LogStd, PolicyNet};
 pub use squashed_gaussian::SquashedGaussian;

@@ -295,11 +295,11 @@ impl Network {
             }
             Store::Candle { device, params, .. } => (device, params.clone()),
         };
-        let double = |x: &[f32], shape: &[usize]| {
-            Tensor::from_slice(x, shape, device)?.to_dtype(DType::F64)
-        };
+        let double =
+            |x: &[f32], shape: &[usize]| Tensor::from_slice(x, shape, device)?.to_dtype(DType::F64);
         let x = double(input, &[batch, self.module.input_len()])?;
-        let (params, direction) = (params.to_dtype(DType::F64)?, double(direction, &[direction.len()])?);
+        let (params, direction) =
+            (params.to_dtype(DType::F64)?, double(direction, &[direction.len()])?);
         const H: f64 = 1e-5;
         let at = |h: f64| self.module.reference(&(&params + (&direction * h)?)?, &x);
         let slope = ((at(H)? - at(-H)?)? / (2.0 * H))?;

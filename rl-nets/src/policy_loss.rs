@@ -261,7 +261,8 @@ pub fn ppo_clip_reference<D: Distribution>(
     coefficients: Coefficients,
 ) -> candle_core::Result<Tensor> {
     let (params, value) = parts(distribution, output)?;
-    let ratio = (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
+    let ratio =
+        (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
     let free = (&ratio * rows.advantages)?;
     let bound = (ratio.clamp(1.0 - clip_range, 1.0 + clip_range)? * rows.advantages)?;
     let surrogate = smaller(&free, &bound)?;
@@ -286,7 +287,8 @@ pub fn ppo_kl_reference<D: Distribution>(
     coefficients: Coefficients,
 ) -> candle_core::Result<Tensor> {
     let (params, value) = parts(distribution, output)?;
-    let ratio = (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
+    let ratio =
+        (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
     let penalty = (distribution.reference_kl(old_params, &params)? * beta)?;
     let loss = (penalty - (ratio * rows.advantages)?)?;
     total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)

@@ -8,10 +8,10 @@ use proptest::{prop_assert, proptest};
 use rl_core::Seeds;
 use rl_nets::{
     Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, Critics,
-    DiagGaussian,
-    Distribution, Init, KlPenalty, LogStd, Masked, MlpConfig, Module, Network, PolicyNet,
-    PolicyRows, PolicyStats, ReferenceRows, SquashedGaussian, fisher_product, policy_gradient,
-    policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
+    DiagGaussian, Distribution, Init, KlPenalty, LogStd, Masked, MlpConfig, Module, Network,
+    PolicyNet, PolicyRows, PolicyStats, ReferenceRows, SquashedGaussian, fisher_product,
+    policy_gradient, policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl,
+    ppo_kl_reference,
 };
 use serde_json::Value;
 
@@ -216,8 +216,11 @@ fn the_losses_agree_where_they_should() {
     assert!(ppo_clip(&d, &output, short, 0.2, None, coefficients, &mut a).is_err());
 }
 
+/// Makes a network afresh.
+type Make = Box<dyn Fn() -> Box<dyn Module>>;
+
 /// The actor-critic in each of its shapes, by name.
-fn shapes() -> Vec<(&'static str, Box<dyn Fn() -> Box<dyn Module>>)> {
+fn shapes() -> Vec<(&'static str, Make)> {
     fn config(change: impl Fn(&mut ActorCriticConfig)) -> ActorCriticConfig {
         let mut config = ActorCriticConfig::default();
         (config.actor.hidden, config.critic.hidden) = (vec![8, 6], vec![7]);
@@ -235,17 +238,15 @@ fn shapes() -> Vec<(&'static str, Box<dyn Fn() -> Box<dyn Module>>)> {
     let of_state = || config(|c| c.log_std = LogStd::OfState);
     let free = || config(|c| c.log_std = LogStd::Free(-0.5));
     let (choice, numbers) = (Categorical::new(3), DiagGaussian::new(2));
-    let make = move |discrete: bool, config: ActorCriticConfig| {
-        match discrete {
-            true => ActorCritic::new(3, &choice, &config).unwrap(),
-            false => ActorCritic::new(3, &numbers, &config).unwrap(),
-        }
+    let make = move |discrete: bool, config: ActorCriticConfig| match discrete {
+        true => ActorCritic::new(3, &choice, &config).unwrap(),
+        false => ActorCritic::new(3, &numbers, &config).unwrap(),
     };
     let masked = {
         let make = make.clone();
         move || Box::new(Masked::new(make(true, plain()), 3)) as Box<dyn Module>
     };
-    let boxed = |discrete: bool, config: ActorCriticConfig| -> Box<dyn Fn() -> Box<dyn Module>> {
+    let boxed = |discrete: bool, config: ActorCriticConfig| -> Make {
         let make = make.clone();
         Box::new(move || Box::new(make(discrete, config.clone())))
     };
@@ -261,7 +262,8 @@ fn shapes() -> Vec<(&'static str, Box<dyn Fn() -> Box<dyn Module>>)> {
 
 /// Five rows; for a masked network the last three numbers of each are a mask.
 fn rows(width: usize) -> Vec<f32> {
-    let number = |i: usize| if i % width < 3 { (i as f32).sin() } else { f32::from(i % 5 != 0) };
+    let number =
+        |i: usize| if i % width < 3 { (i as f32).sin() } else { f32::from(!i.is_multiple_of(5)) };
     (0..5 * width).map(number).collect()
 }
 
@@ -352,7 +354,8 @@ fn the_losses_equal_their_definitions() {
             })
             .collect();
         let action = |i: usize| &actions[i * d.action_len()..][..d.action_len()];
-        let log_probs: Vec<f32> = (0..n).map(|i| d.log_prob(&old[i * p..][..p], action(i))).collect();
+        let log_probs: Vec<f32> =
+            (0..n).map(|i| d.log_prob(&old[i * p..][..p], action(i))).collect();
         let (advantages, returns, values) = (draw(n, 3), draw(n, 4), draw(n, 5));
         let rows = PolicyRows {
             actions,
@@ -379,7 +382,10 @@ fn the_losses_equal_their_definitions() {
             let exact: Vec<f32> = exact.iter().map(|&g| g as f32).collect();
             assert_close(what, grad, &exact);
             let expected = expected.to_scalar::<f64>().unwrap();
-            assert!((loss - expected).abs() < 1e-5 * (1.0 + expected.abs()), "{what}: {loss} {expected}");
+            assert!(
+                (loss - expected).abs() < 1e-5 * (1.0 + expected.abs()),
+                "{what}: {loss} {expected}"
+            );
         };
         let value = |s: PolicyStats| s.policy_loss + 0.7 * s.value_loss - 0.03 * s.entropy;
         let mut grad = vec![0.0; output.len()];
@@ -387,7 +393,8 @@ fn the_losses_equal_their_definitions() {
             let stats =
                 ppo_clip(d, &output, rows, 0.2, clip_value, coefficients, &mut grad).unwrap();
             let clip_value = clip_value.map(f64::from);
-            let loss = ppo_clip_reference(d, &at, reference, 0.2, clip_value, coefficients).unwrap();
+            let loss =
+                ppo_clip_reference(d, &at, reference, 0.2, clip_value, coefficients).unwrap();
             compare("ppo_clip", &grad, value(stats), loss);
         }
         let stats = policy_gradient(d, &output, rows, coefficients, &mut grad).unwrap();
@@ -468,7 +475,8 @@ fn the_squashed_gaussian() {
     assert_close("log_prob", &log_probs, &flat(&data["log_prob"]));
     assert_close("grad_mean", &grad_mean, &flat(&data["grad_mean"]));
     assert_close("grad_log_std", &grad_log_std, &flat(&data["grad_log_std"]));
-    let rows: Vec<f32> = (0..6).flat_map(|i| [&mean[2 * i..][..2], &log_std[2 * i..][..2]].concat()).collect();
+    let rows: Vec<f32> =
+        (0..6).flat_map(|i| [&mean[2 * i..][..2], &log_std[2 * i..][..2]].concat()).collect();
     let (a, l) = pi.reference(&tensor(&rows, (6, 4)), &tensor(&noise, (6, 2))).unwrap();
     let single = |x: Tensor| -> Vec<f32> {
         x.flatten_all().unwrap().to_dtype(DType::F32).unwrap().to_vec1().unwrap()

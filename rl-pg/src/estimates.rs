@@ -136,7 +136,11 @@ impl Samples {
             let variance = self.squares[i] / self.n - self.mean(i).powi(2);
             let error = (variance / self.n).sqrt();
             let off = (self.mean(i) - exact).abs();
-            assert!(off <= 4.0 * error + 1e-6, "{what}[{i}]: {} not {exact} ± {error}", self.mean(i));
+            assert!(
+                off <= 4.0 * error + 1e-6,
+                "{what}[{i}]: {} not {exact} ± {error}",
+                self.mean(i)
+            );
         }
     }
 }
@@ -271,11 +275,8 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
                 let action = usize::from(!first);
                 let mut observations = vec![0.0; 2];
                 show(state, &mut observations);
-                let step = StepRows {
-                    observations,
-                    actions: vec![action as u32],
-                    ..StepRows::default()
-                };
+                let step =
+                    StepRows { observations, actions: vec![action as u32], ..StepRows::default() };
                 agent.actor_backward(&step).unwrap();
                 let grads = agent.actor.grads().unwrap();
                 agent.actor.zero_grads().unwrap();

@@ -165,8 +165,15 @@ mod tests {
     #[test]
     fn ranks_are_centred_and_shared_by_equals() {
         assert_eq!(centred_ranks(&[3.0, 1e9, -7.0]), [0.0, 0.5, -0.5]);
-        assert_eq!(centred_ranks(&[2.0, 2.0, 5.0, 2.0]), [-0.5 + 1.0 / 3.0; 4].map(|x| x)
-            .iter().enumerate().map(|(i, x)| if i == 2 { 0.5 } else { *x }).collect::<Vec<_>>());
+        assert_eq!(
+            centred_ranks(&[2.0, 2.0, 5.0, 2.0]),
+            [-0.5 + 1.0 / 3.0; 4]
+                .map(|x| x)
+                .iter()
+                .enumerate()
+                .map(|(i, x)| if i == 2 { 0.5 } else { *x })
+                .collect::<Vec<_>>()
+        );
     }
 
     /// On a slope the mean step goes up it.

@@ -146,8 +146,7 @@ impl<D: Distribution> Reinforce<D> {
     {
         let n = envs.num_envs();
         config.validate(n)?;
-        let (width, action_space) =
-            (envs.observation_space().width(), envs.action_space().clone());
+        let (width, action_space) = (envs.observation_space().width(), envs.action_space().clone());
         let action_width = action_space.width();
         let mut init = seeds.stream("init", 0);
         let distribution = action_space.distribution();
@@ -205,8 +204,7 @@ impl<D: Distribution> Reinforce<D> {
         credits.iter_mut().for_each(|credit| *credit *= n as f32 / m as f32);
 
         let vf_coef = if self.config.baseline { self.config.vf_coef as f32 } else { 0.0 };
-        let coefficients =
-            Coefficients { value: vf_coef, entropy: self.config.ent_coef as f32 };
+        let coefficients = Coefficients { value: vf_coef, entropy: self.config.ent_coef as f32 };
         let distribution = self.policy.distribution().clone();
         let network = self.policy.network_mut();
         let output = network.forward(&rows.observations)?;

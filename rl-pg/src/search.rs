@@ -127,8 +127,7 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         let distribution = action_space.distribution();
         let outputs = distribution.params_len() - distribution.log_stds();
         let module = Mlp::new("policy", envs.observation_space().width(), outputs, network)?;
-        let policy =
-            Network::new(module.clone(), &Backend::Fused, &mut seeds.stream("init", 0))?;
+        let policy = Network::new(module.clone(), &Backend::Fused, &mut seeds.stream("init", 0))?;
         let mut rule = rule(policy.params()?)?;
         let mut rng = seeds.stream("agent", 0);
         let candidates = rule.propose(&mut rng);
@@ -139,7 +138,16 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
             next: 0,
             lanes: vec![lane; envs.num_envs()],
         };
-        Ok(PolicySearch { module, policy, distribution, action_space, rule, episodes, rng, generation })
+        Ok(PolicySearch {
+            module,
+            policy,
+            distribution,
+            action_space,
+            rule,
+            episodes,
+            rng,
+            generation,
+        })
     }
 
     /// The rule.

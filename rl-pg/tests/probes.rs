@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Agent, BoxSpace, Discrete, Env, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig,
-    evaluate,
+    Agent, BoxSpace, Discrete, Env, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate,
 };
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{ActorCriticConfig, Backend, Categorical, OptimizerConfig};

@@ -88,10 +88,7 @@ impl<D: Distribution> Learner<D> {
     }
 
     /// Shuffles the rows and says which of them make up each minibatch.
-    pub fn shuffled(
-        &mut self,
-        batch_size: usize,
-    ) -> impl Iterator<Item = Range<usize>> + use<D> {
+    pub fn shuffled(&mut self, batch_size: usize) -> impl Iterator<Item = Range<usize>> + use<D> {
         shuffle(&mut self.order, &mut self.rng);
         let n = self.order.len();
         (0..n).step_by(batch_size).map(move |start| start..(start + batch_size).min(n))
@@ -176,7 +173,8 @@ impl<D: Distribution> Learner<D> {
         let observations = self.collector.rollout.observations();
         let output = self.policy.network_mut().predict(observations)?;
         let rows = old.chunks_exact(width).zip(output.chunks_exact(width + 1));
-        let total: f64 = rows.map(|(old, row)| f64::from(distribution.kl(old, &row[..width]))).sum();
+        let total: f64 =
+            rows.map(|(old, row)| f64::from(distribution.kl(old, &row[..width]))).sum();
         Ok(total * width as f64 / old.len() as f64)
     }
 

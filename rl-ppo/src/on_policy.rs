@@ -1,9 +1,7 @@
 //! The agent that the algorithms of this crate share; they differ in the rule it learns by.
 
 use crate::Learner;
-use rl_core::{
-    Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Transitions, check,
-};
+use rl_core::{Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Transitions, check};
 use rl_nets::Distribution;
 use rl_replay::explained_variance;
 use serde::Serialize;

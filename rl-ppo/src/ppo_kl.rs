@@ -2,8 +2,8 @@ use crate::on_policy::validate_rollout;
 use crate::{Learner, OnPolicy, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Coefficients, Distribution, KlPenalty, OptimizerConfig, PolicySpace,
-    ppo_kl,
+    ActorCriticConfig, Backend, Coefficients, Distribution, KlPenalty, OptimizerConfig,
+    PolicySpace, ppo_kl,
 };
 use serde::{Deserialize, Serialize};
 

@@ -100,7 +100,8 @@ fn a_state_that_allows_nothing_is_an_error_that_says_so() {
     let config = PpoConfig { network: masked(), n_steps: 64, ..PpoConfig::default() };
     let agent = || Ppo::new(&config, &gates(false), &Backend::Fused, Seeds::new(1)).unwrap();
     let mut trainer = Trainer::new(gates(true), agent(), TrainerConfig::new(100)).unwrap();
-    let expected = "action mask of environment 0: expected at least one action that is allowed, got none";
+    let expected =
+        "action mask of environment 0: expected at least one action that is allowed, got none";
     assert_eq!(trainer.run().unwrap_err().to_string(), expected);
     let error = agent().act_greedily(&[0.5, 1.0, 0.3, 0.0, 1.0], &mut [0]).unwrap_err().to_string();
     assert_eq!(error, "action mask of environment 0, action 1: expected 0 or 1, got 0.3");

@@ -32,8 +32,7 @@ macro_rules! probes {
             /// The value of an observation after learning.
             fn value(probe: &Probe<Discrete>, observation: f32) -> f32 {
                 let make = || four(|| probe.clone());
-                let agent =
-                    $agent::new(&$config, &make(), &Backend::Fused, Seeds::new(2)).unwrap();
+                let agent = $agent::new(&$config, &make(), &Backend::Fused, Seeds::new(2)).unwrap();
                 let mut trainer = Trainer::new(make(), agent, TrainerConfig::new(16_384)).unwrap();
                 trainer.run().unwrap();
                 trainer.agent_mut().values(&[observation]).unwrap()[0]
@@ -70,8 +69,7 @@ macro_rules! probes {
                         let mut trainer =
                             Trainer::new(make(), agent, TrainerConfig::new(4_096)).unwrap();
                         trainer.run().unwrap();
-                        let mean =
-                            evaluate(trainer.agent_mut(), &mut make(), 40).unwrap().mean();
+                        let mean = evaluate(trainer.agent_mut(), &mut make(), 40).unwrap().mean();
                         assert_eq!(mean, 1.0, "{kind:?}");
                     }
                 }
@@ -79,10 +77,9 @@ macro_rules! probes {
 
             #[test]
             fn continuous_actions_find_the_best_number() {
-                for (kind, best) in [
-                    (ProbeKind::Choice, [0.5, 0.5]),
-                    (ProbeKind::ObservationChoice, [-0.5, 0.5]),
-                ] {
+                for (kind, best) in
+                    [(ProbeKind::Choice, [0.5, 0.5]), (ProbeKind::ObservationChoice, [-0.5, 0.5])]
+                {
                     let make = || four(|| Probe::<BoxSpace>::new(kind));
                     let agent =
                         $agent::new(&$config, &make(), &Backend::Fused, Seeds::new(3)).unwrap();

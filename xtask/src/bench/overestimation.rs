@@ -41,7 +41,10 @@ struct Look {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    println!("critics' values of starts, and the discounted returns that follow; means over {} seeds", args.seeds);
+    println!(
+        "critics' values of starts, and the discounted returns that follow; means over {} seeds",
+        args.seeds
+    );
     println!("of means over {} starts, 95 % intervals of the difference\n", args.starts);
     compare(args, "CartPole-v1", [("DQN", &dqn(false)?), ("Double DQN", &dqn(true)?)])?;
     compare(args, "Pendulum-v1", [("DDPG", &ddpg()?), ("TD3", &td3()?)])
