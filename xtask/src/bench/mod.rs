@@ -5,6 +5,7 @@ use crate::Result;
 mod dqn_step;
 mod overestimation;
 mod returns;
+mod speed;
 mod statistics;
 
 #[derive(clap::Subcommand)]
@@ -13,6 +14,8 @@ pub(crate) enum Verb {
     Returns(returns::Args),
     /// One gradient step of DQN beside the same step in plain candle.
     DqnStep(dqn_step::Args),
+    /// Transitions a second on three fixed workloads.
+    Speed(speed::Args),
     /// What critics believe beside what is true: DQN and Double DQN, DDPG and TD3.
     Overestimation(overestimation::Args),
 }
@@ -21,6 +24,7 @@ pub(crate) fn main(verb: &Verb) -> Result<()> {
     match verb {
         Verb::Returns(args) => returns::main(args),
         Verb::DqnStep(args) => dqn_step::main(args),
+        Verb::Speed(args) => speed::main(args),
         Verb::Overestimation(args) => overestimation::main(args),
     }
 }

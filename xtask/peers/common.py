@@ -1,0 +1,21 @@
+"""What the peers' runners share: one thread, one line of JSON."""
+import json
+import os
+
+for name in ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"]:
+    os.environ[name] = "1"
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+# Warm-up and timed transitions of each workload.
+STEPS = {"ppo": (2_048, 20_480), "dqn": (1_024, 4_096), "sac": (256, 1_024)}
+
+
+def report(transitions, seconds, parameters, gradient_steps):
+    print(json.dumps({
+        "transitions_per_second": transitions / seconds,
+        "transitions": transitions,
+        "parameters": int(parameters),
+        "gradient_steps": int(gradient_steps),
+    }))

@@ -1,0 +1,47 @@
+"""SBX (Stable-Baselines in JAX) on the three workloads."""
+import sys
+import time
+import warnings
+
+from common import STEPS, report
+
+warnings.filterwarnings("ignore")
+import gymnasium as gym
+import jax
+import optax
+from flax import linen as nn
+from sbx import DQN, PPO, SAC
+from stable_baselines3.common.env_util import make_vec_env
+
+workload = sys.argv[1]
+warm_up, timed = STEPS[workload]
+adam = dict(activation_fn=nn.tanh, optimizer_kwargs=dict(eps=1e-5))
+count = lambda *states: sum(x.size for state in states for x in jax.tree_util.tree_leaves(state.params))
+if workload == "ppo":
+    envs = make_vec_env("CartPole-v1", 8, seed=0)
+    nets = dict(net_arch=dict(pi=[64, 64], vf=[64, 64]), **adam)
+    model = PPO("MlpPolicy", envs, n_steps=256, batch_size=64, n_epochs=10, policy_kwargs=nets, seed=0)
+    parameters = lambda: count(model.policy.actor_state, model.policy.vf_state)
+elif workload == "dqn":
+    model = DQN(
+        "MlpPolicy", gym.make("CartPole-v1"), learning_rate=2.5e-4, buffer_size=10_000, batch_size=64,
+        learning_starts=64, train_freq=4, gradient_steps=1, target_update_interval=1_000, gamma=0.99,
+        exploration_initial_eps=0.1, exploration_final_eps=0.1,
+        policy_kwargs=dict(net_arch=[64, 64], **adam), seed=0,
+    )
+    parameters = lambda: count(model.policy.qf_state)
+else:
+    model = SAC(
+        "MlpPolicy", gym.make("Pendulum-v1"), learning_rate=3e-4, buffer_size=10_000, batch_size=64,
+        learning_starts=64, tau=0.005, ent_coef="auto_1.0", target_entropy=-1.0,
+        policy_kwargs=dict(net_arch=[64, 64], **adam), seed=0,
+    )
+    parameters = lambda: count(model.policy.actor_state, model.policy.qf_state)
+# The first call compiles.
+model.learn(warm_up)
+updates = model._n_updates
+started = time.perf_counter()
+model.learn(timed, reset_num_timesteps=False)
+seconds = time.perf_counter() - started
+steps = model._n_updates - updates
+report(timed, seconds, parameters(), steps * 32 if workload == "ppo" else steps)
