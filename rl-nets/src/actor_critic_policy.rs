@@ -1,5 +1,6 @@
 //! A stochastic policy with a value function, as on-policy methods act with it.
 
+use crate::kernels::dispatch;
 use crate::masked::check_masks;
 use crate::{
     ActorCritic, ActorCriticConfig, Backend, Distribution, Error, Masked, Module, Network, Result,
@@ -136,17 +137,25 @@ impl<D: Distribution> StochasticPolicy for ActorCriticPolicy<D> {
         check::len("log-probabilities", n, log_probs.len())?;
         check::len("values", n, values.len())?;
         let rows = output.chunks_exact(width).zip(actions.chunks_exact_mut(action_len));
-        for ((row, action), (log_prob, value)) in rows.zip(log_probs.iter_mut().zip(values)) {
-            let (params, rest) = row.split_at(width - 1);
-            distribution.sample(params, rng, action);
-            *log_prob = distribution.log_prob(params, action);
-            *value = rest[0];
-            if !(log_prob.is_finite() && value.is_finite()) {
-                let value = f64::from(*log_prob + *value);
-                return Err(Error::NotFinite { what: "the policy's output", value }.into());
+        dispatch(
+            #[inline(always)]
+            || {
+                let told = log_probs.iter_mut().zip(values.iter_mut());
+                for ((row, action), (log_prob, value)) in rows.zip(told) {
+                    let (params, rest) = row.split_at(width - 1);
+                    distribution.sample(params, rng, action);
+                    *log_prob = distribution.log_prob(params, action);
+                    *value = rest[0];
+                }
+            },
+        );
+        match log_probs.iter().chain(values.iter()).find(|x| !x.is_finite()) {
+            Some(&bad) => {
+                let value = f64::from(bad);
+                Err(Error::NotFinite { what: "the policy's output", value }.into())
             }
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn values(&mut self, observations: &[f32], values: &mut [f32]) -> rl_core::Result<()> {

@@ -148,6 +148,7 @@ impl Categorical {
 }
 
 /// `log sum_i e^(x_i)`, without overflow.
+#[inline(always)]
 fn log_sum_exp(x: &[f32]) -> f32 {
     let max = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     max + x.iter().map(|&x| exp(x - max)).sum::<f32>().ln()
@@ -169,6 +170,7 @@ impl Distribution for Categorical {
         1
     }
 
+    #[inline(always)]
     fn sample(&self, logits: &[f32], rng: &mut Rng, action: &mut [u32]) {
         let total = log_sum_exp(logits);
         let mut left = rng.uniform(0.0, 1.0) as f32;
@@ -193,21 +195,25 @@ impl Distribution for Categorical {
         action.fill(logits.iter().enumerate().fold(first, better).0 as u32);
     }
 
+    #[inline(always)]
     fn log_prob(&self, logits: &[f32], action: &[u32]) -> f32 {
         let chosen = action.first().and_then(|&a| logits.get(a as usize));
         chosen.map_or(f32::NEG_INFINITY, |x| x - log_sum_exp(logits))
     }
 
+    #[inline(always)]
     fn entropy(&self, logits: &[f32]) -> f32 {
         let total = log_sum_exp(logits);
         -logits.iter().map(|&x| exp(x - total) * (x - total)).sum::<f32>()
     }
 
+    #[inline(always)]
     fn kl(&self, old: &[f32], new: &[f32]) -> f32 {
         let (a, b) = (log_sum_exp(old), log_sum_exp(new));
         old.iter().zip(new).map(|(&o, &n)| exp(o - a) * ((o - a) - (n - b))).sum()
     }
 
+    #[inline(always)]
     fn add_log_prob_grad(&self, logits: &[f32], action: &[u32], scale: f32, grad: &mut [f32]) {
         let total = log_sum_exp(logits);
         let chosen = action.first().map_or(usize::MAX, |&a| a as usize);
@@ -217,6 +223,7 @@ impl Distribution for Categorical {
         }
     }
 
+    #[inline(always)]
     fn add_entropy_grad(&self, logits: &[f32], scale: f32, grad: &mut [f32]) {
         // dH/dx_i = -p_i (log p_i + H)
         let (total, entropy) = (log_sum_exp(logits), self.entropy(logits));
@@ -225,6 +232,7 @@ impl Distribution for Categorical {
         }
     }
 
+    #[inline(always)]
     fn add_kl_grad(&self, old: &[f32], new: &[f32], scale: f32, grad: &mut [f32]) {
         let (a, b) = (log_sum_exp(old), log_sum_exp(new));
         for ((g, &o), &n) in grad.iter_mut().zip(old).zip(new) {
@@ -232,6 +240,7 @@ impl Distribution for Categorical {
         }
     }
 
+    #[inline(always)]
     fn fisher_product(&self, logits: &[f32], direction: &[f32], out: &mut [f32]) {
         // (diag(p) - p pᵀ) d
         let total = log_sum_exp(logits);
@@ -287,6 +296,7 @@ impl DiagGaussian {
     }
 
     /// Pairs of mean and log standard deviation.
+    #[inline(always)]
     fn pairs<'a>(&self, params: &'a [f32]) -> impl Iterator<Item = (f32, f32)> + 'a {
         let (mean, log_std) = params.split_at(self.d.min(params.len()));
         mean.iter().copied().zip(log_std.iter().copied())
@@ -314,6 +324,7 @@ impl Distribution for DiagGaussian {
         self.d
     }
 
+    #[inline(always)]
     fn sample(&self, params: &[f32], rng: &mut Rng, action: &mut [f32]) {
         for (a, (mean, log_std)) in action.iter_mut().zip(self.pairs(params)) {
             *a = mean + exp(log_std) * rng.normal() as f32;
@@ -324,6 +335,7 @@ impl Distribution for DiagGaussian {
         action.iter_mut().zip(params).for_each(|(a, mean)| *a = *mean);
     }
 
+    #[inline(always)]
     fn log_prob(&self, params: &[f32], action: &[f32]) -> f32 {
         let each = |((mean, log_std), a): ((f32, f32), &f32)| {
             let z = (a - mean) * exp(-log_std);
@@ -332,10 +344,12 @@ impl Distribution for DiagGaussian {
         self.pairs(params).zip(action).map(each).sum()
     }
 
+    #[inline(always)]
     fn entropy(&self, params: &[f32]) -> f32 {
         self.pairs(params).map(|(_, log_std)| 0.5 + HALF_LOG_TAU + log_std).sum()
     }
 
+    #[inline(always)]
     fn kl(&self, old: &[f32], new: &[f32]) -> f32 {
         let each = |((m0, s0), (m1, s1)): ((f32, f32), (f32, f32))| {
             let shift = (m0 - m1) * exp(-s1);
@@ -344,6 +358,7 @@ impl Distribution for DiagGaussian {
         self.pairs(old).zip(self.pairs(new)).map(each).sum()
     }
 
+    #[inline(always)]
     fn add_log_prob_grad(&self, params: &[f32], action: &[f32], scale: f32, grad: &mut [f32]) {
         let (grad_mean, grad_log_std) = grad.split_at_mut(self.d);
         let grads = grad_mean.iter_mut().zip(grad_log_std);
@@ -355,10 +370,12 @@ impl Distribution for DiagGaussian {
         }
     }
 
+    #[inline(always)]
     fn add_entropy_grad(&self, _: &[f32], scale: f32, grad: &mut [f32]) {
         grad.iter_mut().skip(self.d).for_each(|g| *g += scale);
     }
 
+    #[inline(always)]
     fn add_kl_grad(&self, old: &[f32], new: &[f32], scale: f32, grad: &mut [f32]) {
         let (grad_mean, grad_log_std) = grad.split_at_mut(self.d);
         let grads = grad_mean.iter_mut().zip(grad_log_std);
@@ -371,6 +388,7 @@ impl Distribution for DiagGaussian {
         }
     }
 
+    #[inline(always)]
     fn fisher_product(&self, params: &[f32], direction: &[f32], out: &mut [f32]) {
         // 1 / std² for a mean, 2 for a log standard deviation.
         let (out_mean, out_log_std) = out.split_at_mut(self.d);

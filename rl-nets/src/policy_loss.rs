@@ -1,6 +1,7 @@
 //! The losses of policy-gradient methods, each one pass over the output of an actor-critic network
 //! that gives its statistics and the gradient of that output; and each a second time in candle.
 
+use crate::kernels::dispatch;
 use crate::{Distribution, Result};
 use candle_core::Tensor;
 use rl_core::check;
@@ -182,45 +183,52 @@ fn policy_loss<D: Distribution>(
     let Terms { clip_range, clip_range_value, coefficients, penalty } = terms;
     let share = 1.0 / n as f32;
     let mut stats = PolicyStats::default();
-    let each = output
-        .chunks_exact(width)
-        .zip(grad.chunks_exact_mut(width))
-        .zip(rows.actions.chunks_exact(action_width));
-    for (i, ((output, grad), action)) in each.enumerate() {
-        let (params, value) = (&output[..width - 1], output[width - 1]);
-        let (grad, grad_value) = grad.split_at_mut(width - 1);
+    // Compiled for the processor as a whole: the exponentials are its greatest part.
+    dispatch(
+        #[inline(always)]
+        || {
+            let each = output
+                .chunks_exact(width)
+                .zip(grad.chunks_exact_mut(width))
+                .zip(rows.actions.chunks_exact(action_width));
+            for (i, ((output, grad), action)) in each.enumerate() {
+                let (params, value) = (&output[..width - 1], output[width - 1]);
+                let (grad, grad_value) = grad.split_at_mut(width - 1);
 
-        let log_prob = distribution.log_prob(params, action);
-        let log_ratio = log_prob - rows.log_probs[i];
-        let row = RowOf { log_prob, log_ratio, advantage: rows.advantages[i] };
-        let (loss, slope) = surrogate(row);
-        distribution.add_log_prob_grad(params, action, slope * share, grad);
-        distribution.add_entropy_grad(params, -coefficients.entropy * share, grad);
-        if let Some(KlPenalty { old_params, beta }) = penalty {
-            let old = &old_params[i * params.len()..][..params.len()];
-            distribution.add_kl_grad(old, params, beta * share, grad);
-            stats.kl += f64::from(distribution.kl(old, params));
-        }
+                let log_prob = distribution.log_prob(params, action);
+                let log_ratio = log_prob - rows.log_probs[i];
+                let row = RowOf { log_prob, log_ratio, advantage: rows.advantages[i] };
+                let (loss, slope) = surrogate(row);
+                distribution.add_log_prob_grad(params, action, slope * share, grad);
+                distribution.add_entropy_grad(params, -coefficients.entropy * share, grad);
+                if let Some(KlPenalty { old_params, beta }) = penalty {
+                    let old = &old_params[i * params.len()..][..params.len()];
+                    distribution.add_kl_grad(old, params, beta * share, grad);
+                    stats.kl += f64::from(distribution.kl(old, params));
+                }
 
-        let error = value - rows.returns[i];
-        let (mut square, mut value_slope) = (error * error, 2.0 * error);
-        if let Some(limit) = clip_range_value {
-            let moved = (value - rows.values[i]).clamp(-limit, limit);
-            let clipped = rows.values[i] + moved - rows.returns[i];
-            if clipped * clipped > square {
-                let free = (value - rows.values[i]).abs() <= limit;
-                (square, value_slope) = (clipped * clipped, if free { 2.0 * clipped } else { 0.0 });
+                let error = value - rows.returns[i];
+                let (mut square, mut value_slope) = (error * error, 2.0 * error);
+                if let Some(limit) = clip_range_value {
+                    let moved = (value - rows.values[i]).clamp(-limit, limit);
+                    let clipped = rows.values[i] + moved - rows.returns[i];
+                    if clipped * clipped > square {
+                        let free = (value - rows.values[i]).abs() <= limit;
+                        (square, value_slope) =
+                            (clipped * clipped, if free { 2.0 * clipped } else { 0.0 });
+                    }
+                }
+                grad_value.fill(coefficients.value * value_slope * share);
+
+                let ratio = log_ratio.exp();
+                stats.policy_loss += f64::from(loss);
+                stats.value_loss += f64::from(square);
+                stats.entropy += f64::from(distribution.entropy(params));
+                stats.approx_kl += f64::from(ratio - 1.0 - log_ratio);
+                stats.clip_fraction += f64::from(u8::from((ratio - 1.0).abs() > clip_range));
             }
-        }
-        grad_value.fill(coefficients.value * value_slope * share);
-
-        let ratio = log_ratio.exp();
-        stats.policy_loss += f64::from(loss);
-        stats.value_loss += f64::from(square);
-        stats.entropy += f64::from(distribution.entropy(params));
-        stats.approx_kl += f64::from(ratio - 1.0 - log_ratio);
-        stats.clip_fraction += f64::from(u8::from((ratio - 1.0).abs() > clip_range));
-    }
+        },
+    );
     let n = n as f64;
     Ok(PolicyStats {
         policy_loss: stats.policy_loss / n,

@@ -30,6 +30,7 @@ pub struct SquashedGaussian {
 const HALF_LOG_TAU: f32 = 0.918_938_5;
 
 /// `log(1 - tanh(u)²)`.
+#[inline(always)]
 fn log_slope(u: f32) -> f32 {
     // softplus(-2u) = max(-2u, 0) + log(1 + e^-|2u|)
     let softplus = (-2.0 * u).max(0.0) + exp(-(2.0 * u).abs()).ln_1p();
@@ -71,13 +72,19 @@ impl SquashedGaussian {
     /// The action that `noise`, `[d]`, makes, and its log-density.
     pub fn push(&self, params: &[f32], noise: &[f32], action: &mut [f32]) -> f32 {
         let (mean, log_std) = params.split_at(self.d);
-        let mut log_prob = 0.0;
-        for (((a, e), mean), log_std) in action.iter_mut().zip(noise).zip(mean).zip(log_std) {
-            let u = mean + exp(*log_std) * e;
-            *a = tanh(u);
-            log_prob -= 0.5 * e * e + log_std + HALF_LOG_TAU + log_slope(u);
-        }
-        log_prob
+        dispatch(
+            #[inline(always)]
+            || {
+                let mut log_prob = 0.0;
+                for (((a, e), mean), log_std) in action.iter_mut().zip(noise).zip(mean).zip(log_std)
+                {
+                    let u = mean + exp(*log_std) * e;
+                    *a = tanh(u);
+                    log_prob -= 0.5 * e * e + log_std + HALF_LOG_TAU + log_slope(u);
+                }
+                log_prob
+            },
+        )
     }
 
     /// Adds to `grad`, `[2 d]`, the gradient with respect to the parameters, the noise held fixed, of a loss
@@ -93,13 +100,18 @@ impl SquashedGaussian {
     ) {
         let log_std = &params[self.d..];
         let (grad_mean, grad_log_std) = grad.split_at_mut(self.d);
-        for i in 0..self.d {
-            // da/du = 1 - a²; d log pi/du = 2 a, the normal's part being constant in the noise.
-            let a = action[i];
-            let along = grad_action[i] * (1.0 - a * a) + weight * 2.0 * a;
-            grad_mean[i] += along;
-            grad_log_std[i] += along * exp(log_std[i]) * noise[i] - weight;
-        }
+        dispatch(
+            #[inline(always)]
+            || {
+                for i in 0..self.d {
+                    // da/du = 1 - a²; d log pi/du = 2 a, the normal's part being constant in the noise.
+                    let a = action[i];
+                    let along = grad_action[i] * (1.0 - a * a) + weight * 2.0 * a;
+                    grad_mean[i] += along;
+                    grad_log_std[i] += along * exp(log_std[i]) * noise[i] - weight;
+                }
+            },
+        );
     }
 
     /// The same in candle: actions, `[n, d]`, and their log-densities, `[n]`, of `params`, `[n, 2 d]`, and

@@ -6,7 +6,8 @@
 use super::statistics::median;
 use crate::Result;
 use rl_core::{
-    Agent, BoxSpace, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
+    Agent, BoxSpace, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit,
+    VecEnv,
 };
 use rl_ddpg::{ExperienceConfig, Sac, SacConfig};
 use rl_dqn::{Dqn, DqnConfig};
@@ -105,9 +106,11 @@ fn sac() -> Result<f64> {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    for (name, run) in
-        [("PPO CartPole-v1", ppo as fn() -> Result<f64>), ("DQN CartPole-v1", dqn), ("SAC Pendulum-v1", sac)]
-    {
+    for (name, run) in [
+        ("PPO CartPole-v1", ppo as fn() -> Result<f64>),
+        ("DQN CartPole-v1", dqn),
+        ("SAC Pendulum-v1", sac),
+    ] {
         let rates = (0..args.repeats).map(|_| run()).collect::<Result<Vec<f64>>>()?;
         println!("{name:<16} {:>10.0} transitions/s", median(&rates));
     }
