@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// let mut metrics = rl_core::Metrics::default();
 /// metrics.record("loss", 1.0);
 /// metrics.record("loss", 3.0);
-/// assert_eq!(metrics.mean("loss"), Some(2.0));
+/// assert_eq!((metrics.mean("loss"), metrics.count("loss")), (Some(2.0), 2));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
@@ -38,6 +38,11 @@ impl Metrics {
     pub fn mean(&self, name: &str) -> Option<f64> {
         let (_, sum, count) = self.sums.iter().find(|(n, ..)| n == name)?;
         (*count > 0).then(|| sum / *count as f64)
+    }
+
+    /// How often `name` was recorded since the last row.
+    pub fn count(&self, name: &str) -> u64 {
+        self.sums.iter().find(|(n, ..)| n == name).map_or(0, |(_, _, count)| *count)
     }
 
     /// Names and means since the last row, in the order of their first use.

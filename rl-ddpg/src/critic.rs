@@ -93,6 +93,11 @@ impl Critic {
         Ok(())
     }
 
+    /// Parameters of all critics, without their targets.
+    pub fn num_params(&self) -> usize {
+        self.online.num_params()
+    }
+
     /// The values of the first critic, `[n]`.
     ///
     /// # Errors

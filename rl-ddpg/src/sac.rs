@@ -247,6 +247,11 @@ impl SacRule {
         self.critic.values(observations, actions)
     }
 
+    /// Parameters of the policy and of both critics.
+    pub fn num_params(&self) -> usize {
+        self.actor.num_params() + self.critic.num_params()
+    }
+
     /// The temperature.
     pub fn alpha(&self) -> f64 {
         self.temperature.alpha().into()

@@ -89,6 +89,32 @@ pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate:
     }
 }
 
+/// Which operand of a product is stored the other way round.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Turned {
+    /// `[m, k] [k, n]`, as a layer's input gradient.
+    None,
+    /// `[k, m]ᵀ [k, n]`, as a layer's weight gradient.
+    Left,
+    /// `[m, k] [n, k]ᵀ`, as a layer's forward pass.
+    Right,
+}
+
+/// One product and nothing else, for benches that measure what arithmetic alone would take.
+#[doc(hidden)]
+pub fn bare_product(
+    out: &mut [f32],
+    (a, b): (&[f32], &[f32]),
+    (m, n, k): (usize, usize, usize),
+    turned: Turned,
+) {
+    let (plain_a, plain_b) = (!matches!(turned, Turned::Left), !matches!(turned, Turned::Right));
+    let a = if plain_a { Matrix::new(a, m, k) } else { Matrix::new(a, k, m).t() };
+    let b = if plain_b { Matrix::new(b, k, n) } else { Matrix::new(b, n, k).t() };
+    product(out, a, b, true);
+}
+
 /// Copies `bias` into each row of `out`, `[rows, bias.len()]`.
 pub(crate) fn fill_rows(out: &mut [f32], bias: &[f32]) {
     out.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));

@@ -37,6 +37,8 @@ pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use error::{Error, Result};
 pub use fisher::fisher_product;
 pub use init::Init;
+#[doc(hidden)]
+pub use kernels::{Turned, bare_product};
 pub use layout::{Entry, Layout};
 pub use loss::TdLoss;
 pub use masked::Masked;

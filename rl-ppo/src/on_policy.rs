@@ -2,7 +2,7 @@
 
 use crate::Learner;
 use rl_core::{Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Transitions, check};
-use rl_nets::Distribution;
+use rl_nets::{ActorCriticPolicy, Distribution};
 use rl_replay::explained_variance;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -55,6 +55,11 @@ impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
     /// The rule.
     pub fn rule(&self) -> &R {
         &self.rule
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &ActorCriticPolicy<D> {
+        &self.learner.policy
     }
 
     /// The values of observations `[n, width]`, `[n]`.

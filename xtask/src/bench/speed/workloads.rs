@@ -1,9 +1,6 @@
-//! `cargo xtask bench speed`: transitions a second on three fixed workloads, one thread.
-//!
-//! The time covers acting, stepping, storing, targets, losses, backward passes, optimiser and target updates;
-//! start-up and warm-up are left out.
+//! The three workloads on this library.
 
-use super::statistics::median;
+use super::Report;
 use crate::Result;
 use rl_core::{
     Agent, BoxSpace, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit,
@@ -16,13 +13,6 @@ use rl_nets::{Activation, Backend, MlpConfig, OptimizerConfig, TdLoss};
 use rl_ppo::{Ppo, PpoConfig};
 use std::time::Instant;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Repeats; medians are reported.
-    #[arg(long, default_value_t = 7)]
-    repeats: usize,
-}
-
 fn copies<E: Env>(n: usize, limit: u32, make: fn() -> E) -> Result<SerialVecEnv<TimeLimit<E>>> {
     let envs = (0..n).map(|_| TimeLimit::new(make(), limit)).collect::<rl_core::Result<_>>()?;
     Ok(SerialVecEnv::new(envs, Seeds::new(0))?)
@@ -32,8 +22,13 @@ fn tanh() -> MlpConfig {
     MlpConfig { activation: Activation::Tanh, ..MlpConfig::default() }
 }
 
-/// Runs `warm_up` transitions, then times `timed` of them: transitions a second.
-fn rate<V, A>((mut envs, mut agent): (V, A), warm_up: u64, timed: u64) -> Result<f64>
+/// Runs `warm_up` transitions, then times `timed` of them. `step` is the metric that is recorded once a
+/// gradient step.
+fn measure<V, A>(
+    (mut envs, mut agent): (V, A),
+    (warm_up, timed): (u64, u64),
+    (parameters, step_metric): (usize, &str),
+) -> Result<Report>
 where
     V: VecEnv<Obs = BoxSpace>,
     A: Agent<Obs = BoxSpace, Action = V::Action>,
@@ -45,6 +40,7 @@ where
     envs.reset()?;
     for step in (0..total).step_by(n as usize) {
         if step == warm_up {
+            metrics.clear();
             started = Instant::now();
         }
         let progress = Progress { step: step + n, total };
@@ -53,17 +49,23 @@ where
         agent.observe(&envs.batch().transitions(&actions))?;
         agent.update(progress, &mut metrics)?;
     }
-    Ok(timed as f64 / started.elapsed().as_secs_f64())
+    Ok(Report {
+        transitions_per_second: timed as f64 / started.elapsed().as_secs_f64(),
+        transitions: timed,
+        parameters: parameters as u64,
+        gradient_steps: metrics.count(step_metric),
+    })
 }
 
-fn ppo() -> Result<f64> {
+pub(super) fn ppo() -> Result<Report> {
     let envs = copies(8, 500, CartPole::default)?;
     let config = PpoConfig { n_steps: 256, ..PpoConfig::default() };
     let agent = Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0))?;
-    rate((envs, agent), 2_048, 20_480)
+    let parameters = agent.policy().network().num_params();
+    measure((envs, agent), (2_048, 20_480), (parameters, "grad_norm"))
 }
 
-fn dqn() -> Result<f64> {
+pub(super) fn dqn() -> Result<Report> {
     let envs = copies(1, 500, CartPole::default)?;
     let config = DqnConfig {
         network: tanh(),
@@ -82,10 +84,11 @@ fn dqn() -> Result<f64> {
         ..DqnConfig::default()
     };
     let agent = Dqn::for_envs(&config, &envs, Seeds::new(0))?;
-    rate((envs, agent), 1_024, 4_096)
+    let parameters = agent.network().num_params();
+    measure((envs, agent), (1_024, 4_096), (parameters, "loss"))
 }
 
-fn sac() -> Result<f64> {
+pub(super) fn sac() -> Result<Report> {
     let envs = copies(1, 200, Pendulum::default)?;
     let config = SacConfig {
         actor: tanh(),
@@ -102,17 +105,6 @@ fn sac() -> Result<f64> {
         ..SacConfig::default()
     };
     let agent = Sac::new(&config, &envs, &Backend::Fused, Seeds::new(0))?;
-    rate((envs, agent), 256, 1_024)
-}
-
-pub(crate) fn main(args: &Args) -> Result<()> {
-    for (name, run) in [
-        ("PPO CartPole-v1", ppo as fn() -> Result<f64>),
-        ("DQN CartPole-v1", dqn),
-        ("SAC Pendulum-v1", sac),
-    ] {
-        let rates = (0..args.repeats).map(|_| run()).collect::<Result<Vec<f64>>>()?;
-        println!("{name:<16} {:>10.0} transitions/s", median(&rates));
-    }
-    Ok(())
+    let parameters = agent.rule().num_params();
+    measure((envs, agent), (256, 1_024), (parameters, "critic_loss"))
 }

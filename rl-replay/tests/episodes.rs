@@ -1,0 +1,137 @@
+//! Whole episodes: as many from each environment, none cut, none begun before the last clearing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use proptest::prelude::prop;
+use proptest::{prop_assert, prop_assert_eq, proptest};
+use rl_core::{End, StepBatch};
+use rl_replay::Episodes;
+
+/// One step of every environment: the reward and the observation are its number, the action its
+/// environment.
+fn step(shown: &mut StepBatch<f32>, number: usize, ends: &[Option<End>]) -> Vec<u32> {
+    shown.begin_step();
+    let rows = shown.rows_mut();
+    for (i, end) in ends.iter().enumerate() {
+        rows.rewards[i] = number as f32;
+        rows.ends[i] = *end;
+        // What this step led to; what the next one will have seen.
+        rows.observations[i] = (number + 1) as f32;
+        rows.finals[i] = -(number as f32);
+    }
+    (0..ends.len() as u32).collect()
+}
+
+fn end(code: u8) -> Option<End> {
+    match code {
+        0 => Some(End::Terminated),
+        1 => Some(End::Truncated),
+        _ => None,
+    }
+}
+
+proptest! {
+    #[test]
+    fn every_environment_gives_its_share_of_whole_episodes(
+        envs in 1usize..4, share in 1usize..4, codes in prop::collection::vec(0u8..6, 1..400),
+    ) {
+        let mut episodes: Episodes<f32, u32> = Episodes::new(envs * share, envs, 1, 1).unwrap();
+        let mut shown = StepBatch::new(envs, 1);
+        // By hand: each environment's steps since its episode began, and when the last clearing was.
+        let mut open: Vec<Vec<usize>> = vec![Vec::new(); envs];
+        let mut expected: Vec<Vec<Vec<usize>>> = vec![Vec::new(); envs];
+        let mut cleared = 0;
+        for (number, codes) in codes.chunks_exact(envs).enumerate() {
+            let ends: Vec<Option<End>> = codes.iter().map(|&c| end(c)).collect();
+            let actions = step(&mut shown, number, &ends);
+            episodes.push(&shown.transitions(&actions), &actions).unwrap();
+            for i in 0..envs {
+                open[i].push(number);
+                if ends[i].is_some() {
+                    let episode = std::mem::take(&mut open[i]);
+                    if episode[0] >= cleared && expected[i].len() < share {
+                        expected[i].push(episode);
+                    }
+                }
+            }
+            prop_assert_eq!(episodes.is_full(), expected.iter().all(|e| e.len() == share));
+            if episodes.is_full() {
+                let rows = episodes.gather();
+                let flat: Vec<f32> =
+                    expected.iter().flatten().flatten().map(|&n| n as f32).collect();
+                prop_assert_eq!(&rows.rewards, &flat);
+                // A step sees what the one before led to, which carries its own number.
+                prop_assert!(rows.observations.iter().zip(&flat).all(|(o, n)| o == n));
+                let lengths: Vec<usize> = expected.iter().flatten().map(Vec::len).collect();
+                prop_assert_eq!(&rows.lengths, &lengths);
+                let finals: Vec<f32> =
+                    expected.iter().flatten().map(|e| -(*e.last().unwrap() as f32)).collect();
+                prop_assert_eq!(&rows.finals, &finals);
+                let owners = expected.iter().enumerate();
+                let owners: Vec<u32> = owners
+                    .flat_map(|(i, e)| vec![i as u32; e.iter().map(Vec::len).sum()])
+                    .collect();
+                prop_assert_eq!(&rows.actions, &owners);
+                // Stored and read back in the middle of things, it is the same.
+                let bytes = rl_core::codec::encode(&episodes).unwrap();
+                let copy: Episodes<f32, u32> = rl_core::codec::decode("episodes", &bytes).unwrap();
+                episodes.check_same_shape(&copy).unwrap();
+                prop_assert_eq!(&copy, &episodes);
+                episodes.clear();
+                expected.iter_mut().for_each(Vec::clear);
+                cleared = number + 1;
+            }
+        }
+    }
+
+    #[test]
+    fn returns_equal_the_sum_that_defines_them(
+        codes in prop::collection::vec(0u8..5, 1..60), gamma in 0.0f64..=1.0, value in -3.0f32..3.0,
+    ) {
+        let n = codes.iter().filter(|&&c| c < 2).count();
+        if n == 0 {
+            return Ok(());
+        }
+        let mut episodes: Episodes<f32, u32> = Episodes::new(n, 1, 1, 1).unwrap();
+        let mut shown = StepBatch::new(1, 1);
+        for (number, &code) in codes.iter().enumerate() {
+            step(&mut shown, number, &[end(code)]);
+            episodes.push(&shown.transitions(&[0]), &[0]).unwrap();
+        }
+        let rows = episodes.gather();
+        let returns = rows.returns(gamma, &vec![value; n]).unwrap();
+        let mut start = 0;
+        for (&length, end) in rows.lengths.iter().zip(&rows.ends) {
+            for t in start..start + length {
+                let later = start + length - t;
+                let sum: f64 = (0..later)
+                    .map(|k| gamma.powi(k as i32) * f64::from(rows.rewards[t + k]))
+                    .sum();
+                let tail = match end {
+                    End::Truncated => gamma.powi(later as i32) * f64::from(value),
+                    End::Terminated => 0.0,
+                };
+                let expected = sum + tail;
+                let error = (f64::from(returns[t]) - expected).abs();
+                prop_assert!(error < 1e-4 * (1.0 + expected.abs()), "{} {expected}", returns[t]);
+            }
+            start += length;
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_an_error() {
+    let error = |n, envs| Episodes::<f32, u32>::new(n, envs, 1, 1).unwrap_err().to_string();
+    assert_eq!(error(0, 1), "episodes: expected an integer >= 1, got 0");
+    assert_eq!(
+        error(3, 2),
+        "episodes: expected a multiple of the number of environments (2), got 3"
+    );
+    let mut episodes: Episodes<f32, u32> = Episodes::new(2, 2, 1, 1).unwrap();
+    let shown = StepBatch::new(1, 1);
+    assert!(episodes.push(&shown.transitions(&[0]), &[0]).is_err());
+    let rows = episodes.gather();
+    assert!(rows.returns(0.9, &[0.0]).is_err());
+    let other: Episodes<f32, u32> = Episodes::new(4, 2, 1, 1).unwrap();
+    assert!(episodes.check_same_shape(&other).is_err());
+}

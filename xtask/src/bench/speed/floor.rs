@@ -1,0 +1,126 @@
+//! What the matrix products of each workload take by themselves: no update can be faster by these kernels.
+
+use super::{Report, WORKLOADS};
+use rl_nets::{Turned, bare_product};
+use std::time::Instant;
+
+/// A product and the operands that it is done on, again and again.
+struct Product {
+    shape: (usize, usize, usize),
+    turned: Turned,
+    /// How often a unit of the workload needs it.
+    times: f64,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    out: Vec<f32>,
+}
+
+/// The passes of a perceptron that a workload makes.
+#[derive(Clone, Copy)]
+enum Pass {
+    Forward,
+    /// The gradient of the weights and of all layers' inputs but the first's.
+    Backward,
+    /// The gradient of the inputs, the first's too, and of no weights.
+    InputGradient,
+}
+
+#[derive(Default)]
+struct Products(Vec<Product>);
+
+impl Products {
+    fn add(&mut self, shape: (usize, usize, usize), turned: Turned, times: f64) {
+        let (m, n, k) = shape;
+        let full = |n: usize| vec![0.5; n];
+        self.0.push(Product {
+            shape,
+            turned,
+            times,
+            a: full(m * k),
+            b: full(k * n),
+            out: full(m * n),
+        });
+    }
+
+    fn pass(&mut self, widths: [usize; 4], batch: usize, pass: Pass, times: f64) {
+        for (i, layer) in widths.windows(2).enumerate() {
+            let (inputs, outputs) = (layer[0], layer[1]);
+            match pass {
+                Pass::Forward => self.add((batch, outputs, inputs), Turned::Right, times),
+                Pass::Backward => self.add((outputs, inputs, batch), Turned::Left, times),
+                Pass::InputGradient => {}
+            }
+            let through = match pass {
+                Pass::Forward => false,
+                Pass::Backward => i > 0,
+                Pass::InputGradient => true,
+            };
+            if through {
+                self.add((batch, inputs, outputs), Turned::None, times);
+            }
+        }
+    }
+
+    /// Seconds that a unit's products take, each in a loop of its own.
+    fn seconds(&mut self) -> f64 {
+        let each = self.0.iter_mut().map(|product| {
+            let Product { shape, turned, times, a, b, out } = product;
+            const REPEATS: u32 = 2_000;
+            let mut best = f64::INFINITY;
+            for _ in 0..5 {
+                let started = Instant::now();
+                for _ in 0..REPEATS {
+                    bare_product(out, (a, b), *shape, *turned);
+                }
+                best = best.min(started.elapsed().as_secs_f64() / f64::from(REPEATS));
+            }
+            best * *times
+        });
+        each.sum()
+    }
+
+    /// The rate where a unit is so many transitions.
+    fn report(mut self, workload: usize, transitions: f64) -> Report {
+        let what = &WORKLOADS[workload];
+        Report {
+            transitions_per_second: transitions / self.seconds(),
+            transitions: what.transitions,
+            parameters: what.parameters,
+            gradient_steps: what.gradient_steps,
+        }
+    }
+}
+
+/// A unit is a rollout: 256 steps of 8 environments, then 10 epochs of 32 minibatches of 64.
+pub(super) fn ppo() -> Report {
+    let mut products = Products::default();
+    for widths in [[4, 64, 64, 2], [4, 64, 64, 1]] {
+        products.pass(widths, 8, Pass::Forward, 256.0);
+        products.pass(widths, 64, Pass::Forward, 320.0);
+        products.pass(widths, 64, Pass::Backward, 320.0);
+    }
+    products.report(0, 2_048.0)
+}
+
+/// A unit is four transitions, nine tenths of them chosen by the network, and a gradient step on 64.
+pub(super) fn dqn() -> Report {
+    let mut products = Products::default();
+    let widths = [4, 64, 64, 2];
+    products.pass(widths, 1, Pass::Forward, 3.6);
+    products.pass(widths, 64, Pass::Forward, 2.0);
+    products.pass(widths, 64, Pass::Backward, 1.0);
+    products.report(1, 4.0)
+}
+
+/// A unit is a transition: the policy acts and is asked in two batches of 64, two critics are trained, two
+/// targets asked, and the policy climbs the critics.
+pub(super) fn sac() -> Report {
+    let (mut products, actor, critic) = (Products::default(), [3, 64, 64, 2], [4, 64, 64, 1]);
+    products.pass(actor, 1, Pass::Forward, 1.0);
+    products.pass(actor, 64, Pass::Forward, 2.0);
+    products.pass(actor, 64, Pass::Backward, 1.0);
+    products.pass(critic, 64, Pass::Forward, 6.0);
+    products.pass(critic, 64, Pass::Backward, 2.0);
+    products.pass(critic, 64, Pass::InputGradient, 2.0);
+    products.report(2, 1.0)
+}

@@ -1,0 +1,195 @@
+//! `cargo xtask bench speed`: transitions a second on three fixed workloads, and the gradient step of
+//! perceptrons, on one thread, beside the peers where asked.
+//!
+//! The time covers acting, stepping, storing, targets, losses, backward passes, optimiser and target updates;
+//! start-up, compilation and warm-up are left out. Every measurement is a process of its own, pinned to one
+//! core where `taskset` is there; runners take turns, and medians over the rounds are reported. What a
+//! runner did (its parameters, gradient steps and transitions) must be what the workload says.
+
+mod floor;
+pub(crate) mod peers;
+mod perceptrons;
+mod workloads;
+
+use super::statistics::median;
+use crate::{Error, Result};
+use peers::Runner;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Rounds; medians are reported.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Measures the peers beside: Stable-Baselines3, single-file PyTorch, SBX, and PPO in JAX. Makes a
+    /// virtual environment under target/peers, with pip, unless --python names one.
+    #[arg(long)]
+    peers: bool,
+    /// A Python that has the peers' packages.
+    #[arg(long)]
+    python: Option<PathBuf>,
+    /// The core that measurements are pinned to.
+    #[arg(long, default_value_t = 0)]
+    core: usize,
+    /// Writes all measurements to this file.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Measures once in this process and prints a line of JSON.
+    #[arg(long, hide = true)]
+    worker: Option<String>,
+}
+
+/// What a runner tells of one measurement.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Report {
+    transitions_per_second: f64,
+    transitions: u64,
+    parameters: u64,
+    gradient_steps: u64,
+}
+
+/// The gradient step of a perceptron, or its forward pass on one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Perceptron {
+    network: String,
+    batch: usize,
+    microseconds: f64,
+}
+
+/// A workload and what must be done in it, timed part only.
+struct Workload {
+    key: &'static str,
+    name: &'static str,
+    transitions: u64,
+    parameters: u64,
+    gradient_steps: u64,
+}
+
+const WORKLOADS: [Workload; 3] = [
+    Workload {
+        key: "ppo",
+        name: "PPO CartPole-v1",
+        transitions: 20_480,
+        parameters: 9_155,
+        gradient_steps: 3_200,
+    },
+    Workload {
+        key: "dqn",
+        name: "DQN CartPole-v1",
+        transitions: 4_096,
+        parameters: 4_610,
+        gradient_steps: 1_024,
+    },
+    Workload {
+        key: "sac",
+        name: "SAC Pendulum-v1",
+        transitions: 1_024,
+        parameters: 13_636,
+        gradient_steps: 1_024,
+    },
+];
+
+impl Workload {
+    fn check(&self, runner: &str, report: &Report) -> Result<()> {
+        let expected = (self.transitions, self.parameters, self.gradient_steps);
+        let got = (report.transitions, report.parameters, report.gradient_steps);
+        if got == expected {
+            return Ok(());
+        }
+        Err(Error::usage(format_args!(
+            "{runner}, {}: expected (transitions, parameters, gradient steps) {expected:?}, got {got:?}",
+            self.name
+        )))
+    }
+}
+
+/// One runner's measurements.
+#[derive(Serialize)]
+struct Measured {
+    runner: &'static str,
+    workload: String,
+    /// Transitions a second, or microseconds for a perceptron, a round each.
+    rounds: Vec<f64>,
+}
+
+/// One measurement in this process, for the process that asked for it.
+fn worker(what: &str) -> Result<()> {
+    let report = match what {
+        "ppo" => workloads::ppo()?,
+        "dqn" => workloads::dqn()?,
+        "sac" => workloads::sac()?,
+        "floor-ppo" => floor::ppo(),
+        "floor-dqn" => floor::dqn(),
+        "floor-sac" => floor::sac(),
+        _ => {
+            for perceptron in perceptrons::measure()? {
+                println!("{}", crate::train::json(&perceptron)?);
+            }
+            return Ok(());
+        }
+    };
+    println!("{}", crate::train::json(&report)?);
+    Ok(())
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    if let Some(what) = &args.worker {
+        return worker(what);
+    }
+    let runners = peers::runners(args.peers, args.python.as_deref())?;
+    let mut measured: Vec<Measured> = Vec::new();
+    let mut keep = |runner: &Runner, workload: String, value: f64| {
+        let same = |m: &&mut Measured| m.runner == runner.name && m.workload == workload;
+        match measured.iter_mut().find(same) {
+            Some(m) => m.rounds.push(value),
+            None => measured.push(Measured { runner: runner.name, workload, rounds: vec![value] }),
+        }
+    };
+    for round in 1..=args.rounds {
+        for workload in &WORKLOADS {
+            for runner in runners.iter().filter(|runner| runner.runs(workload.key)) {
+                eprintln!("round {round} of {}: {}, {}", args.rounds, workload.name, runner.name);
+                for report in runner.measure::<Report>(workload.key, args.core)? {
+                    workload.check(runner.name, &report)?;
+                    keep(runner, workload.name.to_owned(), report.transitions_per_second);
+                }
+            }
+        }
+        for runner in runners.iter().filter(|runner| runner.runs("mlp")) {
+            eprintln!("round {round} of {}: perceptrons, {}", args.rounds, runner.name);
+            for step in runner.measure::<Perceptron>("mlp", args.core)? {
+                let name = format!("{}, batch {}", step.network, step.batch);
+                keep(runner, name, step.microseconds);
+            }
+        }
+    }
+    table(&measured);
+    if let Some(path) = &args.json {
+        std::fs::write(path, crate::train::json(&measured)?).map_err(|e| Error::io(path, e))?;
+    }
+    Ok(())
+}
+
+fn table(measured: &[Measured]) {
+    let ours = |workload: &str| {
+        let own = |m: &&Measured| m.runner == peers::OURS && m.workload == workload;
+        measured.iter().find(own).map(|m| median(&m.rounds))
+    };
+    println!("| workload | runner | median | lowest | highest | this library is faster by |");
+    println!("|---|---|---|---|---|---|");
+    for Measured { runner, workload, rounds } in measured {
+        let rate = WORKLOADS.iter().any(|w| w.name == *workload);
+        let (middle, unit) = (median(rounds), if rate { "/s" } else { " us" });
+        let ratio = ours(workload).map_or(f64::NAN, |own| match rate {
+            true => own / middle,
+            false => middle / own,
+        });
+        let low = rounds.iter().copied().fold(f64::INFINITY, f64::min);
+        let high = rounds.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let digits = usize::from(!rate) * 2;
+        println!(
+            "| {workload} | {runner} | {middle:.digits$}{unit} | {low:.digits$} | {high:.digits$} | {ratio:.2} |"
+        );
+    }
+}

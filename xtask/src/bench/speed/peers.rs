@@ -1,0 +1,141 @@
+//! The runners: this library, and the peers through their public interfaces.
+
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(super) const OURS: &str = "this library";
+/// What arithmetic alone would take: the products of this library's networks and nothing else.
+pub(super) const FLOOR: &str = "its matrix products alone";
+
+/// The peers' packages, as pip knows them.
+const PACKAGES: [&str; 6] = ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium"];
+
+/// Something that runs workloads in a process of its own and tells of each in a line of JSON.
+pub(crate) struct Runner {
+    pub(crate) name: &'static str,
+    workloads: &'static [&'static str],
+    /// Begins a workload's name on the command line.
+    prefix: &'static str,
+    /// The program and its first arguments; the workload follows.
+    command: Vec<PathBuf>,
+}
+
+impl Runner {
+    pub(super) fn runs(&self, workload: &str) -> bool {
+        self.workloads.contains(&workload)
+    }
+
+    /// Measures once, pinned to `core` where that can be done.
+    pub(crate) fn measure<T: DeserializeOwned>(
+        &self,
+        workload: &str,
+        core: usize,
+    ) -> Result<Vec<T>> {
+        let pinned = Command::new("taskset").arg("--version").output().is_ok();
+        let mut command =
+            Command::new(if pinned { Path::new("taskset") } else { &self.command[0] });
+        if pinned {
+            command.arg("-c").arg(core.to_string()).arg(&self.command[0]);
+        }
+        command.args(&self.command[1..]).arg(format!("{}{workload}", self.prefix));
+        // Plain thread pools of the peers would otherwise count the machine's cores.
+        command.env("OMP_NUM_THREADS", "1").env("RAYON_NUM_THREADS", "1");
+        let output = command.output().map_err(|e| Error::io(&self.command[0], e))?;
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            let last = told.lines().rev().find(|line| !line.is_empty()).unwrap_or("nothing said");
+            return Err(Error::usage(format_args!("{}, {workload}: {last}", self.name)));
+        }
+        let told = String::from_utf8_lossy(&output.stdout);
+        let lines = told.lines().filter(|line| line.starts_with('{'));
+        let reports: Vec<T> = lines
+            .map(|line| serde_json::from_str(line).map_err(Error::usage))
+            .collect::<Result<_>>()?;
+        match reports.is_empty() {
+            true => Err(Error::usage(format_args!("{}, {workload}: told nothing", self.name))),
+            false => Ok(reports),
+        }
+    }
+}
+
+/// The peers' environments.
+pub(crate) fn environments(python: Option<&Path>) -> Result<Runner> {
+    let python = python.map_or_else(virtual_environment, |python| Ok(python.to_owned()))?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join("envs.py");
+    Ok(Runner { name: "environments", workloads: &[], prefix: "", command: vec![python, script] })
+}
+
+/// This library, and the peers where asked.
+pub(super) fn runners(peers: bool, python: Option<&Path>) -> Result<Vec<Runner>> {
+    let own = std::env::current_exe().map_err(|e| Error::io(Path::new("this program"), e))?;
+    let worker = ["bench", "speed", "--worker"].map(PathBuf::from);
+    let command = [vec![own], worker.to_vec()].concat();
+    let workloads = &["ppo", "dqn", "sac", "mlp"];
+    let mut runners = vec![
+        Runner { name: OURS, workloads, prefix: "", command: command.clone() },
+        Runner { name: FLOOR, workloads: &workloads[..3], prefix: "floor-", command },
+    ];
+    if !peers {
+        return Ok(runners);
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
+    let python = match python {
+        Some(python) => python.to_owned(),
+        None => virtual_environment()?,
+    };
+    let script = |name: &'static str, workloads: &'static [&'static str], file: &str| Runner {
+        name,
+        workloads,
+        prefix: "",
+        command: vec![python.clone(), folder.join(file)],
+    };
+    runners.push(script("Stable-Baselines3", &["ppo", "dqn", "sac"], "sb3.py"));
+    runners.push(script("PyTorch, single file", &["ppo", "dqn", "sac", "mlp"], "pytorch.py"));
+    runners.push(script("SBX (JAX)", &["ppo", "dqn", "sac"], "sbx_jax.py"));
+    runners.push(script("JAX, all in one jit", &["ppo"], "jax_ppo.py"));
+    if let Some(program) = modurl(&folder)? {
+        let name = "ModuRL (candle)";
+        let workloads = &["ppo", "dqn", "sac"];
+        runners.push(Runner { name, workloads, prefix: "", command: vec![program] });
+    }
+    Ok(runners)
+}
+
+fn succeed(command: &mut Command, what: &str) -> Result<()> {
+    let status = command.status().map_err(|e| Error::io(Path::new(what), e))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(Error::usage(format_args!("{what} failed"))),
+    }
+}
+
+/// A virtual environment with the peers' packages, made once.
+fn virtual_environment() -> Result<PathBuf> {
+    let folder = Path::new("target").join("peers");
+    let python = folder.join("bin").join("python");
+    let ready = folder.join("ready");
+    if !ready.exists() {
+        succeed(Command::new("python3").args(["-m", "venv"]).arg(&folder), "python3 -m venv")?;
+        let mut pip = Command::new(&python);
+        succeed(pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES), "pip install")?;
+        std::fs::write(&ready, "").map_err(|e| Error::io(&ready, e))?;
+    }
+    Ok(python)
+}
+
+/// ModuRL's runner, a package outside this workspace, built on first use.
+fn modurl(peers: &Path) -> Result<Option<PathBuf>> {
+    let package = peers.join("modurl");
+    if !package.exists() {
+        return Ok(None);
+    }
+    let target = Path::new("target").join("peers-modurl");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo
+        .args(["build", "--release", "--quiet", "--manifest-path"])
+        .arg(package.join("Cargo.toml"));
+    succeed(cargo.arg("--target-dir").arg(&target), "building ModuRL's runner")?;
+    Ok(Some(target.join("release").join("peer")))
+}

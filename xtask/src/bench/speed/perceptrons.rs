@@ -1,0 +1,65 @@
+//! One gradient step of a perceptron: forward, squared error, backward, Adam; and acting on one row.
+
+use super::Perceptron;
+use crate::Result;
+use rl_core::Seeds;
+use rl_nets::{Activation, Backend, Mlp, MlpConfig, Network, OptimizerConfig};
+use std::time::Instant;
+
+/// Widths and batch of each network that is measured.
+const SHAPES: [(&[usize], usize); 4] = [
+    (&[4, 64, 64, 2], 64),
+    (&[4, 256, 256, 2], 64),
+    (&[17, 256, 256, 6], 256),
+    (&[8, 64, 64, 4], 2_048),
+];
+
+fn network(widths: &[usize]) -> Result<Network> {
+    let (first, rest) = (widths[0], &widths[1..]);
+    let (hidden, last) = rest.split_at(rest.len() - 1);
+    let config =
+        MlpConfig { hidden: hidden.to_vec(), activation: Activation::Tanh, ..MlpConfig::default() };
+    let mlp = Mlp::new("f", first, last[0], &config)?;
+    Ok(Network::new(mlp, &Backend::Fused, &mut Seeds::new(0).stream("init", 0))?)
+}
+
+fn draw(n: usize, index: u64) -> Vec<f32> {
+    let mut rng = Seeds::new(0).stream("data", index);
+    (0..n).map(|_| rng.normal() as f32).collect()
+}
+
+/// Microseconds a call, after a warm-up.
+fn micros(n: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    for _ in 0..n / 5 {
+        call()?;
+    }
+    let started = Instant::now();
+    for _ in 0..n {
+        call()?;
+    }
+    Ok(started.elapsed().as_secs_f64() / f64::from(n) * 1e6)
+}
+
+pub(super) fn measure() -> Result<Vec<Perceptron>> {
+    let mut all = Vec::new();
+    for (widths, batch) in SHAPES {
+        let mut net = network(widths)?;
+        let mut adam = net.optimizer(OptimizerConfig::adam())?;
+        let (x, y) = (draw(batch * widths[0], 0), draw(batch * widths[widths.len() - 1], 1));
+        let (mut grad, share) = (vec![0.0; y.len()], 2.0 / y.len() as f32);
+        let microseconds = micros(1_000, || {
+            let output = net.forward(&x)?;
+            let errors = output.iter().zip(&y);
+            grad.iter_mut().zip(errors).for_each(|(g, (o, y))| *g = share * (o - y));
+            net.backward(&x, &grad, None)?;
+            net.step(&mut adam, 1e-4, None)?;
+            Ok(())
+        })?;
+        let names: Vec<String> = widths.iter().map(usize::to_string).collect();
+        all.push(Perceptron { network: names.join("-"), batch, microseconds });
+    }
+    let (mut net, x) = (network(&[4, 64, 64, 2])?, draw(4, 0));
+    let microseconds = micros(100_000, || Ok(std::hint::black_box(net.predict(&x)).map(drop)?))?;
+    all.push(Perceptron { network: "4-64-64-2 acting".to_owned(), batch: 1, microseconds });
+    Ok(all)
+}
