@@ -146,29 +146,48 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             None => measured.push(Measured { runner: runner.name, workload, rounds: vec![value] }),
         }
     };
+    let kinds = WORKLOADS.iter().map(|w| w.key).chain(["mlp"]);
+    let a_round = kinds.map(|kind| runners.iter().filter(|r| r.runs(kind)).count()).sum::<usize>();
+    let bar = progress_bar((a_round * args.rounds) as u64)?;
+    let show = |round: usize, what: &str, runner: &Runner| {
+        let line = format!("round {round}: {what}, {}", runner.name);
+        if bar.is_hidden() {
+            println!("{line}");
+        }
+        bar.set_message(line);
+    };
     for round in 1..=args.rounds {
         for workload in &WORKLOADS {
             for runner in runners.iter().filter(|runner| runner.runs(workload.key)) {
-                eprintln!("round {round} of {}: {}, {}", args.rounds, workload.name, runner.name);
+                show(round, workload.name, runner);
                 for report in runner.measure::<Report>(workload.key, args.core)? {
                     workload.check(runner.name, &report)?;
                     keep(runner, workload.name.to_owned(), report.transitions_per_second);
                 }
+                bar.inc(1);
             }
         }
         for runner in runners.iter().filter(|runner| runner.runs("mlp")) {
-            eprintln!("round {round} of {}: perceptrons, {}", args.rounds, runner.name);
+            show(round, "perceptrons", runner);
             for step in runner.measure::<Perceptron>("mlp", args.core)? {
                 let name = format!("{}, batch {}", step.network, step.batch);
                 keep(runner, name, step.microseconds);
             }
+            bar.inc(1);
         }
     }
+    bar.finish_and_clear();
     table(&measured);
     if let Some(path) = &args.json {
         std::fs::write(path, crate::train::json(&measured)?).map_err(|e| Error::io(path, e))?;
     }
     Ok(())
+}
+
+/// Measurements done and to come, with the time that is left; nothing without a terminal.
+fn progress_bar(len: u64) -> Result<indicatif::ProgressBar> {
+    let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left, {msg}");
+    Ok(indicatif::ProgressBar::new(len).with_style(style.map_err(Error::usage)?))
 }
 
 fn table(measured: &[Measured]) {
