@@ -295,3 +295,21 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
     let (with, without) = (sampled(true), sampled(false));
     assert!(1.2 * with < without, "{with} {without}");
 }
+
+/// One row by hand: the credit is `Q(s, a) - Σ_b pi(b | s) Q(s, b)`.
+#[test]
+fn the_q_actor_critic_credits_an_action_with_what_it_is_worth_more_than_the_rest() {
+    let config =
+        QActorCriticConfig { actor: linear(), critic: linear(), ..QActorCriticConfig::default() };
+    let mut agent = QActorCritic::new(&config, &one(), &Backend::Fused, Seeds::new(7)).unwrap();
+    agent.actor.set_params(&[0.4, 0.0, -0.3, 0.0, 0.0, 0.0]).unwrap();
+    agent.critic.set_params(&[2.0, 0.0, 5.0, 0.0, 0.0, 0.0]).unwrap();
+    let step = StepRows { observations: vec![1.0, 0.0], actions: vec![1], ..StepRows::default() };
+    agent.actor_backward(&step).unwrap();
+    let p = probabilities(&[0.4, 0.0, -0.3, 0.0, 0.0, 0.0], 0);
+    let credit = 5.0 - (2.0 * p[0] + 5.0 * p[1]);
+    let biases = &agent.actor.grads().unwrap()[4..];
+    for (got, expected) in biases.iter().zip([credit * p[0], -credit * (1.0 - p[1])]) {
+        assert!((f64::from(*got) - expected).abs() < 1e-5, "{biases:?} {expected}");
+    }
+}

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Agent, BoxSpace, MemorySink, NormalizeObs, NormalizeReward, Policy, Row, Sections, Seeds,
-    SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+    Agent, BoxSpace, MemorySink, Metrics, NormalizeObs, NormalizeReward, Policy, Progress, Row,
+    Sections, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv,
+    check_resume,
 };
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::{ActorCriticConfig, Backend, LogStd};
@@ -173,41 +174,54 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
     assert!(steps_taken(Some(0.01)) < 9.0);
 }
 
-/// The trust region holds: no update moves the policy by more than it allows, and where no step is found
-/// the policy is as it was.
+/// The trust region holds: no update moves the policy by more than it allows.
 #[test]
-fn the_trust_region_is_kept_and_a_failed_search_restores() {
-    let rows_with = |shrink: f64, target_kl: f64| {
-        let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
-        let config = TrpoConfig {
-            n_steps: 40,
-            batch_size: 120,
-            line_search_shrink: shrink,
-            line_search_max_steps: if shrink == 1.0 { 1 } else { 10 },
-            target_kl: rl_core::Schedule::constant(target_kl),
-            ..TrpoConfig::default()
-        };
-        let agent = Trpo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
-        let sink = MemorySink::default();
-        let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(2_400) };
-        let mut trainer =
-            Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
-        let before = trainer.agent_mut().values(&[0.1; 3]).unwrap();
-        let mut mode = [[0.0]; 2];
-        trainer.agent_mut().act_greedily(&[0.1, 0.2, 0.3], &mut mode[0]).unwrap();
-        trainer.run().unwrap();
-        trainer.agent_mut().act_greedily(&[0.1, 0.2, 0.3], &mut mode[1]).unwrap();
-        assert_ne!(before, trainer.agent_mut().values(&[0.1; 3]).unwrap());
-        let of = |name: &str| -> Vec<f64> {
-            let value = |row: &Row| row.values.iter().find(|(n, _)| n == name).unwrap().1;
-            sink.rows().iter().map(value).collect()
-        };
-        (of("kl"), of("line_search_success"), mode)
+fn the_trust_region_is_kept() {
+    let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+    let config = TrpoConfig { n_steps: 40, batch_size: 120, ..TrpoConfig::default() };
+    let agent = Trpo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
+    let sink = MemorySink::default();
+    let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(2_400) };
+    let mut trainer = Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
+    trainer.run().unwrap();
+    let of = |name: &str| -> Vec<f64> {
+        let value = |row: &Row| row.values.iter().find(|(n, _)| n == name).unwrap().1;
+        sink.rows().iter().map(value).collect()
     };
-    let (kl, success, mode) = rows_with(0.8, 0.01);
+    let (kl, success) = (of("kl"), of("line_search_success"));
     assert!(kl.iter().all(|kl| (0.0..0.01).contains(kl)), "{kl:?}");
-    assert!(success.iter().sum::<f64>() > 10.0 && mode[0] != mode[1]);
-    // A region so small that single precision cannot tell the objective apart: nothing is ever taken.
-    let (_, success, mode) = rows_with(1.0, 1e-30);
-    assert_eq!((success.iter().sum::<f64>(), mode[0]), (0.0, mode[1]));
+    assert!(success.iter().sum::<f64>() > 10.0, "{success:?}");
+}
+
+/// With a single step to try, which as often as not is a little too long: where it is not taken, the policy is
+/// as it was, and where it is, it is not.
+#[test]
+fn a_failed_line_search_restores_the_policy() {
+    let mut envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+    let config = TrpoConfig {
+        n_steps: 40,
+        batch_size: 120,
+        line_search_max_steps: 1,
+        ..TrpoConfig::default()
+    };
+    let mut agent = Trpo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let (mut metrics, mut actions, mut mode) = (Metrics::default(), [0.0; 3], [0.0]);
+    let mut taken = [0, 0];
+    envs.reset().unwrap();
+    for step in 0..40 * 40 {
+        let progress = Progress { step, total: 10_000 };
+        agent.act(envs.batch().observations(), progress, &mut actions).unwrap();
+        envs.step(&actions).unwrap();
+        agent.observe(&envs.batch().transitions(&actions)).unwrap();
+        agent.act_greedily(&[0.1, 0.2, 0.3], &mut mode).unwrap();
+        let before = mode;
+        agent.update(progress, &mut metrics).unwrap();
+        if let Some(success) = metrics.mean("line_search_success") {
+            agent.act_greedily(&[0.1, 0.2, 0.3], &mut mode).unwrap();
+            assert_eq!(mode != before, success == 1.0);
+            taken[success as usize] += 1;
+            metrics.clear();
+        }
+    }
+    assert!(taken[0] > 3 && taken[1] > 3, "{taken:?}");
 }

@@ -135,3 +135,18 @@ fn what_does_not_fit_is_an_error() {
     let other: Episodes<f32, u32> = Episodes::new(4, 2, 1, 1).unwrap();
     assert!(episodes.check_same_shape(&other).is_err());
 }
+
+#[test]
+fn an_episode_that_clearing_cuts_is_not_stored() {
+    let mut episodes: Episodes<f32, u32> = Episodes::new(1, 1, 1, 1).unwrap();
+    let mut shown = StepBatch::new(1, 1);
+    for (number, code) in [9, 0, 9, 0].into_iter().enumerate() {
+        step(&mut shown, number, &[end(code)]);
+        episodes.push(&shown.transitions(&[0]), &[0]).unwrap();
+        if number == 0 {
+            episodes.clear();
+        }
+        assert_eq!(episodes.is_full(), number == 3);
+    }
+    assert_eq!(episodes.gather().rewards, [2.0, 3.0]);
+}
