@@ -36,6 +36,11 @@ pub trait Space: Clone + PartialEq + Debug + Send + Sync + 'static {
     fn check(&self, what: &str, row: &[Self::Elem]) -> Result<()>;
     /// Brings each element to the nearest one inside; what is not a number stays so.
     fn clip(&self, row: &mut [Self::Elem]);
+
+    /// The same for each row of `[n, width]`.
+    fn clip_rows(&self, rows: &mut [Self::Elem]) {
+        rows.chunks_exact_mut(self.width()).for_each(|row| self.clip(row));
+    }
     /// Fills `row` with a uniform draw (unbounded dimensions: a standard normal).
     fn sample(&self, rng: &mut Rng, row: &mut [Self::Elem]);
 }

@@ -1,7 +1,7 @@
 //! Learned action values of continuous actions, with their targets.
 
 use rl_core::{Result, Rng, Sections, check};
-use rl_nets::{Backend, Critics, Error, MlpConfig, Network, Optimizer, OptimizerConfig};
+use rl_nets::{Backend, Critics, MlpConfig, Network, Optimizer, OptimizerConfig, check_finite};
 
 /// Which value the actor climbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +131,7 @@ impl Critic {
     /// One gradient step on `Σ_i mean (Q_i(s, a) - y)²`, with `y` the `targets`, `[n]`.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a loss that is not; slices that do not fit.
+    /// [`NotFinite`](rl_nets::Error::NotFinite) for a loss that is not; slices that do not fit.
     pub fn step(
         &mut self,
         observations: &[f32],
@@ -156,9 +156,7 @@ impl Critic {
         }
         let n = targets.len() as f64;
         let told = CriticStep { loss: loss / n, value: value / (n * count as f64) };
-        if !told.loss.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value: told.loss }.into());
-        }
+        check_finite("the loss", told.loss)?;
         self.online.backward(&self.rows, &self.grad, None)?;
         self.online.step(&mut self.optimizer, learning_rate, None)?;
         Ok(told)

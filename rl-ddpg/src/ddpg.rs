@@ -141,15 +141,6 @@ impl Ddpg {
 }
 
 impl DdpgRule {
-    /// The critic's values, `[n]`, for observations `[n, width]` and actions in [-1, 1],
-    /// `[n, action width]`.
-    ///
-    /// # Errors
-    /// Slices that do not fit.
-    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
-        self.critic.values(observations, actions)
-    }
-
     /// The regression targets.
     pub(crate) fn targets(&mut self, batch: &Batch<f32, f32>) -> Result<()> {
         let next_actions = self.actor.target_actions(batch.next_observations())?;
@@ -197,6 +188,10 @@ impl Rule for DdpgRule {
         metrics.record("actor_grad_norm", self.actor.step(actor_rate)?);
         self.actor.track(self.config.tau)?;
         self.critic.track(self.config.tau)
+    }
+
+    fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {

@@ -38,6 +38,13 @@ pub trait Rule {
         metrics: &mut Metrics,
     ) -> Result<()>;
 
+    /// The values of observations, `[n, width]`, and actions, `[n, action width]`, `[n]`: the first critic's,
+    /// where there are several.
+    ///
+    /// # Errors
+    /// Slices that do not fit.
+    fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>>;
+
     /// Writes what acting needs, as the file `policy.safetensors`.
     ///
     /// # Errors
@@ -125,7 +132,7 @@ impl<R: Rule> OffPolicy<R> {
         &self.rule
     }
 
-    /// The rule, to be asked for values.
+    /// The rule, to be asked for what needs its networks' memory.
     pub fn rule_mut(&mut self) -> &mut R {
         &mut self.rule
     }

@@ -238,15 +238,6 @@ impl Sac {
 }
 
 impl SacRule {
-    /// The values of the first critic, `[n]`, for observations `[n, width]` and actions in [-1, 1],
-    /// `[n, action width]`.
-    ///
-    /// # Errors
-    /// Slices that do not fit.
-    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
-        self.critic.values(observations, actions)
-    }
-
     /// Parameters of the policy and of both critics.
     pub fn num_params(&self) -> usize {
         self.actor.num_params() + self.critic.num_params()
@@ -362,6 +353,10 @@ impl Rule for SacRule {
         metrics.record("entropy", entropy / log_probs.len() as f64);
         metrics.record("alpha", alpha.into());
         Ok(())
+    }
+
+    fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {

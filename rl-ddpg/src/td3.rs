@@ -160,15 +160,6 @@ impl Td3 {
 }
 
 impl Td3Rule {
-    /// The values of the first critic, `[n]`, for observations `[n, width]` and actions in [-1, 1],
-    /// `[n, action width]`.
-    ///
-    /// # Errors
-    /// Slices that do not fit.
-    pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
-        self.critic.values(observations, actions)
-    }
-
     /// The regression targets, with normal draws `noise`, `[n, action width]`, for the smoothing.
     pub(crate) fn targets(
         &mut self,
@@ -230,6 +221,10 @@ impl Rule for Td3Rule {
             self.critic.track(self.config.tau)?;
         }
         Ok(())
+    }
+
+    fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
+        self.critic.values(observations, actions)
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {

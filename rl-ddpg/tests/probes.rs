@@ -3,7 +3,7 @@
 
 use rl_core::{BoxSpace, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig};
 use rl_ddpg::{
-    Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Sac, SacConfig, Td3, Td3Config,
+    Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config,
 };
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{Activation, Backend, MlpConfig};

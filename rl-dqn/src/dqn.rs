@@ -4,7 +4,7 @@ use rl_core::{
     Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, check,
 };
-use rl_nets::{Backend, Error, Mlp, Module, Network, Optimizer};
+use rl_nets::{Backend, Mlp, Module, Network, Optimizer, check_finite};
 use rl_replay::{Batch, Horizon, ReplayRing};
 
 /// Deep Q-learning with experience replay and a fixed target network (Mnih et al., 2015), Double
@@ -169,9 +169,7 @@ impl Dqn {
 
         let q = self.online.forward(batch.observations())?;
         let loss = config.loss.of_taken(q, batch.actions(), targets, grad)?;
-        if !loss.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value: loss }.into());
-        }
+        check_finite("the loss", loss)?;
         let value = q.iter().map(|&q| f64::from(q)).sum::<f64>() / q.len() as f64;
         self.online.backward(batch.observations(), grad, None)?;
         let norm = self.online.step(&mut self.optimizer, learning_rate, config.max_grad_norm)?;

@@ -111,17 +111,10 @@ impl ActorCritic {
         let actor = PolicyNet::new("actor", inputs, distribution, &config.actor, config.log_std)?;
         let critic = Mlp::new("critic", inputs, 1, &config.critic)?;
         let mut layout = Layout::default();
-        let mut append = |part: &Layout| {
-            let start = layout.len();
-            for entry in part.entries() {
-                layout.push(entry.name.clone(), &entry.shape);
-            }
-            start..layout.len()
-        };
         Ok(ActorCritic {
-            trunk_params: trunk.as_ref().map_or(0..0, |trunk| append(trunk.layout())),
-            actor_params: append(actor.layout()),
-            critic_params: append(critic.layout()),
+            trunk_params: trunk.as_ref().map_or(0..0, |trunk| layout.append(trunk.layout())),
+            actor_params: layout.append(actor.layout()),
+            critic_params: layout.append(critic.layout()),
             layout,
             trunk,
             actor,

@@ -95,6 +95,16 @@ impl<D: Distribution> ActorCriticPolicy<D> {
         self.network.predict(observations)
     }
 
+    /// The values of observations `[n, width]`, `[n]`.
+    ///
+    /// # Errors
+    /// An input that is not whole rows.
+    pub fn values_of(&mut self, observations: &[f32]) -> rl_core::Result<Vec<f32>> {
+        let mut values = vec![0.0; observations.len() / self.network.input_len().max(1)];
+        self.values(observations, &mut values)?;
+        Ok(values)
+    }
+
     /// Writes the most likely action for each observation.
     ///
     /// # Errors

@@ -37,11 +37,7 @@ impl Critics {
         let (mut critics, mut ranges) = (Vec::new(), Vec::new());
         for i in 0..count {
             let critic = Mlp::new(&format!("critic.{i}"), inputs, 1, config)?;
-            let start = layout.len();
-            for entry in critic.layout().entries() {
-                layout.push(entry.name.clone(), &entry.shape);
-            }
-            ranges.push(start..layout.len());
+            ranges.push(layout.append(critic.layout()));
             critics.push(critic);
         }
         Ok(Critics {

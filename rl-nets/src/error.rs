@@ -31,6 +31,19 @@ pub enum Error {
     Core(#[from] rl_core::Error),
 }
 
+/// Checks that what was computed is a number.
+///
+/// ```
+/// let error = rl_nets::check_finite("the loss", f64::NAN).unwrap_err().to_string();
+/// assert!(error.starts_with("the loss is NaN, not a finite number"));
+/// ```
+///
+/// # Errors
+/// [`Error::NotFinite`] where it is not.
+pub fn check_finite(what: &'static str, value: f64) -> Result<()> {
+    if value.is_finite() { Ok(()) } else { Err(Error::NotFinite { what, value }) }
+}
+
 /// A result with this crate's [`Error`].
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -1,5 +1,7 @@
 //! Where each named parameter lies in the flat vector.
 
+use std::ops::Range;
+
 /// One named parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -45,6 +47,15 @@ impl Layout {
         let offset = entry.offset;
         self.entries.push(entry);
         offset
+    }
+
+    /// Adds all parameters of another layout at the end and says where they lie.
+    pub fn append(&mut self, part: &Layout) -> Range<usize> {
+        let start = self.len;
+        for entry in &part.entries {
+            self.push(entry.name.clone(), &entry.shape);
+        }
+        start..self.len
     }
 
     /// All parameters in order.

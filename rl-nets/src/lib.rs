@@ -34,7 +34,7 @@ pub use actor_critic_policy::ActorCriticPolicy;
 pub use critics::Critics;
 pub use device::Backend;
 pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
-pub use error::{Error, Result};
+pub use error::{Error, Result, check_finite};
 pub use fisher::fisher_product;
 pub use init::Init;
 #[doc(hidden)]

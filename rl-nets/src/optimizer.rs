@@ -4,7 +4,7 @@
 //! that live on a device. Both follow PyTorch's update rules.
 
 use crate::kernels::dispatch;
-use crate::{Error, Result};
+use crate::{Result, check_finite};
 use candle_core::{Device, Tensor};
 use rl_core::check;
 use serde::{Deserialize, Serialize};
@@ -184,7 +184,7 @@ impl Optimizer {
     /// `[len]`, and returns the norm before clipping. `grads` is left in an unspecified state.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a gradient that is not finite, the parameters being as they were;
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a gradient that is not finite, the parameters being as they were;
     /// [`rl_core::Error::Mismatch`] for vectors of another length, or an optimiser on a device.
     pub fn step(
         &mut self,
@@ -196,7 +196,7 @@ impl Optimizer {
         check::len("parameters", self.len, params.len())?;
         check::len("gradient", self.len, grads.len())?;
         let norm = crate::kernels::sum_of_squares(grads).sqrt();
-        check_finite(norm)?;
+        check_finite("the gradient's norm", norm)?;
         let Slots::Host(slots) = &mut self.slots else {
             return Err(
                 rl_core::Error::mismatch("optimizer", "one in memory", "one on a device").into()
@@ -221,7 +221,7 @@ impl Optimizer {
     ) -> Result<(Tensor, f64)> {
         check::len("parameters", self.len, params.elem_count())?;
         let norm = f64::from(grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?);
-        check_finite(norm)?;
+        check_finite("the gradient's norm", norm)?;
         let Slots::Device(slots) = &mut self.slots else {
             return Err(
                 rl_core::Error::mismatch("optimizer", "one on a device", "one in memory").into()
@@ -271,13 +271,6 @@ impl Optimizer {
         }
         self.steps = saved.steps;
         Ok(())
-    }
-}
-
-fn check_finite(norm: f64) -> Result<()> {
-    match norm.is_finite() {
-        true => Ok(()),
-        false => Err(Error::NotFinite { what: "the gradient's norm", value: norm }),
     }
 }
 

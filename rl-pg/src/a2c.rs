@@ -3,8 +3,8 @@ use rl_core::{
     Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Error, Optimizer,
-    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, policy_gradient,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Optimizer,
+    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
 use rl_replay::{Collector, Rollout, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
@@ -148,9 +148,7 @@ impl<D: Distribution> A2c<D> {
     /// # Errors
     /// An input that is not whole rows.
     pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; observations.len() / self.policy.network().input_len().max(1)];
-        rl_core::StochasticPolicy::values(&mut self.policy, observations, &mut values)?;
-        Ok(values)
+        self.policy.values_of(observations)
     }
 
     /// Adds the gradient of the loss over the whole rollout to that of the network.
@@ -176,10 +174,7 @@ impl<D: Distribution> A2c<D> {
         let output = network.forward(rollout.observations())?;
         grad.resize(output.len(), 0.0);
         let stats = policy_gradient(&distribution, output, rows, coefficients, grad)?;
-        let value = stats.policy_loss + stats.value_loss;
-        if !value.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value }.into());
-        }
+        check_finite("the loss", stats.policy_loss + stats.value_loss)?;
         network.backward(rollout.observations(), grad, None)?;
         Ok(stats)
     }

@@ -1,6 +1,6 @@
-use crate::{PolicySearch, SearchRule, Standing};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Schedule, Seeds, VecEnv, check};
-use rl_nets::{Distribution, MlpConfig, PolicySpace};
+use crate::local_search::{LocalSearch, Standing, Start, Step};
+use rl_core::{Metrics, Progress, Result, Rng, Schedule, check};
+use rl_nets::MlpConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`SimulatedAnnealing`].
@@ -55,75 +55,33 @@ impl SimulatedAnnealingConfig {
 ///     score θ', and θ itself until it has been scored `trials` times
 ///     θ <- θ' with probability min(1, exp((score' - mean score of θ) / temperature))
 /// ```
-#[derive(Clone, Debug)]
-pub struct SimulatedAnnealing {
-    config: SimulatedAnnealingConfig,
-    standing: Standing,
-}
+pub type SimulatedAnnealing = LocalSearch<SimulatedAnnealingConfig>;
 
-impl SimulatedAnnealing {
-    /// An agent for `envs` that searches by this rule.
-    ///
-    /// # Errors
-    /// Those of [`SimulatedAnnealingConfig::validate`].
-    pub fn agent<V, D>(
-        config: &SimulatedAnnealingConfig,
-        envs: &V,
-        seeds: Seeds,
-    ) -> Result<PolicySearch<D, SimulatedAnnealing>>
-    where
-        V: VecEnv<Obs = BoxSpace>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate()?;
-        PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
-            Ok(SimulatedAnnealing {
-                standing: Standing::new(params, config.noise.at(0.0)),
-                config: config.clone(),
-            })
-        })
-    }
-}
-
-impl SearchRule for SimulatedAnnealing {
+impl Step for SimulatedAnnealingConfig {
     const NAME: &'static str = "simulated-annealing";
-    type State = Standing;
 
-    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        self.standing.propose(self.config.trials, rng)
+    fn start(&self) -> Result<Start<'_>> {
+        self.validate()?;
+        let SimulatedAnnealingConfig { network, episodes, trials, noise, .. } = self;
+        Ok(Start { network, episodes: *episodes, trials: *trials, noise: noise.at(0.0) })
     }
 
-    fn tell(
-        &mut self,
-        candidates: &[Vec<f32>],
-        scores: &[f64],
+    fn step(
+        &self,
+        standing: &mut Standing,
+        (candidate, score): (&[f32], f64),
         rng: &mut Rng,
         progress: Progress,
-        metrics: &mut Metrics,
-    ) -> Result<()> {
-        let temperature = self.config.temperature.at(progress.fraction());
-        let score = self.standing.tell(scores);
-        let gain = score - self.standing.score();
+    ) {
+        let temperature = self.temperature.at(progress.fraction());
+        let gain = score - standing.score();
         if rng.uniform(0.0, 1.0) < (gain / temperature).exp() {
-            self.standing.replace(&candidates[0], score);
+            standing.replace(candidate, score);
         }
-        self.standing.set_noise(self.config.noise.at(progress.fraction()));
-        metrics.record("best_score", self.standing.score());
-        metrics.record("temperature", temperature);
-        metrics.record("noise", self.standing.noise());
-        Ok(())
+        standing.set_noise(self.noise.at(progress.fraction()));
     }
 
-    fn best(&self) -> &[f32] {
-        self.standing.params()
-    }
-
-    fn state(&self) -> Result<Standing> {
-        Ok(self.standing.clone())
-    }
-
-    fn set_state(&mut self, state: Standing) -> Result<()> {
-        self.standing.restore(state)
+    fn record(&self, progress: Progress, metrics: &mut Metrics) {
+        metrics.record("temperature", self.temperature.at(progress.fraction()));
     }
 }

@@ -1,6 +1,6 @@
-use crate::{PolicySearch, SearchRule, Standing};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
-use rl_nets::{Distribution, MlpConfig, PolicySpace};
+use crate::local_search::{LocalSearch, Standing, Start, Step};
+use rl_core::{Progress, Result, Rng, check};
+use rl_nets::MlpConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`HillClimbing`].
@@ -62,76 +62,30 @@ impl HillClimbingConfig {
 ///     where θ' has earned more than θ has on average: θ <- θ', noise <- noise / 2
 ///     elsewhere: noise <- 2 noise
 /// ```
-#[derive(Clone, Debug)]
-pub struct HillClimbing {
-    config: HillClimbingConfig,
-    standing: Standing,
-}
+pub type HillClimbing = LocalSearch<HillClimbingConfig>;
 
-impl HillClimbing {
-    /// An agent for `envs` that searches by this rule.
-    ///
-    /// # Errors
-    /// Those of [`HillClimbingConfig::validate`].
-    pub fn agent<V, D>(
-        config: &HillClimbingConfig,
-        envs: &V,
-        seeds: Seeds,
-    ) -> Result<PolicySearch<D, HillClimbing>>
-    where
-        V: VecEnv<Obs = BoxSpace>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate()?;
-        PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
-            Ok(HillClimbing {
-                standing: Standing::new(params, config.noise),
-                config: config.clone(),
-            })
-        })
-    }
-}
-
-impl SearchRule for HillClimbing {
+impl Step for HillClimbingConfig {
     const NAME: &'static str = "hill-climbing";
-    type State = Standing;
 
-    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        self.standing.propose(self.config.trials, rng)
+    fn start(&self) -> Result<Start<'_>> {
+        self.validate()?;
+        let HillClimbingConfig { network, episodes, trials, noise, .. } = self;
+        Ok(Start { network, episodes: *episodes, trials: *trials, noise: *noise })
     }
 
-    fn tell(
-        &mut self,
-        candidates: &[Vec<f32>],
-        scores: &[f64],
+    fn step(
+        &self,
+        standing: &mut Standing,
+        (candidate, score): (&[f32], f64),
         _: &mut Rng,
         _: Progress,
-        metrics: &mut Metrics,
-    ) -> Result<()> {
-        let HillClimbingConfig { min_noise, max_noise, .. } = self.config;
-        let score = self.standing.tell(scores);
-        let noise = if score > self.standing.score() {
-            self.standing.replace(&candidates[0], score);
-            self.standing.noise() / 2.0
+    ) {
+        let noise = if score > standing.score() {
+            standing.replace(candidate, score);
+            standing.noise() / 2.0
         } else {
-            self.standing.noise() * 2.0
+            standing.noise() * 2.0
         };
-        self.standing.set_noise(noise.clamp(min_noise, max_noise));
-        metrics.record("best_score", self.standing.score());
-        metrics.record("noise", self.standing.noise());
-        Ok(())
-    }
-
-    fn best(&self) -> &[f32] {
-        self.standing.params()
-    }
-
-    fn state(&self) -> Result<Standing> {
-        Ok(self.standing.clone())
-    }
-
-    fn set_state(&mut self, state: Standing) -> Result<()> {
-        self.standing.restore(state)
+        standing.set_noise(noise.clamp(self.min_noise, self.max_noise));
     }
 }

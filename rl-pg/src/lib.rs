@@ -18,16 +18,16 @@ mod annealing;
 mod estimates;
 mod evolution;
 mod hill_climbing;
+mod local_search;
 mod q_actor_critic;
 mod reinforce;
 mod search;
-mod standing;
 
 pub use a2c::{A2c, A2cConfig};
 pub use annealing::{SimulatedAnnealing, SimulatedAnnealingConfig};
 pub use evolution::{EvolutionStrategies, EvolutionStrategiesConfig};
 pub use hill_climbing::{HillClimbing, HillClimbingConfig};
+pub use local_search::{LocalSearch, Standing, Start, Step};
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
 pub use search::{PolicySearch, SearchRule};
-pub use standing::Standing;

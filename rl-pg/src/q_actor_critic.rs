@@ -3,8 +3,8 @@ use rl_core::{
     Seeds, Space, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    Activation, Backend, Categorical, Distribution, Error, Init, LogStd, Mlp, MlpConfig, Network,
-    Optimizer, OptimizerConfig, PolicyNet, TdLoss,
+    Activation, Backend, Categorical, Distribution, Init, LogStd, Mlp, MlpConfig, Network,
+    Optimizer, OptimizerConfig, PolicyNet, TdLoss, check_finite,
 };
 use serde::{Deserialize, Serialize};
 
@@ -216,9 +216,7 @@ impl QActorCritic {
         let values = self.critic.forward(&step.observations)?;
         grad.resize(values.len(), 0.0);
         let loss = TdLoss::Mse.of_taken(values, &step.actions, &targets, grad)?;
-        if !loss.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value: loss }.into());
-        }
+        check_finite("the loss", loss)?;
         self.critic.backward(&step.observations, grad, None)?;
         Ok(loss)
     }

@@ -3,8 +3,8 @@ use rl_core::{
     StochasticPolicy, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Error, Optimizer,
-    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, policy_gradient,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Optimizer,
+    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
 use rl_replay::{EpisodeRows, Episodes, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
@@ -169,9 +169,7 @@ impl<D: Distribution> Reinforce<D> {
     /// # Errors
     /// An input that is not whole rows.
     pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; observations.len() / self.policy.network().input_len().max(1)];
-        self.policy.values(observations, &mut values)?;
-        Ok(values)
+        self.policy.values_of(observations)
     }
 
     /// Adds the gradient of the loss over whole episodes to that of the network; gives also the share
@@ -218,10 +216,7 @@ impl<D: Distribution> Reinforce<D> {
             values: &baseline,
         };
         let stats = policy_gradient(&distribution, output, policy_rows, coefficients, &mut grad)?;
-        let value = stats.policy_loss + stats.value_loss;
-        if !value.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value }.into());
-        }
+        check_finite("the loss", stats.policy_loss + stats.value_loss)?;
         network.backward(&rows.observations, &grad, None)?;
         Ok((stats, explained_variance(&baseline, &returns)))
     }
@@ -233,8 +228,7 @@ impl<D: Distribution> Policy for Reinforce<D> {
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
         self.policy.mode(observations, actions)?;
-        let width = self.action_space.width();
-        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+        self.action_space.clip_rows(actions);
         Ok(())
     }
 }
@@ -249,8 +243,7 @@ impl<D: Distribution> Agent for Reinforce<D> {
         self.policy.sample(observations, &mut self.rng, &mut self.actions, log_probs, values)?;
         check::len("actions", self.actions.len(), actions.len())?;
         actions.copy_from_slice(&self.actions);
-        let width = self.action_space.width();
-        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+        self.action_space.clip_rows(actions);
         Ok(())
     }
 

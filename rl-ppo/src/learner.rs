@@ -3,8 +3,8 @@
 
 use rl_core::{BoxSpace, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Distribution, Error, Optimizer, OptimizerConfig,
-    PolicyRows, PolicyStats,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Distribution, Optimizer, OptimizerConfig,
+    PolicyRows, PolicyStats, check_finite,
 };
 use rl_replay::{Collector, Minibatch, Rollout, normalise, shuffle};
 use std::ops::Range;
@@ -111,7 +111,7 @@ impl<D: Distribution> Learner<D> {
     /// Puts the minibatch through the network and a loss, which fills in the gradient of the output.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a loss that is not; those of the loss.
+    /// [`NotFinite`](rl_nets::Error::NotFinite) for a loss that is not; those of the loss.
     pub fn loss(
         &mut self,
         loss: impl FnOnce(
@@ -133,17 +133,14 @@ impl<D: Distribution> Learner<D> {
             values: &minibatch.values,
         };
         let stats = loss(&distribution, output, rows, grad)?;
-        let value = stats.policy_loss + stats.value_loss;
-        if !value.is_finite() {
-            return Err(Error::NotFinite { what: "the loss", value }.into());
-        }
+        check_finite("the loss", stats.policy_loss + stats.value_loss)?;
         Ok(stats)
     }
 
     /// One gradient step on the loss last computed; returns the gradient's norm.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a gradient that is not.
+    /// [`NotFinite`](rl_nets::Error::NotFinite) for a gradient that is not.
     pub fn step(&mut self, learning_rate: f64, max_norm: Option<f64>) -> Result<f64> {
         let network = self.policy.network_mut();
         network.backward(&self.minibatch.observations, &self.grad, None)?;

@@ -67,10 +67,7 @@ impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
     /// # Errors
     /// An input that is not whole rows.
     pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
-        let policy = &mut self.learner.policy;
-        let mut values = vec![0.0; observations.len() / policy.network().input_len().max(1)];
-        rl_core::StochasticPolicy::values(policy, observations, &mut values)?;
-        Ok(values)
+        self.learner.policy.values_of(observations)
     }
 }
 

@@ -2,8 +2,8 @@ use crate::on_policy::validate_rollout;
 use crate::{Learner, OnPolicy, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Coefficients, Distribution, Error, OptimizerConfig, PolicyRows,
-    PolicySpace, fisher_product, policy_gradient,
+    ActorCriticConfig, Backend, Coefficients, Distribution, OptimizerConfig, PolicyRows,
+    PolicySpace, check_finite, fisher_product, policy_gradient,
 };
 use rl_replay::normalise;
 use serde::{Deserialize, Serialize};
@@ -232,10 +232,7 @@ fn conjugate_gradients(
         size = smaller;
     }
     let curvature = dot(&x, &product(&x)?);
-    if !curvature.is_finite() {
-        let value = curvature;
-        return Err(Error::NotFinite { what: "the curvature of the trust region", value }.into());
-    }
+    check_finite("the curvature of the trust region", curvature)?;
     Ok((x, curvature))
 }
 

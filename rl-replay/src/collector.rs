@@ -98,8 +98,7 @@ where
 
     /// Brings actions, `[n, action width]`, into their space.
     pub fn clip(&self, actions: &mut [A::Elem]) {
-        let width = self.action_space.width();
-        actions.chunks_exact_mut(width).for_each(|row| self.action_space.clip(row));
+        self.action_space.clip_rows(actions);
     }
 
     /// Stores a step; a truncated episode's final observation is valued.

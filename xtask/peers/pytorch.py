@@ -16,12 +16,11 @@ torch.manual_seed(0)
 workload = sys.argv[1]
 
 
-def mlp(*sizes, last=None):
+def mlp(*sizes):
     layers = []
     for inputs, outputs in zip(sizes, sizes[1:]):
         layers += [nn.Linear(inputs, outputs), nn.Tanh()]
-    layers = layers[:-1]
-    return nn.Sequential(*layers)
+    return nn.Sequential(*layers[:-1])
 
 
 def adam(parameters, lr):

@@ -7,7 +7,7 @@ use super::statistics::median;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
-use rl_core::{Discrete, Metrics, Seeds, SerialVecEnv, TimeLimit, VecEnv};
+use rl_core::{Discrete, Metrics, Seeds, SerialVecEnv, TimeLimit, Transitions, VecEnv};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_nets::{Activation, Backend, MlpConfig, OptimizerConfig, TdLoss};
 use rl_replay::{Batch, Horizon, ReplayRing};
@@ -65,19 +65,18 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Fills a replay memory with 2,000 steps of random play.
-fn experience() -> Result<ReplayRing<f32, u32>> {
+/// Shows 2,000 steps of random play.
+fn play(mut show: impl FnMut(&Transitions<'_, f32, u32>) -> rl_core::Result<()>) -> Result<()> {
     let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
     let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
     let mut rng = Seeds::new(0).stream("actions", 0);
-    let mut ring = ReplayRing::new(10_000, 1, 4, 1).map_err(rl_core::Error::from)?;
     envs.reset()?;
     for _ in 0..2_000 {
         let action = [rng.below(2) as u32];
         envs.step(&action)?;
-        ring.push(&envs.batch().transitions(&action)).map_err(rl_core::Error::from)?;
+        show(&envs.batch().transitions(&action))?;
     }
-    Ok(ring)
+    Ok(())
 }
 
 fn ours() -> Result<Dqn> {
@@ -94,15 +93,7 @@ fn ours() -> Result<Dqn> {
     };
     let spaces = (4, Discrete::new(2)?, 1);
     let mut agent = Dqn::new(&config, spaces, &Backend::Fused, Seeds::new(0))?;
-    let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
-    let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-    let mut rng = Seeds::new(0).stream("actions", 0);
-    envs.reset()?;
-    for _ in 0..2_000 {
-        let action = [rng.below(2) as u32];
-        envs.step(&action)?;
-        agent.observe(&envs.batch().transitions(&action))?;
-    }
+    play(|step| agent.observe(step))?;
     Ok(agent)
 }
 
@@ -131,12 +122,14 @@ impl Plain {
                 candle_nn::linear(64, 2, vars.pp("2"))?,
             ])
         };
+        let mut ring = ReplayRing::new(10_000, 1, 4, 1).map_err(rl_core::Error::from)?;
+        play(|step| Ok(ring.push(step)?))?;
         let (online_vars, target_vars) = (VarMap::new(), VarMap::new());
         let (online, target) = (network(&online_vars)?, network(&target_vars)?);
         let params =
             ParamsAdamW { lr: LEARNING_RATE, eps: 1e-5, weight_decay: 0.0, ..Default::default() };
         Ok(Plain {
-            ring: experience()?,
+            ring,
             batch: Batch::new(BATCH, 4, 1),
             rng: Seeds::new(0).stream("agent", 0),
             online,

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use rl_core::{
     Agent, BoxSpace, Env, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
 };
-use rl_ddpg::{Ddpg, DdpgConfig, Td3, Td3Config};
+use rl_ddpg::{Ddpg, DdpgConfig, OffPolicy, Rule, Td3, Td3Config};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::Backend;
@@ -100,35 +100,34 @@ fn dqn(double_q: bool) -> Result<Box<Run>> {
     }))
 }
 
-/// Pendulum's bounds are ±2; critics see actions in [-1, 1].
-fn unit(action: &[f32]) -> Vec<f32> {
-    action.iter().map(|a| a / 2.0).collect()
-}
-
 fn ddpg() -> Result<Box<Run>> {
     let (run, config) = settings::<DdpgConfig>("ddpg", "Pendulum-v1")?;
-    Ok(Box::new(move |args, seed| {
-        let seeds = Seeds::new(seed);
-        let envs = one(Pendulum::default(), 200, seeds)?;
-        let agent = Ddpg::new(&config, &envs, &Backend::Fused, seeds)?;
-        let endless = one(Pendulum::default(), HORIZON, seeds.child("look", 0))?;
-        let gamma = config.experience.gamma;
-        looks(args, (envs, agent, run.steps), endless, gamma, |agent, observation, action| {
-            Ok(agent.rule_mut().values(observation, &unit(action))?[0])
-        })
-    }))
+    let gamma = config.experience.gamma;
+    continuous(run.steps, gamma, move |e, s| Ddpg::new(&config, e, &Backend::Fused, s))
 }
 
 fn td3() -> Result<Box<Run>> {
     let (run, config) = settings::<Td3Config>("td3", "Pendulum-v1")?;
+    let gamma = config.experience.gamma;
+    continuous(run.steps, gamma, move |e, s| Td3::new(&config, e, &Backend::Fused, s))
+}
+
+type Pendulums = SerialVecEnv<TimeLimit<Pendulum>>;
+
+fn continuous<R: Rule>(
+    steps: u64,
+    gamma: f64,
+    make: impl Fn(&Pendulums, Seeds) -> rl_core::Result<OffPolicy<R>> + 'static,
+) -> Result<Box<Run>> {
     Ok(Box::new(move |args, seed| {
         let seeds = Seeds::new(seed);
         let envs = one(Pendulum::default(), 200, seeds)?;
-        let agent = Td3::new(&config, &envs, &Backend::Fused, seeds)?;
+        let agent = make(&envs, seeds)?;
         let endless = one(Pendulum::default(), HORIZON, seeds.child("look", 0))?;
-        let gamma = config.experience.gamma;
-        looks(args, (envs, agent, run.steps), endless, gamma, |agent, observation, action| {
-            Ok(agent.rule_mut().values(observation, &unit(action))?[0])
+        looks(args, (envs, agent, steps), endless, gamma, |agent, observation, action| {
+            // Pendulum's bounds are ±2; critics see actions in [-1, 1].
+            let unit: Vec<f32> = action.iter().map(|a| a / 2.0).collect();
+            Ok(agent.rule_mut().values(observation, &unit)?[0])
         })
     }))
 }

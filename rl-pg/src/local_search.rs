@@ -1,0 +1,192 @@
+//! Searches that stand at one policy and step to another near it.
+
+use crate::{PolicySearch, SearchRule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
+use rl_nets::{Distribution, MlpConfig, PolicySpace};
+use serde::{Deserialize, Serialize};
+
+/// What a local search starts with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    /// The policy.
+    pub network: &'a MlpConfig,
+    /// Episodes that score a candidate.
+    pub episodes: usize,
+    /// How often the policy that the search stands at is scored.
+    pub trials: u64,
+    /// The noise's first standard deviation, in units of the parameters' root mean square.
+    pub noise: f64,
+}
+
+/// When a local search steps to a candidate, and how far away it looks for the next.
+pub trait Step: Clone {
+    /// The algorithm's name, by which a checkpoint knows its owner.
+    const NAME: &'static str;
+
+    /// What it starts with.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    fn start(&self) -> Result<Start<'_>>;
+
+    /// Takes the candidate or leaves it, and sets the noise of the next.
+    fn step(
+        &self,
+        standing: &mut Standing,
+        candidate: (&[f32], f64),
+        rng: &mut Rng,
+        progress: Progress,
+    );
+
+    /// Records what only this kind of search can tell.
+    fn record(&self, progress: Progress, metrics: &mut Metrics) {
+        let _ = (progress, metrics);
+    }
+}
+
+/// A search that stands at one policy, scores a candidate near it, and takes it or leaves it.
+#[derive(Clone, Debug)]
+pub struct LocalSearch<S> {
+    step: S,
+    trials: u64,
+    standing: Standing,
+}
+
+impl<S: Step> LocalSearch<S> {
+    /// An agent for `envs` that searches by this rule.
+    ///
+    /// # Errors
+    /// Those of the settings' `validate`.
+    pub fn agent<V, D>(step: &S, envs: &V, seeds: Seeds) -> Result<PolicySearch<D, Self>>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        let Start { network, episodes, trials, noise } = step.start()?;
+        PolicySearch::new(envs, network, episodes, seeds, |params| {
+            Ok(LocalSearch { step: step.clone(), trials, standing: Standing::new(params, noise) })
+        })
+    }
+}
+
+impl<S: Step> SearchRule for LocalSearch<S> {
+    const NAME: &'static str = S::NAME;
+    type State = Standing;
+
+    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
+        self.standing.propose(self.trials, rng)
+    }
+
+    fn tell(
+        &mut self,
+        candidates: &[Vec<f32>],
+        scores: &[f64],
+        rng: &mut Rng,
+        progress: Progress,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let score = self.standing.tell(scores);
+        self.step.step(&mut self.standing, (&candidates[0], score), rng, progress);
+        metrics.record("best_score", self.standing.score());
+        self.step.record(progress, metrics);
+        metrics.record("noise", self.standing.noise());
+        Ok(())
+    }
+
+    fn best(&self) -> &[f32] {
+        self.standing.params()
+    }
+
+    fn state(&self) -> Result<Standing> {
+        Ok(self.standing.clone())
+    }
+
+    fn set_state(&mut self, state: Standing) -> Result<()> {
+        self.standing.restore(state)
+    }
+}
+
+/// Parameters and what they have earned.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    params: Vec<f32>,
+    sum: f64,
+    trials: u64,
+    noise: f64,
+    /// The root mean square that the parameters began with.
+    start: f64,
+}
+
+/// The root mean square.
+fn rms(params: &[f32]) -> f64 {
+    let squares = params.iter().map(|p| f64::from(*p).powi(2)).sum::<f64>();
+    (squares / params.len() as f64).sqrt()
+}
+
+impl Standing {
+    /// Parameters that have not been scored.
+    pub(crate) fn new(params: Vec<f32>, noise: f64) -> Self {
+        Standing { start: rms(&params), params, sum: 0.0, trials: 0, noise }
+    }
+
+    pub(crate) fn params(&self) -> &[f32] {
+        &self.params
+    }
+
+    /// The mean of its scores.
+    pub fn score(&self) -> f64 {
+        self.sum / self.trials as f64
+    }
+
+    /// The standard deviation of the noise, in units of the parameters' root mean square: what a policy
+    /// does depends on how its parameters compare with each other.
+    pub fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// Sets the noise of the next candidate.
+    pub fn set_noise(&mut self, noise: f64) {
+        self.noise = noise;
+    }
+
+    /// A candidate near it, `(θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)`, followed by itself as long as it has been scored fewer than `trials` times:
+    /// scored once, a lucky one would stand for good. The
+    /// division keeps the parameters from growing with each step; the noise is bounded by what they began
+    /// with, so that a long walk over level ground stays within the numbers.
+    pub(crate) fn propose(&self, trials: u64, rng: &mut Rng) -> Vec<Vec<f32>> {
+        let scale = self.noise * rms(&self.params).clamp(0.1 * self.start, 10.0 * self.start);
+        let shrink = 1.0 / (1.0 + self.noise * self.noise).sqrt();
+        let near = |p: &f32| (shrink * (f64::from(*p) + scale * rng.normal())) as f32;
+        let near = self.params.iter().map(near).collect();
+        let mut candidates = vec![near];
+        if self.trials < trials {
+            candidates.push(self.params.clone());
+        }
+        candidates
+    }
+
+    /// Takes in its own new score where there is one; gives the candidate's.
+    pub(crate) fn tell(&mut self, scores: &[f64]) -> f64 {
+        if let [_, own] = scores {
+            self.sum += own;
+            self.trials += 1;
+        }
+        scores[0]
+    }
+
+    /// Stands at a candidate from now on.
+    pub fn replace(&mut self, params: &[f32], score: f64) {
+        self.params.copy_from_slice(params);
+        (self.sum, self.trials) = (score, 1);
+    }
+
+    /// Goes back to a saved one.
+    pub(crate) fn restore(&mut self, saved: Standing) -> Result<()> {
+        check::len("parameters", self.params.len(), saved.params.len())?;
+        check::non_negative("noise", saved.noise)?;
+        check::non_negative("first root mean square", saved.start)?;
+        *self = saved;
+        Ok(())
+    }
+}
