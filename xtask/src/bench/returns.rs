@@ -133,15 +133,17 @@ fn measure(goal: &Goal, args: &Args) -> Result<bool> {
                         );
                     }
                     if let Ok(mut results) = results.lock() {
-                        results.push(result);
+                        results.push((seed, result));
                     }
                 }
             });
         }
     });
-    let results = results.into_inner().unwrap_or_default();
+    let mut results = results.into_inner().unwrap_or_default();
+    // By seed, not by who finished first: the interval's resampling goes by place.
+    results.sort_by_key(|(seed, _)| *seed);
     let returns: Vec<f64> =
-        results.into_iter().map(|r| r.map(|s| s.mean_return)).collect::<Result<_>>()?;
+        results.into_iter().map(|(_, r)| r.map(|s| s.mean_return)).collect::<Result<_>>()?;
     let mean = interquartile_mean(&returns);
     let (low, high) = bootstrap_interval(&returns);
     let mut reached = mean >= goal.interquartile_mean;
