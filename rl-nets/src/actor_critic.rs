@@ -2,6 +2,7 @@
 
 use crate::{
     Activation, Distribution, Init, Layout, LogStd, Mlp, MlpConfig, Module, PolicyNet, Result,
+    Threads,
 };
 use candle_core::Tensor;
 use rl_core::Rng;
@@ -87,6 +88,7 @@ pub struct ActorCritic {
     trunk_params: Range<usize>,
     actor_params: Range<usize>,
     critic_params: Range<usize>,
+    threads: Threads,
     output: Vec<f32>,
     tangent: Vec<f32>,
     grad_actor: Vec<f32>,
@@ -119,6 +121,7 @@ impl ActorCritic {
             trunk,
             actor,
             critic,
+            threads: Threads::one(),
             output: Vec::new(),
             tangent: Vec::new(),
             grad_actor: Vec::new(),
@@ -172,8 +175,16 @@ impl Module for ActorCritic {
             Some(trunk) => trunk.forward(&params[self.trunk_params.clone()], input),
             None => input,
         };
-        let policy = self.actor.forward(&params[self.actor_params.clone()], input);
-        let values = self.critic.forward(&params[self.critic_params.clone()], input);
+        let (actor, critic) = (&mut self.actor, &mut self.critic);
+        let actor_params = &params[self.actor_params.clone()];
+        let critic_params = &params[self.critic_params.clone()];
+        let (mut policy, mut values): (&[f32], &[f32]) = (&[], &[]);
+        let batch = input.len() / critic.input_len();
+        self.threads.join(
+            batch * (actor_params.len() + critic_params.len()),
+            || policy = actor.forward(actor_params, input),
+            || values = critic.forward(critic_params, input),
+        );
         join(policy, values, &mut self.output);
         &self.output
     }
@@ -200,24 +211,41 @@ impl Module for ActorCritic {
             grad.clear();
             grad.resize(if asked { read.len() } else { 0 }, 0.0);
         }
+        let (actor_range, critic_range) = (self.actor_params.clone(), self.critic_params.clone());
+        let (mut trunk_grads, mut actor_grads, mut critic_grads) = (None, None, None);
+        if let Some(grads) = grads.as_deref_mut() {
+            // Trunk, actor and critic lie one after another.
+            let (rest, of_critic) = grads.split_at_mut(critic_range.start);
+            let (of_trunk, of_actor) = rest.split_at_mut(actor_range.start);
+            (trunk_grads, actor_grads, critic_grads) =
+                (Some(of_trunk), Some(of_actor), Some(of_critic));
+        }
+        let (actor_params, critic_params) = (&params[actor_range], &params[critic_range]);
+        let (actor, critic) = (&mut self.actor, &mut self.critic);
+        let (grad_actor, grad_critic) = (&self.grad_actor, &self.grad_critic);
+        let work = 2 * grad_critic.len() * (actor_params.len() + critic_params.len());
         // A loss of one of the two alone, as TRPO's are, costs the passes of that one.
-        let (actor, critic) = (self.actor_params.clone(), self.critic_params.clone());
-        if self.grad_actor.iter().any(|&g| g != 0.0) {
-            let into = asked.then_some(&mut from_actor[..]);
-            let grads = grads.as_deref_mut().map(|grads| &mut grads[actor.clone()]);
-            self.actor.backward(&params[actor], read, &self.grad_actor, grads, into);
-        }
-        if self.grad_critic.iter().any(|&g| g != 0.0) {
-            let into = asked.then_some(&mut from_critic[..]);
-            let grads = grads.as_deref_mut().map(|grads| &mut grads[critic.clone()]);
-            self.critic.backward(&params[critic], read, &self.grad_critic, grads, into);
-        }
+        let asked_of = |grad: &[f32]| grad.iter().any(|&g| g != 0.0);
+        self.threads.join(
+            work,
+            || {
+                if asked_of(grad_actor) {
+                    let into = asked.then_some(&mut from_actor[..]);
+                    actor.backward(actor_params, read, grad_actor, actor_grads, into);
+                }
+            },
+            || {
+                if asked_of(grad_critic) {
+                    let into = asked.then_some(&mut from_critic[..]);
+                    critic.backward(critic_params, read, grad_critic, critic_grads, into);
+                }
+            },
+        );
         from_actor.iter_mut().zip(from_critic).for_each(|(g, more)| *g += *more);
         match (&mut self.trunk, grad_input) {
             (Some(trunk), into) => {
                 let range = self.trunk_params.clone();
-                let grads = grads.map(|grads| &mut grads[range.clone()]);
-                trunk.backward(&params[range], input, from_actor, grads, into);
+                trunk.backward(&params[range], input, from_actor, trunk_grads, into);
             }
             (None, Some(into)) => into.copy_from_slice(from_actor),
             (None, None) => {}
@@ -245,6 +273,15 @@ impl Module for ActorCritic {
         let policy = self.actor.reference(&part(&self.actor_params)?, input)?;
         let value = self.critic.reference(&part(&self.critic_params)?, input)?;
         Tensor::cat(&[policy, value], 1)
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        if let Some(trunk) = &mut self.trunk {
+            trunk.share_among(threads);
+        }
+        self.actor.share_among(threads);
+        self.critic.share_among(threads);
+        self.threads = threads.clone();
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

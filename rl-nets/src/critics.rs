@@ -1,6 +1,6 @@
 //! Several value functions side by side.
 
-use crate::{Layout, Mlp, MlpConfig, Module, Result};
+use crate::{Layout, Mlp, MlpConfig, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -18,10 +18,17 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Critics {
     layout: Layout,
-    critics: Vec<Mlp>,
-    ranges: Vec<Range<usize>>,
+    critics: Vec<Critic>,
+    threads: Threads,
     output: Vec<f32>,
     tangent: Vec<f32>,
+}
+
+#[derive(Clone, Debug)]
+struct Critic {
+    mlp: Mlp,
+    params: Range<usize>,
+    /// The gradients of its output and of its input.
     grad: Vec<f32>,
     grad_input: Vec<f32>,
 }
@@ -34,27 +41,20 @@ impl Critics {
     pub fn new(count: usize, inputs: usize, config: &MlpConfig) -> Result<Self> {
         check::at_least("critics", 1, count as u64)?;
         let mut layout = Layout::default();
-        let (mut critics, mut ranges) = (Vec::new(), Vec::new());
+        let mut critics = Vec::new();
         for i in 0..count {
-            let critic = Mlp::new(&format!("critic.{i}"), inputs, 1, config)?;
-            ranges.push(layout.append(critic.layout()));
-            critics.push(critic);
+            let mlp = Mlp::new(&format!("critic.{i}"), inputs, 1, config)?;
+            let params = layout.append(mlp.layout());
+            critics.push(Critic { mlp, params, grad: Vec::new(), grad_input: Vec::new() });
         }
-        Ok(Critics {
-            layout,
-            critics,
-            ranges,
-            output: Vec::new(),
-            tangent: Vec::new(),
-            grad: Vec::new(),
-            grad_input: Vec::new(),
-        })
+        let (output, tangent) = (Vec::new(), Vec::new());
+        Ok(Critics { layout, critics, threads: Threads::one(), output, tangent })
     }
 }
 
 impl Module for Critics {
     fn input_len(&self) -> usize {
-        self.critics.first().map_or(0, Mlp::input_len)
+        self.critics.first().map_or(0, |critic| critic.mlp.input_len())
     }
 
     fn output_len(&self) -> usize {
@@ -66,18 +66,20 @@ impl Module for Critics {
     }
 
     fn init(&self, params: &mut [f32], rng: &mut Rng) {
-        for (critic, range) in self.critics.iter().zip(&self.ranges) {
-            critic.init(&mut params[range.clone()], rng);
+        for Critic { mlp, params: range, .. } in &self.critics {
+            mlp.init(&mut params[range.clone()], rng);
         }
     }
 
     fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32] {
         let (batch, count) = (input.len() / self.input_len(), self.critics.len());
+        self.threads.each(&mut self.critics, batch * params.len(), [], |_, critic, []| {
+            critic.mlp.forward(&params[critic.params.clone()], input);
+        });
         self.output.resize(batch * count, 0.0);
-        for (i, (critic, range)) in self.critics.iter_mut().zip(&self.ranges).enumerate() {
-            let values = critic.forward(&params[range.clone()], input);
+        for (i, critic) in self.critics.iter().enumerate() {
             let column = self.output[i..].iter_mut().step_by(count);
-            column.zip(values).for_each(|(out, value)| *out = *value);
+            column.zip(critic.mlp.output()).for_each(|(out, value)| *out = *value);
         }
         &self.output
     }
@@ -87,27 +89,30 @@ impl Module for Critics {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        mut grads: Option<&mut [f32]>,
-        mut grad_input: Option<&mut [f32]>,
+        grads: Option<&mut [f32]>,
+        grad_input: Option<&mut [f32]>,
     ) {
-        let count = self.critics.len();
-        for (i, (critic, range)) in self.critics.iter_mut().zip(&self.ranges).enumerate() {
-            self.grad.clear();
-            self.grad.extend(grad_output[i..].iter().step_by(count));
-            let part = grads.as_deref_mut().map(|grads| &mut grads[range.clone()]);
-            let params = &params[range.clone()];
-            match grad_input.as_deref_mut() {
-                None => critic.backward(params, input, &self.grad, part, None),
-                Some(out) if i == 0 => {
-                    critic.backward(params, input, &self.grad, part, Some(out));
-                }
-                // A critic that has no part in the loss adds nothing.
-                Some(_) if part.is_none() && self.grad.iter().all(|&g| g == 0.0) => {}
-                Some(out) => {
-                    self.grad_input.resize(out.len(), 0.0);
-                    critic.backward(params, input, &self.grad, part, Some(&mut self.grad_input));
-                    out.iter_mut().zip(&self.grad_input).for_each(|(g, more)| *g += more);
-                }
+        let (count, wanted) = (self.critics.len(), grad_input.is_some());
+        let (with_grads, grads) = (grads.is_some(), grads.unwrap_or_default());
+        let work = 2 * grad_output.len() / count * params.len();
+        self.threads.each(&mut self.critics, work, [grads], |i, critic, [grads]| {
+            let Critic { mlp, params: range, grad, grad_input } = critic;
+            grad.clear();
+            grad.extend(grad_output[i..].iter().step_by(count));
+            grad_input.clear();
+            // A critic that has no part in the loss adds nothing.
+            if !with_grads && grad.iter().all(|&g| g == 0.0) {
+                return;
+            }
+            grad_input.resize(if wanted { input.len() } else { 0 }, 0.0);
+            let into = wanted.then_some(&mut grad_input[..]);
+            let grads = with_grads.then_some(grads);
+            mlp.backward(&params[range.clone()], input, grad, grads, into);
+        });
+        if let Some(out) = grad_input {
+            out.fill(0.0);
+            for critic in &self.critics {
+                out.iter_mut().zip(&critic.grad_input).for_each(|(g, more)| *g += more);
             }
         }
     }
@@ -115,9 +120,9 @@ impl Module for Critics {
     fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
         let count = self.critics.len();
         self.tangent.resize(self.output.len(), 0.0);
-        for (i, (critic, range)) in self.critics.iter_mut().zip(&self.ranges).enumerate() {
+        for (i, Critic { mlp, params: range, .. }) in self.critics.iter_mut().enumerate() {
             let along = &direction[range.clone()];
-            let values = critic.tangent(&params[range.clone()], input, along)?;
+            let values = mlp.tangent(&params[range.clone()], input, along)?;
             let column = self.tangent[i..].iter_mut().step_by(count);
             column.zip(values).for_each(|(out, value)| *out = *value);
         }
@@ -125,13 +130,17 @@ impl Module for Critics {
     }
 
     fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
-        let each = self.critics.iter().zip(&self.ranges);
-        let columns: candle_core::Result<Vec<Tensor>> = each
-            .map(|(critic, range)| {
-                critic.reference(&params.narrow(0, range.start, range.len())?, input)
-            })
-            .collect();
+        let each = |critic: &Critic| {
+            let Critic { mlp, params: range, .. } = critic;
+            mlp.reference(&params.narrow(0, range.start, range.len())?, input)
+        };
+        let columns: candle_core::Result<Vec<Tensor>> = self.critics.iter().map(each).collect();
         Tensor::cat(&columns?, 1)
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        self.critics.iter_mut().for_each(|critic| critic.mlp.share_among(threads));
+        self.threads = threads.clone();
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

@@ -1,6 +1,6 @@
 //! Where a network lives and by which path it computes.
 
-use crate::{Error, Result};
+use crate::{Error, Result, Threads};
 use candle_core::Device;
 
 /// The path by which a network computes.
@@ -8,11 +8,27 @@ use candle_core::Device;
 pub enum Backend {
     /// The fused path: hand-derived passes over slices on the CPU.
     Fused,
+    /// The same with passes of large networks shared out among threads, and the same bits.
+    Threaded(Threads),
     /// The reference path: candle's operations and autograd on a device.
     Candle(Device),
 }
 
 impl Backend {
+    /// The same backend with passes shared out among `count` threads, where it is the fused one; others
+    /// see to their threads themselves.
+    ///
+    /// # Errors
+    /// Those of [`Threads::new`].
+    pub fn on_threads(self, count: usize) -> Result<Self> {
+        let threads = Threads::new(count)?;
+        Ok(match self {
+            Backend::Fused | Backend::Threaded(_) if count > 1 => Backend::Threaded(threads),
+            Backend::Threaded(_) => Backend::Fused,
+            other => other,
+        })
+    }
+
     /// The backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.
     ///
     /// ```

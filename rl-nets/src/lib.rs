@@ -37,6 +37,7 @@ pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use error::{Error, Result, check_finite};
 pub use fisher::fisher_product;
 pub use init::Init;
+pub use kernels::Threads;
 #[doc(hidden)]
 pub use kernels::{Turned, bare_product};
 pub use layout::{Entry, Layout};

@@ -1,6 +1,6 @@
 //! Invalid-action masking.
 
-use crate::{Layout, Module};
+use crate::{Layout, Module, Threads};
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
@@ -172,6 +172,10 @@ impl<M: Module + Clone + 'static> Module for Masked<M> {
             return Ok(logits);
         }
         Tensor::cat(&[logits, output.narrow(1, self.choices, rest)?], 1)
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        self.inner.share_among(threads);
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

@@ -1,7 +1,7 @@
 //! The multilayer perceptron.
 
 use crate::kernels::{Matrix, add_column_sums, dispatch, fill_rows, product};
-use crate::{Activation, Init, Layout, Module, Result};
+use crate::{Activation, Init, Layout, Module, Result, Threads};
 use candle_core::{D, Tensor};
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,7 @@ const NORM_EPS: f32 = 1e-5;
 pub struct Mlp {
     layout: Layout,
     layers: Vec<Layer>,
+    threads: Threads,
     /// The gradient that travels backwards, and the one it becomes.
     grads: [Vec<f32>; 2],
     /// The same for the derivative that travels forwards.
@@ -135,7 +136,7 @@ impl Mlp {
             previous = width;
         }
         let pair = || [Vec::new(), Vec::new()];
-        Ok(Mlp { layout, layers, grads: pair(), tangents: pair() })
+        Ok(Mlp { layout, layers, threads: Threads::one(), grads: pair(), tangents: pair() })
     }
 
     /// The output of the last forward pass.
@@ -145,49 +146,77 @@ impl Mlp {
 }
 
 impl Layer {
+    /// Multiplications of the linear part, forwards or backwards.
+    fn work(&self, batch: usize) -> usize {
+        batch * self.inputs * self.outputs
+    }
+
     /// `y = act(norm(x Wᵀ + b))`.
-    fn forward(&mut self, params: &[f32], x: &[f32]) {
+    fn forward(&mut self, threads: &Threads, params: &[f32], x: &[f32]) {
         let batch = x.len() / self.inputs;
-        self.y.resize(batch * self.outputs, 0.0);
-        fill_rows(&mut self.y, &params[self.bias.clone()]);
-        let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
-        product(&mut self.y, Matrix::new(x, batch, self.inputs), weight.t(), true);
-        if let Some(norm) = &mut self.norm {
-            norm.forward(params, &mut self.y);
-        }
-        if self.activation.needs_input() {
-            self.z.clear();
-            self.z.extend_from_slice(&self.y);
-        }
-        self.activation.apply(&mut self.y);
+        let (inputs, outputs, work) = (self.inputs, self.outputs, self.work(batch));
+        let Layer { activation, weight, bias, norm, y, z, .. } = self;
+        y.resize(batch * outputs, 0.0);
+        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0);
+        let (weight, bias) = (&params[weight.clone()], &params[bias.clone()]);
+        let mut none = (Vec::new(), Vec::new());
+        let (norm, unit, inverse_std) = match norm {
+            None => (None, &mut none.0, &mut none.1),
+            Some(Norm { weight, bias, unit, inverse_std }) => {
+                unit.resize(y.len(), 0.0);
+                inverse_std.resize(batch, 0.0);
+                (Some((&params[weight.clone()], &params[bias.clone()])), unit, inverse_std)
+            }
+        };
+        threads.share(batch, work, [y, z, unit, inverse_std], |rows, [y, z, unit, inverse_std]| {
+            fill_rows(y, bias);
+            let x = Matrix::new(x, batch, inputs).rows(rows);
+            product(y, x, Matrix::new(weight, outputs, inputs).t(), true);
+            if let Some(norm) = norm {
+                normalise(norm, y, unit, inverse_std);
+            }
+            z.iter_mut().zip(&*y).for_each(|(z, y)| *z = *y);
+            activation.apply(y);
+        });
     }
 
     /// Turns the gradient of the output, in place, into that of the linear part, and adds the
     /// gradients of this layer's parameters where asked.
     fn backward(
         &mut self,
+        threads: &Threads,
         params: &[f32],
         x: &[f32],
         grad: &mut [f32],
         mut grads: Option<&mut [f32]>,
     ) {
         let batch = x.len() / self.inputs;
-        self.activation.chain(grad, &self.y, &self.z);
+        let (inputs, outputs, work) = (self.inputs, self.outputs, self.work(batch));
+        let Layer { activation, y, z, .. } = &*self;
+        threads.share(batch, work, [grad], |rows, [grad]| {
+            let part = rows.start * outputs..rows.end * outputs;
+            activation.chain(grad, &y[part.clone()], z.get(part).unwrap_or_default());
+        });
         if let Some(norm) = &mut self.norm {
             norm.backward(params, grad, grads.as_deref_mut());
         }
         let Some(grads) = grads else { return };
         add_column_sums(&mut grads[self.bias.clone()], grad);
-        let grad = Matrix::new(grad, batch, self.outputs);
+        let (grad, x) = (Matrix::new(grad, batch, outputs), Matrix::new(x, batch, inputs));
         let weight = &mut grads[self.weight.clone()];
-        product(weight, grad.t(), Matrix::new(x, batch, self.inputs), true);
+        threads.share(outputs, work, [weight], |rows, [weight]| {
+            product(weight, grad.t().rows(rows), x, true);
+        });
     }
 
     /// The gradient of this layer's input, given that of its linear part.
-    fn input_gradient(&self, params: &[f32], grad: &[f32], out: &mut [f32]) {
+    fn input_gradient(&self, threads: &Threads, params: &[f32], grad: &[f32], out: &mut [f32]) {
         let batch = grad.len() / self.outputs;
         let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
-        product(out, Matrix::new(grad, batch, self.outputs), weight, false);
+        let grad = Matrix::new(grad, batch, self.outputs);
+        threads.share(batch, self.work(batch), [out], |rows, [out]| {
+            product(out, grad.rows(rows), weight, false);
+        });
     }
 
     /// The derivative of the output where the parameters move in `direction` and the input by `moved`.
@@ -229,30 +258,33 @@ impl Layer {
     }
 }
 
-impl Norm {
-    /// Normalises each row of `y` to mean 0 and variance 1, then scales and shifts.
-    fn forward(&mut self, params: &[f32], y: &mut [f32]) {
-        let width = self.weight.len();
-        let (weight, bias) = (&params[self.weight.clone()], &params[self.bias.clone()]);
-        self.unit.resize(y.len(), 0.0);
-        self.inverse_std.resize(y.len() / width, 0.0);
-        dispatch(
-            #[inline(always)]
-            || {
-                let rows = y.chunks_exact_mut(width).zip(self.unit.chunks_exact_mut(width));
-                for ((y, unit), inverse_std) in rows.zip(&mut self.inverse_std) {
-                    let mean = y.iter().sum::<f32>() / width as f32;
-                    let squares = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f32>();
-                    *inverse_std = 1.0 / (squares / width as f32 + NORM_EPS).sqrt();
-                    for (((y, u), w), b) in y.iter_mut().zip(unit).zip(weight).zip(bias) {
-                        *u = (*y - mean) * *inverse_std;
-                        *y = u.mul_add(*w, *b);
-                    }
+/// Normalises each row of `y` to mean 0 and variance 1, then scales and shifts; keeps the normalised rows
+/// and one over their standard deviations.
+fn normalise(
+    (weight, bias): (&[f32], &[f32]),
+    y: &mut [f32],
+    unit: &mut [f32],
+    inverse_std: &mut [f32],
+) {
+    let width = weight.len();
+    dispatch(
+        #[inline(always)]
+        || {
+            let rows = y.chunks_exact_mut(width).zip(unit.chunks_exact_mut(width));
+            for ((y, unit), inverse_std) in rows.zip(inverse_std) {
+                let mean = y.iter().sum::<f32>() / width as f32;
+                let squares = y.iter().map(|y| (y - mean) * (y - mean)).sum::<f32>();
+                *inverse_std = 1.0 / (squares / width as f32 + NORM_EPS).sqrt();
+                for (((y, u), w), b) in y.iter_mut().zip(unit).zip(weight).zip(bias) {
+                    *u = (*y - mean) * *inverse_std;
+                    *y = u.mul_add(*w, *b);
                 }
-            },
-        );
-    }
+            }
+        },
+    );
+}
 
+impl Norm {
     /// Turns the derivative of the input into that of the output, in place.
     fn tangent(&self, params: &[f32], direction: &[f32], tangent: &mut [f32]) {
         let width = self.weight.len();
@@ -337,7 +369,7 @@ impl Module for Mlp {
         for i in 0..self.layers.len() {
             let (done, rest) = self.layers.split_at_mut(i);
             let x = done.last().map_or(input, |layer| &layer.y);
-            rest[0].forward(params, x);
+            rest[0].forward(&self.threads, params, x);
         }
         self.output()
     }
@@ -357,15 +389,15 @@ impl Module for Mlp {
             let (before, rest) = self.layers.split_at_mut(i);
             let layer = &mut rest[0];
             let x = before.last().map_or(input, |layer| &layer.y);
-            layer.backward(params, x, grad, grads.as_deref_mut());
+            layer.backward(&self.threads, params, x, grad, grads.as_deref_mut());
             if i > 0 {
                 next.resize(x.len(), 0.0);
-                layer.input_gradient(params, grad, next);
+                layer.input_gradient(&self.threads, params, grad, next);
                 std::mem::swap(grad, next);
             }
         }
         if let (Some(out), Some(first)) = (grad_input, self.layers.first()) {
-            first.input_gradient(params, grad, out);
+            first.input_gradient(&self.threads, params, grad, out);
         }
     }
 
@@ -381,6 +413,10 @@ impl Module for Mlp {
 
     fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
         self.layers.iter().try_fold(input.clone(), |x, layer| layer.reference(params, &x))
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        self.threads = threads.clone();
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

@@ -1,6 +1,6 @@
 //! What a network architecture has to define.
 
-use crate::Layout;
+use crate::{Layout, Threads};
 use candle_core::Tensor;
 use rl_core::Rng;
 
@@ -44,6 +44,12 @@ pub trait Module: Send {
     fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
         let _ = (params, input, direction);
         None
+    }
+
+    /// Hands over threads that large passes may be shared out among. What ignores them computes on the
+    /// caller's.
+    fn share_among(&mut self, threads: &Threads) {
+        let _ = threads;
     }
 
     /// The same function in candle: `params` is `[layout.len()]`, `input` `[batch, input_len]`, the

@@ -1,7 +1,7 @@
 //! A network: an architecture, its parameters, and where they live.
 
 use crate::kernels;
-use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, weights};
+use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, Threads, weights};
 use candle_core::{DType, Device, Tensor, Var};
 use rl_core::{Rng, check};
 
@@ -31,6 +31,7 @@ use rl_core::{Rng, check};
 pub struct Network {
     module: Box<dyn Module>,
     store: Store,
+    threads: Threads,
 }
 
 enum Store {
@@ -68,12 +69,21 @@ impl Network {
     ///
     /// # Errors
     /// Those of candle, where the parameters go to a device.
-    pub fn from_boxed(module: Box<dyn Module>, backend: &Backend, rng: &mut Rng) -> Result<Self> {
+    pub fn from_boxed(
+        mut module: Box<dyn Module>,
+        backend: &Backend,
+        rng: &mut Rng,
+    ) -> Result<Self> {
         let mut params = vec![0.0; module.layout().len()];
         module.init(&mut params, rng);
         let len = params.len();
+        let threads = match backend {
+            Backend::Threaded(threads) => threads.clone(),
+            _ => Threads::one(),
+        };
+        module.share_among(&threads);
         let store = match backend {
-            Backend::Fused => Store::Fused { params, grads: vec![0.0; len] },
+            Backend::Fused | Backend::Threaded(_) => Store::Fused { params, grads: vec![0.0; len] },
             Backend::Candle(device) => Store::Candle {
                 params: Tensor::from_vec(params, len, device)?,
                 grads: Tensor::zeros(len, candle_core::DType::F32, device)?,
@@ -82,7 +92,7 @@ impl Network {
                 output: Vec::new(),
             },
         };
-        Ok(Network { module, store })
+        Ok(Network { module, store, threads })
     }
 
     /// A second network with the same parameters: a target network.
@@ -99,7 +109,7 @@ impl Network {
                 output: Vec::new(),
             },
         };
-        Network { module: self.module.boxed_clone(), store }
+        Network { module: self.module.boxed_clone(), store, threads: self.threads.clone() }
     }
 
     /// An optimiser whose moments live where the parameters do.
@@ -109,7 +119,7 @@ impl Network {
     pub fn optimizer(&self, config: OptimizerConfig) -> Result<Optimizer> {
         let len = self.module.layout().len();
         match &self.store {
-            Store::Fused { .. } => Optimizer::new(config, len),
+            Store::Fused { .. } => Ok(Optimizer::new(config, len)?.shared_among(&self.threads)),
             Store::Candle { device, .. } => Optimizer::on_device(config, len, device),
         }
     }

@@ -4,7 +4,7 @@
 //! that live on a device. Both follow PyTorch's update rules.
 
 use crate::kernels::dispatch;
-use crate::{Result, check_finite};
+use crate::{Result, Threads, check_finite};
 use candle_core::{Device, Tensor};
 use rl_core::check;
 use serde::{Deserialize, Serialize};
@@ -139,7 +139,11 @@ pub struct Optimizer {
     len: usize,
     steps: u64,
     slots: Slots,
+    threads: Threads,
 }
+
+/// Multiplications that a parameter's step takes as long as.
+const STEP_WORK: usize = 40;
 
 #[derive(Clone, Debug)]
 enum Slots {
@@ -166,7 +170,7 @@ impl Optimizer {
     pub fn new(config: OptimizerConfig, len: usize) -> Result<Self> {
         config.validate()?;
         let slots = Slots::Host(vec![vec![0.0; len]; config.slots()]);
-        Ok(Optimizer { config, len, steps: 0, slots })
+        Ok(Optimizer { config, len, steps: 0, slots, threads: Threads::one() })
     }
 
     /// An optimiser of `len` parameters on a device.
@@ -177,7 +181,13 @@ impl Optimizer {
         config.validate()?;
         let zeros = || Tensor::zeros(len, candle_core::DType::F32, device);
         let slots = (0..config.slots()).map(|_| zeros()).collect::<candle_core::Result<_>>()?;
-        Ok(Optimizer { config, len, steps: 0, slots: Slots::Device(slots) })
+        let (slots, threads) = (Slots::Device(slots), Threads::one());
+        Ok(Optimizer { config, len, steps: 0, slots, threads })
+    }
+
+    /// Shares the steps of many parameters out among threads.
+    pub fn shared_among(self, threads: &Threads) -> Self {
+        Optimizer { threads: threads.clone(), ..self }
     }
 
     /// Clips `grads`, `[len]`, to the global norm `max_norm` where one is given, moves `params`,
@@ -204,7 +214,16 @@ impl Optimizer {
         };
         self.steps += 1;
         let clip = clip_factor(norm, max_norm) as f32;
-        step_slices(&self.config, self.steps, slots, params, grads, learning_rate, clip);
+        let (config, t) = (&self.config, self.steps);
+        let count = slots.len();
+        let mut slots = slots.iter_mut().map(Vec::as_mut_slice);
+        let mut slot = || slots.next().unwrap_or_default();
+        let data = [params, slot(), slot(), slot()];
+        let work = self.len * STEP_WORK;
+        self.threads.share(self.len, work, data, |part, [params, a, b, c]| {
+            let slots = &mut [a, b, c][..count];
+            step_slices(config, t, slots, params, &grads[part], learning_rate, clip);
+        });
         Ok(norm)
     }
 
@@ -277,7 +296,7 @@ impl Optimizer {
 fn step_slices(
     config: &OptimizerConfig,
     t: u64,
-    slots: &mut [Vec<f32>],
+    slots: &mut [&mut [f32]],
     params: &mut [f32],
     grads: &[f32],
     learning_rate: f64,
@@ -346,7 +365,7 @@ fn step_slices(
             let mu = momentum as f32;
             match slots {
                 [buffer, ..] => {
-                    for ((p, g), b) in params.iter_mut().zip(grads).zip(buffer) {
+                    for ((p, g), b) in params.iter_mut().zip(grads).zip(buffer.iter_mut()) {
                         let g = g * clip;
                         *b = mu * *b + g;
                         *p -= lr * if nesterov { g + mu * *b } else { *b };

@@ -1,6 +1,6 @@
 //! A network that gives the parameters of a distribution of actions.
 
-use crate::{Distribution, Layout, Mlp, MlpConfig, Module, Result};
+use crate::{Distribution, Layout, Mlp, MlpConfig, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::Rng;
 use serde::{Deserialize, Serialize};
@@ -217,6 +217,10 @@ impl Module for PolicyNet {
         let (means, log_std) = (output.narrow(1, 0, start)?, output.narrow(1, start, end - start)?);
         let (low, high) = LOG_STD_RANGE;
         Tensor::cat(&[means, log_std.clamp(low, high)?], 1)
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        self.mlp.share_among(threads);
     }
 
     fn boxed_clone(&self) -> Box<dyn Module> {

@@ -65,9 +65,9 @@ const EVALUATION_LIMIT: u32 = 1_000;
 
 fn copies(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
     check::at_least("envs", 1, config.envs as u64)?;
-    check::at_least("threads", 1, config.threads as u64)?;
+    check::at_least("env_threads", 1, config.env_threads as u64)?;
     let limit = frozen.then_some(EVALUATION_LIMIT);
-    Ok(Copies { envs: config.envs, seeds, threads: config.threads, limit })
+    Ok(Copies { envs: config.envs, seeds, threads: config.env_threads, limit })
 }
 
 /// Puts the normalisers around the environments; frozen for an evaluation.
@@ -114,7 +114,7 @@ impl Built {
 pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     known_algorithm(&config.algorithm)?;
     let spec = rl_envs::find(&config.env)?;
-    let backend = Backend::by_name(&config.device)?;
+    let backend = Backend::by_name(&config.device)?.on_threads(config.threads)?;
     // An algorithm for either kind of action: the agent's type follows from the environments'.
     macro_rules! either {
         ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
@@ -180,7 +180,7 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
 }
 
 fn for_evaluation(config: &RunConfig, envs: usize) -> RunConfig {
-    RunConfig { envs, threads: 1, ..config.clone() }
+    RunConfig { envs, env_threads: 1, ..config.clone() }
 }
 
 /// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.

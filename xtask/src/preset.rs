@@ -17,6 +17,8 @@ pub(crate) struct RunConfig {
     #[serde(default = "one")]
     pub(crate) envs: usize,
     #[serde(default = "one")]
+    pub(crate) env_threads: usize,
+    #[serde(default = "one")]
     pub(crate) threads: usize,
     #[serde(default = "cpu")]
     pub(crate) device: String,

@@ -33,9 +33,12 @@ pub(crate) struct Args {
     /// Environments stepped together; the preset's where left out.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) envs: Option<usize>,
-    /// Threads that step the environments.
+    /// Threads that learning is shared out among, where the networks are large enough to gain by it.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) threads: Option<usize>,
+    /// Threads that step the environments, where their steps take long enough to gain by it.
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) env_threads: Option<usize>,
     /// cpu, reference (candle on the CPU), cuda or metal.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) device: Option<String>,
@@ -88,6 +91,7 @@ impl Args {
         config.steps = self.steps.unwrap_or(config.steps);
         config.envs = self.envs.unwrap_or(config.envs);
         config.threads = self.threads.unwrap_or(config.threads);
+        config.env_threads = self.env_threads.unwrap_or(config.env_threads);
         config.device = self.device.clone().unwrap_or(config.device);
         self.set.iter().try_for_each(|assignment| config.set(assignment))?;
         Ok(config)

@@ -14,6 +14,7 @@ mod workloads;
 use super::statistics::median;
 use crate::{Error, Result};
 use peers::Runner;
+use rl_nets::Backend;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Writes all measurements to this file.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Measures this library on so many threads too, each on a core of its own from --core on.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
     /// Measures once in this process and prints a line of JSON.
     #[arg(long, hide = true)]
     worker: Option<String>,
@@ -66,7 +70,7 @@ struct Workload {
     gradient_steps: u64,
 }
 
-const WORKLOADS: [Workload; 3] = [
+const WORKLOADS: [Workload; 4] = [
     Workload {
         key: "ppo",
         name: "PPO CartPole-v1",
@@ -87,6 +91,13 @@ const WORKLOADS: [Workload; 3] = [
         transitions: 1_024,
         parameters: 13_636,
         gradient_steps: 1_024,
+    },
+    Workload {
+        key: "ppo-wide",
+        name: "PPO CartPole-v1, 256 wide",
+        transitions: 6_144,
+        parameters: 134_915,
+        gradient_steps: 960,
     },
 ];
 
@@ -114,16 +125,18 @@ struct Measured {
 }
 
 /// One measurement in this process, for the process that asked for it.
-fn worker(what: &str) -> Result<()> {
+fn worker(what: &str, threads: usize) -> Result<()> {
+    let backend = &Backend::Fused.on_threads(threads)?;
     let report = match what {
-        "ppo" => workloads::ppo()?,
-        "dqn" => workloads::dqn()?,
-        "sac" => workloads::sac()?,
+        "ppo" => workloads::ppo(backend)?,
+        "ppo-wide" => workloads::ppo_wide(backend)?,
+        "dqn" => workloads::dqn(backend)?,
+        "sac" => workloads::sac(backend)?,
         "floor-ppo" => floor::ppo(),
         "floor-dqn" => floor::dqn(),
         "floor-sac" => floor::sac(),
         _ => {
-            for perceptron in perceptrons::measure()? {
+            for perceptron in perceptrons::measure(backend)? {
                 println!("{}", crate::train::json(&perceptron)?);
             }
             return Ok(());
@@ -135,9 +148,9 @@ fn worker(what: &str) -> Result<()> {
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     if let Some(what) = &args.worker {
-        return worker(what);
+        return worker(what, args.threads);
     }
-    let runners = peers::runners(args.peers, args.python.as_deref())?;
+    let runners = peers::runners(args)?;
     let mut measured: Vec<Measured> = Vec::new();
     let mut keep = |runner: &Runner, workload: String, value: f64| {
         let same = |m: &&mut Measured| m.runner == runner.name && m.workload == workload;
@@ -178,6 +191,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
     bar.finish_and_clear();
     table(&measured);
+    if args.threads > 1 {
+        threads_table(&measured, args.threads);
+    }
     if let Some(path) = &args.json {
         std::fs::write(path, crate::train::json(&measured)?).map_err(|e| Error::io(path, e))?;
     }
@@ -190,15 +206,37 @@ fn progress_bar(len: u64) -> Result<indicatif::ProgressBar> {
     Ok(indicatif::ProgressBar::new(len).with_style(style.map_err(Error::usage)?))
 }
 
+/// The median of a runner's rounds on a workload.
+fn middle(measured: &[Measured], runner: &str, workload: &str) -> Option<f64> {
+    let mut all = measured.iter();
+    all.find(|m| m.runner == runner && m.workload == workload).map(|m| median(&m.rounds))
+}
+
+fn is_rate(workload: &str) -> bool {
+    WORKLOADS.iter().any(|w| w.name == workload)
+}
+
+fn threads_table(measured: &[Measured], threads: usize) {
+    println!("\n| workload | 1 thread | {threads} threads | times as fast |");
+    println!("|---|---|---|---|");
+    for Measured { workload, rounds, .. } in measured.iter().filter(|m| m.runner == peers::OURS) {
+        let one = median(rounds);
+        let Some(many) = middle(measured, peers::THREADED, workload) else { continue };
+        let (times, unit) =
+            if is_rate(workload) { (many / one, "/s") } else { (one / many, " us") };
+        let digits = if is_rate(workload) { 0 } else { 2 };
+        println!("| {workload} | {one:.digits$}{unit} | {many:.digits$}{unit} | {times:.2} |");
+    }
+}
+
 fn table(measured: &[Measured]) {
-    let ours = |workload: &str| {
-        let own = |m: &&Measured| m.runner == peers::OURS && m.workload == workload;
-        measured.iter().find(own).map(|m| median(&m.rounds))
-    };
+    let ours = |workload: &str| middle(measured, peers::OURS, workload);
     println!("| workload | runner | median | lowest | highest | this library is faster by |");
     println!("|---|---|---|---|---|---|");
-    for Measured { runner, workload, rounds } in measured {
-        let rate = WORKLOADS.iter().any(|w| w.name == *workload);
+    for Measured { runner, workload, rounds } in
+        measured.iter().filter(|m| m.runner != peers::THREADED)
+    {
+        let rate = is_rate(workload);
         let (middle, unit) = (median(rounds), if rate { "/s" } else { " us" });
         let ratio = ours(workload).map_or(f64::NAN, |own| match rate {
             true => own / middle,

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(super) const OURS: &str = "this library";
+/// The same on several threads.
+pub(super) const THREADED: &str = "this library, threaded";
 /// What arithmetic alone would take: the products of this library's networks and nothing else.
 pub(super) const FLOOR: &str = "its matrix products alone";
 
 /// The peers' packages, as pip knows them.
-const PACKAGES: [&str; 6] = ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium"];
+const PACKAGES: [&str; 7] =
+    ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium", "envpool"];
 
 /// Something that runs workloads in a process of its own and tells of each in a line of JSON.
 pub(crate) struct Runner {
@@ -20,6 +23,8 @@ pub(crate) struct Runner {
     prefix: &'static str,
     /// The program and its first arguments; the workload follows.
     command: Vec<PathBuf>,
+    /// How many cores it is given.
+    cores: usize,
 }
 
 impl Runner {
@@ -27,7 +32,7 @@ impl Runner {
         self.workloads.contains(&workload)
     }
 
-    /// Measures once, pinned to `core` where that can be done.
+    /// Measures once, pinned to cores from `core` on where that can be done.
     pub(crate) fn measure<T: DeserializeOwned>(
         &self,
         workload: &str,
@@ -37,7 +42,8 @@ impl Runner {
         let mut command =
             Command::new(if pinned { Path::new("taskset") } else { &self.command[0] });
         if pinned {
-            command.arg("-c").arg(core.to_string()).arg(&self.command[0]);
+            let cores = format!("{core}-{}", core + self.cores - 1);
+            command.arg("-c").arg(cores).arg(&self.command[0]);
         }
         command.args(&self.command[1..]).arg(format!("{}{workload}", self.prefix));
         // Plain thread pools of the peers would otherwise count the machine's cores.
@@ -64,25 +70,42 @@ impl Runner {
 pub(crate) fn environments(python: Option<&Path>) -> Result<Runner> {
     let python = python.map_or_else(virtual_environment, |python| Ok(python.to_owned()))?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join("envs.py");
-    Ok(Runner { name: "environments", workloads: &[], prefix: "", command: vec![python, script] })
+    Ok(Runner {
+        name: "environments",
+        workloads: &[],
+        prefix: "",
+        command: vec![python, script],
+        cores: 1,
+    })
 }
 
 /// This library, and the peers where asked.
-pub(super) fn runners(peers: bool, python: Option<&Path>) -> Result<Vec<Runner>> {
+pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
     let own = std::env::current_exe().map_err(|e| Error::io(Path::new("this program"), e))?;
-    let worker = ["bench", "speed", "--worker"].map(PathBuf::from);
-    let command = [vec![own], worker.to_vec()].concat();
-    let workloads = &["ppo", "dqn", "sac", "mlp"];
-    let mut runners = vec![
-        Runner { name: OURS, workloads, prefix: "", command: command.clone() },
-        Runner { name: FLOOR, workloads: &workloads[..3], prefix: "floor-", command },
-    ];
-    if !peers {
+    let worker = |threads: usize| {
+        let threads = threads.to_string();
+        let arguments = ["bench", "speed", "--threads", &threads, "--worker"].map(PathBuf::from);
+        [vec![own.clone()], arguments.to_vec()].concat()
+    };
+    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "mlp"];
+    let runner = |name, workloads, prefix, threads| Runner {
+        name,
+        workloads,
+        prefix,
+        command: worker(threads),
+        cores: threads,
+    };
+    let mut runners =
+        vec![runner(OURS, workloads, "", 1), runner(FLOOR, &workloads[..3], "floor-", 1)];
+    if args.threads > 1 {
+        runners.push(runner(THREADED, workloads, "", args.threads));
+    }
+    if !args.peers {
         return Ok(runners);
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers");
-    let python = match python {
-        Some(python) => python.to_owned(),
+    let python = match &args.python {
+        Some(python) => python.clone(),
         None => virtual_environment()?,
     };
     let script = |name: &'static str, workloads: &'static [&'static str], file: &str| Runner {
@@ -90,6 +113,7 @@ pub(super) fn runners(peers: bool, python: Option<&Path>) -> Result<Vec<Runner>>
         workloads,
         prefix: "",
         command: vec![python.clone(), folder.join(file)],
+        cores: 1,
     };
     runners.push(script("Stable-Baselines3", &["ppo", "dqn", "sac"], "sb3.py"));
     runners.push(script("PyTorch, single file", &["ppo", "dqn", "sac", "mlp"], "pytorch.py"));
@@ -98,7 +122,7 @@ pub(super) fn runners(peers: bool, python: Option<&Path>) -> Result<Vec<Runner>>
     if let Some(program) = modurl(&folder)? {
         let name = "ModuRL (candle)";
         let workloads = &["ppo", "dqn", "sac"];
-        runners.push(Runner { name, workloads, prefix: "", command: vec![program] });
+        runners.push(Runner { name, workloads, prefix: "", command: vec![program], cores: 1 });
     }
     Ok(runners)
 }

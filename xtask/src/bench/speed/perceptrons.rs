@@ -14,13 +14,13 @@ const SHAPES: [(&[usize], usize); 4] = [
     (&[8, 64, 64, 4], 2_048),
 ];
 
-fn network(widths: &[usize]) -> Result<Network> {
+fn network(widths: &[usize], backend: &Backend) -> Result<Network> {
     let (first, rest) = (widths[0], &widths[1..]);
     let (hidden, last) = rest.split_at(rest.len() - 1);
     let config =
         MlpConfig { hidden: hidden.to_vec(), activation: Activation::Tanh, ..MlpConfig::default() };
     let mlp = Mlp::new("f", first, last[0], &config)?;
-    Ok(Network::new(mlp, &Backend::Fused, &mut Seeds::new(0).stream("init", 0))?)
+    Ok(Network::new(mlp, backend, &mut Seeds::new(0).stream("init", 0))?)
 }
 
 fn draw(n: usize, index: u64) -> Vec<f32> {
@@ -40,10 +40,10 @@ fn micros(n: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64() / f64::from(n) * 1e6)
 }
 
-pub(super) fn measure() -> Result<Vec<Perceptron>> {
+pub(super) fn measure(backend: &Backend) -> Result<Vec<Perceptron>> {
     let mut all = Vec::new();
     for (widths, batch) in SHAPES {
-        let mut net = network(widths)?;
+        let mut net = network(widths, backend)?;
         let mut adam = net.optimizer(OptimizerConfig::adam())?;
         let (x, y) = (draw(batch * widths[0], 0), draw(batch * widths[widths.len() - 1], 1));
         let (mut grad, share) = (vec![0.0; y.len()], 2.0 / y.len() as f32);
@@ -58,7 +58,7 @@ pub(super) fn measure() -> Result<Vec<Perceptron>> {
         let names: Vec<String> = widths.iter().map(usize::to_string).collect();
         all.push(Perceptron { network: names.join("-"), batch, microseconds });
     }
-    let (mut net, x) = (network(&[4, 64, 64, 2])?, draw(4, 0));
+    let (mut net, x) = (network(&[4, 64, 64, 2], backend)?, draw(4, 0));
     let microseconds = micros(100_000, || Ok(std::hint::black_box(net.predict(&x)).map(drop)?))?;
     all.push(Perceptron { network: "4-64-64-2 acting".to_owned(), batch: 1, microseconds });
     Ok(all)

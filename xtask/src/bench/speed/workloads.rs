@@ -57,15 +57,25 @@ where
     })
 }
 
-pub(super) fn ppo() -> Result<Report> {
-    let envs = copies(8, 500, CartPole::default)?;
-    let config = PpoConfig { n_steps: 256, ..PpoConfig::default() };
-    let agent = Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0))?;
-    let parameters = agent.policy().network().num_params();
-    measure((envs, agent), (2_048, 20_480), (parameters, "grad_norm"))
+pub(super) fn ppo(backend: &Backend) -> Result<Report> {
+    ppo_of_width(64, 20_480, backend)
 }
 
-pub(super) fn dqn() -> Result<Report> {
+/// The same with networks of a width at which threads pay.
+pub(super) fn ppo_wide(backend: &Backend) -> Result<Report> {
+    ppo_of_width(256, 6_144, backend)
+}
+
+fn ppo_of_width(width: usize, timed: u64, backend: &Backend) -> Result<Report> {
+    let envs = copies(8, 500, CartPole::default)?;
+    let mut config = PpoConfig { n_steps: 256, ..PpoConfig::default() };
+    (config.network.actor.hidden, config.network.critic.hidden) = (vec![width; 2], vec![width; 2]);
+    let agent = Ppo::new(&config, &envs, backend, Seeds::new(0))?;
+    let parameters = agent.policy().network().num_params();
+    measure((envs, agent), (2_048, timed), (parameters, "grad_norm"))
+}
+
+pub(super) fn dqn(backend: &Backend) -> Result<Report> {
     let envs = copies(1, 500, CartPole::default)?;
     let config = DqnConfig {
         network: tanh(),
@@ -83,12 +93,13 @@ pub(super) fn dqn() -> Result<Report> {
         epsilon: Schedule::constant(0.1),
         ..DqnConfig::default()
     };
-    let agent = Dqn::for_envs(&config, &envs, Seeds::new(0))?;
+    let spaces = (envs.observation_space().width(), *envs.action_space(), envs.num_envs());
+    let agent = Dqn::new(&config, spaces, backend, Seeds::new(0))?;
     let parameters = agent.network().num_params();
     measure((envs, agent), (1_024, 4_096), (parameters, "loss"))
 }
 
-pub(super) fn sac() -> Result<Report> {
+pub(super) fn sac(backend: &Backend) -> Result<Report> {
     let envs = copies(1, 200, Pendulum::default)?;
     let config = SacConfig {
         actor: tanh(),
@@ -104,7 +115,7 @@ pub(super) fn sac() -> Result<Report> {
         },
         ..SacConfig::default()
     };
-    let agent = Sac::new(&config, &envs, &Backend::Fused, Seeds::new(0))?;
+    let agent = Sac::new(&config, &envs, backend, Seeds::new(0))?;
     let parameters = agent.rule().num_params();
     measure((envs, agent), (256, 1_024), (parameters, "critic_loss"))
 }

@@ -1,11 +1,16 @@
-//! The arithmetic of the fused path: matrix products over the `gemm` crate and element-wise loops
-//! compiled for each instruction set and chosen at run time. The only `unsafe` of the workspace is
-//! in [`product`].
+//! The arithmetic of the fused path: matrix products and element-wise loops, compiled for each
+//! instruction set and chosen at run time. The only `unsafe` of the workspace is in [`product`]
+//! and [`threads`].
 //!
 //! Every loop goes over its data in a fixed order with a fixed number of partial sums, so the
 //! result depends on the processor and on nothing else.
 
+mod product;
+mod threads;
+
+pub(crate) use product::{Matrix, product};
 use std::sync::OnceLock;
+pub use threads::Threads;
 
 /// Partial sums of a reduction: enough to fill the widest vector registers.
 const LANES: usize = 16;
@@ -13,7 +18,6 @@ const LANES: usize = 16;
 /// Runs `f` compiled for the best instruction set of this processor.
 #[inline(always)]
 pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
-    static ARCH: OnceLock<pulp::Arch> = OnceLock::new();
     struct Call<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Call<F> {
         type Output = R;
@@ -22,71 +26,13 @@ pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
             (self.0)()
         }
     }
-    ARCH.get_or_init(pulp::Arch::new).dispatch(Call(f))
+    arch().dispatch(Call(f))
 }
 
-/// A matrix as a slice, its shape, and the distance between neighbouring rows and columns.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    data: &'a [f32],
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
-}
-
-impl<'a> Matrix<'a> {
-    /// `data` row by row.
-    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
-        assert_eq!(data.len(), rows * columns, "a matrix's data fill its shape");
-        Matrix { data, rows, columns, row_stride: columns, column_stride: 1 }
-    }
-
-    /// The same data with rows and columns exchanged.
-    pub(crate) fn t(self) -> Self {
-        Matrix {
-            data: self.data,
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
-    }
-}
-
-/// `out = a b`, or `out += a b` where `accumulate`; `out` is row by row.
-pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
-    // These hold by the callers' construction; they are what the call below rests on.
-    assert_eq!(a.columns, b.rows, "inner dimensions agree");
-    assert_eq!(out.len(), a.rows * b.columns, "the output fills its shape");
-    let stride = |s: usize| s as isize;
-    // SAFETY: `out`, `a.data` and `b.data` hold exactly rows x columns elements each (asserted here
-    // and in `Matrix::new`), the strides address each element of them once and none outside, and
-    // `out` is borrowed mutably, so it overlaps neither operand.
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
-            out.as_mut_ptr(),
-            1,
-            stride(b.columns),
-            accumulate,
-            a.data.as_ptr(),
-            stride(a.column_stride),
-            stride(a.row_stride),
-            b.data.as_ptr(),
-            stride(b.column_stride),
-            stride(b.row_stride),
-            1.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
-    }
+/// This processor's best instruction set.
+fn arch() -> pulp::Arch {
+    static ARCH: OnceLock<pulp::Arch> = OnceLock::new();
+    *ARCH.get_or_init(pulp::Arch::new)
 }
 
 /// Which operand of a product is stored the other way round.
@@ -227,28 +173,6 @@ mod tests {
             prop_assert!((f64::from(got) - exact).abs() <= 1e-6 * exact.abs(), "tanh {x}: {got} {exact}");
             let (got, exact) = dispatch(|| (exp(x), f64::from(x).exp()));
             prop_assert!((f64::from(got) - exact).abs() <= 1e-6 * exact, "exp {x}: {got} {exact}");
-        }
-
-        #[test]
-        fn products_equal_the_sum_that_defines_them(
-            m in 1usize..40, n in 1usize..40, k in 0usize..40, seed: u64, flags in 0u8..8,
-        ) {
-            let mut rng = rl_core::Seeds::new(seed).stream("t", 0);
-            let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
-            let (a, b, start) = (draw(m * k), draw(k * n), draw(m * n));
-            let a = if flags & 1 == 0 { Matrix::new(&a, m, k) } else { Matrix::new(&a, k, m).t() };
-            let b = if flags & 2 == 0 { Matrix::new(&b, k, n) } else { Matrix::new(&b, n, k).t() };
-            let accumulate = flags & 4 != 0;
-            let mut out = start.clone();
-            product(&mut out, a, b, accumulate);
-            let at = |m: &Matrix<'_>, i, j| f64::from(m.data[i * m.row_stride + j * m.column_stride]);
-            for i in 0..m {
-                for j in 0..n {
-                    let sum: f64 = (0..k).map(|l| at(&a, i, l) * at(&b, l, j)).sum();
-                    let expected = sum + if accumulate { f64::from(start[i * n + j]) } else { 0.0 };
-                    prop_assert!((f64::from(out[i * n + j]) - expected).abs() < 1e-4);
-                }
-            }
         }
 
         #[test]

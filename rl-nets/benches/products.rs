@@ -1,0 +1,120 @@
+//! The matrix products of a layer, beside candle's: `cargo bench --workspace --bench products`.
+//!
+//! One thread against one thread is `RAYON_NUM_THREADS=1 taskset -c 0 cargo bench ...`.
+
+use candle_core::{Device, Tensor};
+use divan::{Bencher, black_box};
+use rl_nets::{Turned, bare_product};
+
+fn main() {
+    divan::main();
+}
+
+/// Batch, inputs and outputs of a layer.
+const LAYERS: [(usize, usize, usize); 12] = [
+    (1, 4, 64),
+    (1, 64, 64),
+    (8, 64, 64),
+    (64, 4, 64),
+    (64, 64, 64),
+    (64, 64, 2),
+    (64, 4, 256),
+    (64, 256, 256),
+    (256, 17, 256),
+    (256, 256, 256),
+    (256, 256, 6),
+    (2048, 64, 64),
+];
+
+/// A product `[m, k] [k, n]` as it is done for a layer.
+struct Product {
+    shape: (usize, usize, usize),
+    turned: Turned,
+    a: Vec<f32>,
+    b: Vec<f32>,
+    out: Vec<f32>,
+}
+
+impl Product {
+    fn new((m, n, k): (usize, usize, usize), turned: Turned) -> Self {
+        let full = |n| vec![0.5; n];
+        Product { shape: (m, n, k), turned, a: full(m * k), b: full(k * n), out: full(m * n) }
+    }
+
+    fn forward((batch, inputs, outputs): (usize, usize, usize)) -> Self {
+        Self::new((batch, outputs, inputs), Turned::Right)
+    }
+
+    fn weights((batch, inputs, outputs): (usize, usize, usize)) -> Self {
+        Self::new((outputs, inputs, batch), Turned::Left)
+    }
+
+    fn inputs((batch, inputs, outputs): (usize, usize, usize)) -> Self {
+        Self::new((batch, inputs, outputs), Turned::None)
+    }
+
+    fn ours(mut self, bencher: Bencher<'_, '_>) {
+        bencher.bench_local(|| {
+            let operands = (&self.a[..], &self.b[..]);
+            bare_product(black_box(&mut self.out), operands, self.shape, self.turned);
+        });
+    }
+
+    fn candle(self, bencher: Bencher<'_, '_>) -> candle_core::Result<()> {
+        let ((m, n, k), cpu) = (self.shape, &Device::Cpu);
+        let (a, b) = match self.turned {
+            Turned::None => {
+                (Tensor::from_vec(self.a, (m, k), cpu)?, Tensor::from_vec(self.b, (k, n), cpu)?)
+            }
+            Turned::Left => (
+                Tensor::from_vec(self.a, (k, m), cpu)?.t()?,
+                Tensor::from_vec(self.b, (k, n), cpu)?,
+            ),
+            Turned::Right => (
+                Tensor::from_vec(self.a, (m, k), cpu)?,
+                Tensor::from_vec(self.b, (n, k), cpu)?.t()?,
+            ),
+        };
+        bencher.bench_local(|| black_box(&a).matmul(&b));
+        Ok(())
+    }
+}
+
+#[divan::bench(args = LAYERS)]
+fn forward_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::forward(layer).ours(bencher);
+}
+
+#[divan::bench(args = LAYERS)]
+fn forward_candle(
+    bencher: Bencher<'_, '_>,
+    layer: (usize, usize, usize),
+) -> candle_core::Result<()> {
+    Product::forward(layer).candle(bencher)
+}
+
+#[divan::bench(args = LAYERS)]
+fn weights_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::weights(layer).ours(bencher);
+}
+
+#[divan::bench(args = LAYERS)]
+fn weights_candle(
+    bencher: Bencher<'_, '_>,
+    layer: (usize, usize, usize),
+) -> candle_core::Result<()> {
+    Product::weights(layer).candle(bencher)
+}
+
+#[divan::bench(args = LAYERS)]
+fn inputs_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::inputs(layer).ours(bencher);
+}
+
+#[divan::bench(args = LAYERS)]
+fn inputs_candle(
+    bencher: Bencher<'_, '_>,
+    layer: (usize, usize, usize),
+) -> candle_core::Result<()> {
+    Product::inputs(layer).candle(bencher)
+}

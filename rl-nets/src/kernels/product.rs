@@ -1,0 +1,553 @@
+//! Matrix products of the sizes that small networks have.
+//!
+//! The output is computed in tiles that stay in registers, straight from the operands where they lie in
+//! order; a right operand that does not is copied into panels as wide as a tile, in memory that each thread
+//! keeps. Nothing is allocated once a thread has seen a product as large.
+//!
+//! Each element is one chain of fused multiply-adds, from what the output held through the inner
+//! dimension in order. So its bits depend neither on the tile nor on how the rows of a product are
+//! shared out among calls, and not on how wide the processor's vectors are. Only the product of few rows or few columns with an operand stored
+//! by columns ([`dots`]) sums in lanes.
+
+use super::arch;
+use pulp::{Simd, WithSimd};
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// A matrix as a slice, its shape, and the distance between neighbouring rows and columns, one of which
+/// is 1.
+#[derive(Clone, Copy)]
+pub(crate) struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    stride: usize,
+    /// Whether `data` is column by column.
+    turned: bool,
+}
+
+impl<'a> Matrix<'a> {
+    /// `data` row by row.
+    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+        assert_eq!(data.len(), rows * columns, "a matrix's data fill its shape");
+        Matrix { data, rows, columns, stride: columns, turned: false }
+    }
+
+    /// The same data with rows and columns exchanged.
+    pub(crate) fn t(self) -> Self {
+        Matrix { rows: self.columns, columns: self.rows, turned: !self.turned, ..self }
+    }
+
+    /// Some of its rows.
+    pub(crate) fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start < rows.end && rows.end <= self.rows, "the rows are there");
+        Matrix { data: &self.data[self.at(rows.start, 0)..], rows: rows.len(), ..self }
+    }
+
+    /// Where element `(i, j)` lies.
+    fn at(&self, i: usize, j: usize) -> usize {
+        if self.turned { j * self.stride + i } else { i * self.stride + j }
+    }
+}
+
+/// Memory that a thread keeps for products.
+#[derive(Default)]
+struct Scratch {
+    tiles: Tiles,
+    /// An output that is computed turned.
+    output: Vec<f32>,
+}
+
+#[derive(Default)]
+struct Tiles {
+    /// A panel of the right operand.
+    panel: Vec<f32>,
+    /// The columns of the output that do not fill a panel's width, and zeros.
+    edge: Vec<f32>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
+}
+
+/// Rows of the right operand that are gone through at a time, so that a panel of them stays in the
+/// first-level cache.
+const DEPTH: usize = 256;
+
+/// Below so many rows or columns, a product with a right operand stored by columns is one of dot products,
+/// where they are so long.
+pub(super) const FEW: usize = 8;
+const LONG: usize = 16;
+
+/// `out = a b`, or `out += a b` where `accumulate`; `out` is row by row.
+pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
+    // These hold by the callers' construction; they are what the unsafe code below rests on.
+    assert_eq!(a.columns, b.rows, "inner dimensions agree");
+    assert_eq!(out.len(), a.rows * b.columns, "the output fills its shape");
+    if !accumulate {
+        out.fill(0.0);
+    }
+    if out.is_empty() || a.columns == 0 {
+        return;
+    }
+    if by_dots(&a, &b) {
+        arch().dispatch(Dots { out, a, b });
+    } else {
+        SCRATCH.with_borrow_mut(|scratch| arch().dispatch(Tiled { out, a, b, scratch }));
+    }
+}
+
+fn by_dots(a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
+    let few = a.rows < FEW || b.columns < FEW;
+    b.turned && !a.turned && few && a.columns >= LONG
+}
+
+/// A product by tiles.
+struct Tiled<'a> {
+    out: &'a mut [f32],
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+    scratch: &'a mut Scratch,
+}
+
+impl WithSimd for Tiled<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Tiled { out, a, b, scratch } = self;
+        let (m, n) = (a.rows, b.columns);
+        let vectors = |n: usize| n.div_ceil(S::F32_LANES);
+        // Few columns fill a vector badly: then the rows of the turned product do better.
+        if a.turned && !b.turned && 5 * n * vectors(m) < 4 * m * vectors(n) {
+            let Scratch { tiles: memory, output } = scratch;
+            output.resize(out.len(), 0.0);
+            for (j, row) in output.chunks_exact_mut(m).enumerate() {
+                row.iter_mut().zip(out[j..].iter().step_by(n)).for_each(|(t, s)| *t = *s);
+            }
+            tiles(simd, output, b.t(), a.t(), memory);
+            for (j, row) in output.chunks_exact(m).enumerate() {
+                out[j..].iter_mut().step_by(n).zip(row).for_each(|(t, s)| *t = *s);
+            }
+            return;
+        }
+        tiles(simd, out, a, b, &mut scratch.tiles);
+    }
+}
+
+/// `out += a b`, tile by tile.
+#[inline(always)]
+fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratch: &mut Tiles) {
+    let Tiles { panel, edge } = scratch;
+    let (m, n, k) = (a.rows, b.columns, a.columns);
+    // As many sums as fit the registers beside a row of the right operand.
+    let many = S::REGISTER_COUNT >= 32;
+    for from in (0..k).step_by(DEPTH) {
+        let depth = DEPTH.min(k - from);
+        let mut column = 0;
+        while column < n {
+            let left = n - column;
+            let vectors = match left.div_ceil(S::F32_LANES) {
+                4.. if many => 4,
+                2.. => 2,
+                _ => 1,
+            };
+            let most_rows = match (many, vectors) {
+                (true, 4) => 6,
+                (true, _) => 12,
+                (false, _) => 6,
+            };
+            let width = vectors * S::F32_LANES;
+            let there = width.min(left);
+            let (right, right_stride) = if b.turned || there < width {
+                (pack(panel, b, (from, depth), (column, width)), width)
+            } else {
+                (&b.data[b.at(from, column)..], b.stride)
+            };
+            assert!(right.len() >= (depth - 1) * right_stride + width, "the panel lies inside");
+            let ragged = there < width;
+            if ragged {
+                edge.resize(m * width, 0.0);
+                copy_columns(out, n, column, edge, width, 0, there);
+            }
+            let (target, out_stride, at) =
+                if ragged { (&mut edge[..], width, 0) } else { (&mut *out, n, column) };
+            let mut row = 0;
+            while row < m {
+                // Tiles of nearly equal height, so that none is too low to keep the units busy.
+                let tiles_left = (m - row).div_ceil(most_rows);
+                let rows = (m - row).div_ceil(tiles_left);
+                let tile = Tile {
+                    depth,
+                    left: &a.data[a.at(row, from)..],
+                    left_stride: a.stride,
+                    right,
+                    right_stride,
+                    out: &mut target[row * out_stride + at..],
+                    out_stride,
+                };
+                tile.run_any(simd, rows, vectors, a.turned);
+                row += rows;
+            }
+            if ragged {
+                copy_columns(edge, width, 0, out, n, column, there);
+            }
+            column += width;
+        }
+    }
+}
+
+/// Copies `count` columns from one matrix to another with as many rows, given the width of each and where
+/// the columns begin.
+fn copy_columns(
+    from: &[f32],
+    from_width: usize,
+    from_column: usize,
+    to: &mut [f32],
+    to_width: usize,
+    to_column: usize,
+    count: usize,
+) {
+    for (from, to) in from.chunks_exact(from_width).zip(to.chunks_exact_mut(to_width)) {
+        to[to_column..][..count].copy_from_slice(&from[from_column..][..count]);
+    }
+}
+
+/// A tile of the output and the parts of the operands that it is made of.
+struct Tile<'a> {
+    depth: usize,
+    left: &'a [f32],
+    left_stride: usize,
+    right: &'a [f32],
+    right_stride: usize,
+    out: &'a mut [f32],
+    out_stride: usize,
+}
+
+impl Tile<'_> {
+    #[inline(always)]
+    fn run_any<S: Simd>(self, simd: S, rows: usize, vectors: usize, turned: bool) {
+        macro_rules! run {
+            ($($rows:literal $vectors:literal)*) => {
+                match (rows, vectors, turned) {
+                    $(
+                        ($rows, $vectors, false) => self.run::<S, $rows, $vectors, false>(simd),
+                        ($rows, $vectors, true) => self.run::<S, $rows, $vectors, true>(simd),
+                    )*
+                    _ => unreachable!("a tile has 1 to 12 rows of 1 or 2 vectors, or 1 to 4 of 4"),
+                }
+            };
+        }
+        run!(
+            1 1  2 1  3 1  4 1  5 1  6 1  7 1  8 1  9 1  10 1  11 1  12 1
+            1 2  2 2  3 2  4 2  5 2  6 2  7 2  8 2  9 2  10 2  11 2  12 2
+            1 4  2 4  3 4  4 4  5 4  6 4
+        );
+    }
+
+    /// `ROWS` rows of `VECTORS` vectors.
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize, const TURNED: bool>(self, simd: S) {
+        let Tile { depth, left, left_stride, right, right_stride, out, out_stride } = self;
+        let lanes = S::F32_LANES;
+        let width = VECTORS * lanes;
+        let last = match TURNED {
+            true => (depth - 1) * left_stride + ROWS - 1,
+            false => (ROWS - 1) * left_stride + depth - 1,
+        };
+        assert!(left.len() > last, "the left operand's part lies inside");
+        assert!(right.len() >= (depth - 1) * right_stride + width, "so does the right's");
+        assert!(out.len() >= (ROWS - 1) * out_stride + width, "and the output's");
+        let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (v, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: row `r` has `width` elements from `r * out_stride` on, as asserted above: VECTORS
+                // vectors of `lanes` floats each without padding.
+                #[allow(unsafe_code)]
+                unsafe {
+                    let from = out.as_ptr().add(r * out_stride + v * lanes);
+                    *sum = from.cast::<S::f32s>().read_unaligned();
+                }
+            }
+        }
+        let (mut a, mut b) = (left.as_ptr(), right.as_ptr());
+        for _ in 0..depth {
+            // SAFETY: in the last round the furthest element read of the left operand is `last`, and of
+            // the right one `VECTORS` vectors from `(depth - 1) * right_stride` on; both lie inside, as
+            // asserted above. The pointers end at most a stride beyond, without being read there.
+            #[allow(unsafe_code)]
+            unsafe {
+                let mut row = [simd.splat_f32s(0.0); VECTORS];
+                for (v, x) in row.iter_mut().enumerate() {
+                    *x = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let x = *a.add(if TURNED { r } else { r * left_stride });
+                    let x = simd.splat_f32s(x);
+                    for (sum, y) in sums.iter_mut().zip(row) {
+                        *sum = simd.mul_add_f32s(x, y, *sum);
+                    }
+                }
+                a = a.wrapping_add(if TURNED { left_stride } else { 1 });
+                b = b.wrapping_add(right_stride);
+            }
+        }
+        for (r, sums) in sums.iter().enumerate() {
+            for (v, sum) in sums.iter().enumerate() {
+                // SAFETY: as where the sums were read.
+                #[allow(unsafe_code)]
+                unsafe {
+                    let to = out.as_mut_ptr().add(r * out_stride + v * lanes);
+                    to.cast::<S::f32s>().write_unaligned(*sum);
+                }
+            }
+        }
+    }
+}
+
+/// Copies `depth` rows and `width` columns of `b` into the panel, `[depth, width]`, zeros beyond the edge.
+#[inline(always)]
+fn pack<'a>(
+    panel: &'a mut Vec<f32>,
+    b: Matrix<'_>,
+    (from, depth): (usize, usize),
+    (column, width): (usize, usize),
+) -> &'a [f32] {
+    panel.resize(panel.len().max(depth * width), 0.0);
+    let panel = &mut panel[..depth * width];
+    let there = width.min(b.columns - column);
+    if there < width {
+        panel.fill(0.0);
+    }
+    if !b.turned {
+        for (i, row) in panel.chunks_exact_mut(width).enumerate() {
+            row[..there].copy_from_slice(&b.data[b.at(from + i, column)..][..there]);
+        }
+        return panel;
+    }
+    let turner = turner();
+    let (blocks, deep) = (there / 8 * 8, depth / 4 * 4);
+    for j in (0..blocks).step_by(8) {
+        for i in (0..deep).step_by(4) {
+            let block = &b.data[b.at(from + i, column + j)..];
+            turn(turner, block, b.stride, &mut panel[i * width + j..], width);
+        }
+    }
+    for j in 0..there {
+        let source = &b.data[b.at(from, column + j)..][..depth];
+        let start = if j < blocks { deep } else { 0 };
+        for (i, x) in source.iter().enumerate().skip(start) {
+            panel[i * width + j] = *x;
+        }
+    }
+    panel
+}
+
+/// Turns eight rows of four into four rows of eight.
+#[inline(always)]
+fn turn(turner: Turner, from: &[f32], from_stride: usize, to: &mut [f32], to_stride: usize) {
+    let mut rows = [[0.0; 4]; 8];
+    for (j, row) in rows.iter_mut().enumerate() {
+        row.copy_from_slice(&from[j * from_stride..][..4]);
+    }
+    for (i, column) in turned(turner, rows).into_iter().enumerate() {
+        to[i * to_stride..][..8].copy_from_slice(&column);
+    }
+}
+
+/// What turns blocks in registers, where there is such a thing.
+#[cfg(target_arch = "x86_64")]
+type Turner = Option<pulp::x86::V3>;
+#[cfg(not(target_arch = "x86_64"))]
+type Turner = ();
+
+fn turner() -> Turner {
+    #[cfg(target_arch = "x86_64")]
+    {
+        static TURNER: std::sync::OnceLock<Turner> = std::sync::OnceLock::new();
+        *TURNER.get_or_init(pulp::x86::V3::try_new)
+    }
+}
+
+#[inline(always)]
+fn turned(turner: Turner, rows: [[f32; 4]; 8]) -> [[f32; 8]; 4] {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v3) = turner {
+        use std::arch::x86_64::{__m128, __m256};
+        let avx = v3.avx;
+        // Rows `j` and `j + 4` side by side; two rounds of interleaving turn both blocks of four by four.
+        let pair = |j: usize| -> __m256 {
+            let (low, high): (__m128, __m128) = (pulp::cast(rows[j]), pulp::cast(rows[j + 4]));
+            avx._mm256_set_m128(high, low)
+        };
+        let (r0, r1, r2, r3) = (pair(0), pair(1), pair(2), pair(3));
+        let (t0, t1) = (avx._mm256_unpacklo_ps(r0, r1), avx._mm256_unpackhi_ps(r0, r1));
+        let (t2, t3) = (avx._mm256_unpacklo_ps(r2, r3), avx._mm256_unpackhi_ps(r2, r3));
+        return [
+            pulp::cast(avx._mm256_shuffle_ps::<0b01_00_01_00>(t0, t2)),
+            pulp::cast(avx._mm256_shuffle_ps::<0b11_10_11_10>(t0, t2)),
+            pulp::cast(avx._mm256_shuffle_ps::<0b01_00_01_00>(t1, t3)),
+            pulp::cast(avx._mm256_shuffle_ps::<0b11_10_11_10>(t1, t3)),
+        ];
+    }
+    let _ = turner;
+    std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+}
+
+/// A product with both operands contiguous along the inner dimension, by dot products in lanes.
+struct Dots<'a> {
+    out: &'a mut [f32],
+    a: Matrix<'a>,
+    b: Matrix<'a>,
+}
+
+impl WithSimd for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Dots { out, a, b } = self;
+        const SIDE: usize = 4;
+        for row in (0..a.rows).step_by(SIDE) {
+            for column in (0..b.columns).step_by(SIDE) {
+                let tile = (SIDE.min(a.rows - row), SIDE.min(b.columns - column));
+                macro_rules! run {
+                    ($($rows:literal $columns:literal)*) => {
+                        match tile {
+                            $(($rows, $columns) => {
+                                dot_tile::<S, $rows, $columns>(simd, out, a, b, (row, column));
+                            })*
+                            _ => unreachable!("a tile has 1 to 4 rows and columns"),
+                        }
+                    };
+                }
+                run!(1 1  2 1  3 1  4 1  1 2  2 2  3 2  4 2  1 3  2 3  3 3  4 3  1 4  2 4  3 4  4 4);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn dot_tile<S: Simd, const ROWS: usize, const COLUMNS: usize>(
+    simd: S,
+    out: &mut [f32],
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+    (row, column): (usize, usize),
+) {
+    let k = a.columns;
+    let left: [_; ROWS] =
+        std::array::from_fn(|r| S::as_simd_f32s(&a.data[(row + r) * a.stride..][..k]));
+    let right: [_; COLUMNS] =
+        std::array::from_fn(|c| S::as_simd_f32s(&b.data[(column + c) * b.stride..][..k]));
+    let mut sums = [[simd.splat_f32s(0.0); COLUMNS]; ROWS];
+    for i in 0..k / S::F32_LANES {
+        let ys: [_; COLUMNS] = std::array::from_fn(|c| right[c].0[i]);
+        for (sums, (x, _)) in sums.iter_mut().zip(left) {
+            for (sum, y) in sums.iter_mut().zip(ys) {
+                *sum = simd.mul_add_f32s(x[i], y, *sum);
+            }
+        }
+    }
+    if !k.is_multiple_of(S::F32_LANES) {
+        let ys: [_; COLUMNS] = std::array::from_fn(|c| simd.partial_load_f32s(right[c].1));
+        for (sums, (_, x)) in sums.iter_mut().zip(left) {
+            let x = simd.partial_load_f32s(x);
+            for (sum, y) in sums.iter_mut().zip(ys) {
+                *sum = simd.mul_add_f32s(x, y, *sum);
+            }
+        }
+    }
+    for (r, sums) in sums.into_iter().enumerate() {
+        let row = &mut out[(row + r) * b.columns + column..][..COLUMNS];
+        row.iter_mut().zip(sums).for_each(|(o, sum)| *o += simd.reduce_sum_f32s(sum));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Two operands and what the output holds before.
+    #[derive(Debug)]
+    struct Case {
+        shape: (usize, usize, usize),
+        turned: (bool, bool),
+        a: Vec<f32>,
+        b: Vec<f32>,
+        start: Vec<f32>,
+    }
+
+    fn cases() -> impl Strategy<Value = Case> {
+        let shape = prop_oneof![
+            (1usize..60, 1usize..90, 0usize..40),
+            (1usize..20, 1usize..20, 200usize..600),
+        ];
+        (shape, any::<(bool, bool)>(), any::<u64>()).prop_map(|((m, n, k), turned, seed)| {
+            let mut rng = rl_core::Seeds::new(seed).stream("t", 0);
+            let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
+            Case { shape: (m, n, k), turned, a: draw(m * k), b: draw(k * n), start: draw(m * n) }
+        })
+    }
+
+    impl Case {
+        fn operands(&self) -> (Matrix<'_>, Matrix<'_>) {
+            let matrix = |data, turned: bool, rows, columns| match turned {
+                false => Matrix::new(data, rows, columns),
+                true => Matrix::new(data, columns, rows).t(),
+            };
+            let (m, n, k) = self.shape;
+            (matrix(&self.a, self.turned.0, m, k), matrix(&self.b, self.turned.1, k, n))
+        }
+
+        /// Each element as one chain of fused multiply-adds.
+        fn chains(&self, accumulate: bool) -> Vec<f32> {
+            let ((m, n, k), (a, b)) = (self.shape, self.operands());
+            let mut out = if accumulate { self.start.clone() } else { vec![0.0; m * n] };
+            for (i, row) in out.chunks_exact_mut(n).enumerate() {
+                for (j, x) in row.iter_mut().enumerate() {
+                    *x = (0..k).fold(*x, |x, l| a.data[a.at(i, l)].mul_add(b.data[b.at(l, j)], x));
+                }
+            }
+            out
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn products_are_the_chains_that_define_them(case in cases(), accumulate: bool) {
+            let (a, b) = case.operands();
+            let mut out = case.start.clone();
+            product(&mut out, a, b, accumulate);
+            let expected = case.chains(accumulate);
+            if !by_dots(&a, &b) {
+                prop_assert_eq!(out, expected);
+                return Ok(());
+            }
+            // In lanes the order is another. Rounding grows with the terms' magnitudes.
+            let scale: f32 = case.shape.2 as f32 * 10.0 * f32::EPSILON;
+            for (x, y) in out.iter().zip(&expected) {
+                prop_assert!((x - y).abs() <= scale * (1.0 + y.abs()), "{x} {y}");
+            }
+        }
+
+        /// Bits are the same on every instruction set, however wide its vectors are.
+        #[test]
+        fn tiles_are_the_same_chains_on_each_instruction_set(case in cases()) {
+            let (a, b) = case.operands();
+            prop_assume!(case.shape.2 > 0);
+            let expected = case.chains(true);
+            let run = |vectorize: &dyn Fn(Tiled<'_>)| {
+                let (mut out, mut scratch) = (case.start.clone(), Scratch::default());
+                vectorize(Tiled { out: &mut out, a, b, scratch: &mut scratch });
+                out
+            };
+            prop_assert_eq!(run(&|tiled| tiled.with_simd(pulp::Scalar)), expected.clone());
+            #[cfg(target_arch = "x86_64")]
+            if let Some(v3) = pulp::x86::V3::try_new() {
+                prop_assert_eq!(run(&|tiled| Simd::vectorize(v3, tiled)), expected);
+            }
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! Threads that the passes of large networks are shared out among.
+
+use std::any::Any;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::JoinHandle;
+
+/// A number of threads that share out passes which are worth it: the caller's and workers of its own, which
+/// wait for work. Results are the same bits whatever their number. Clones share the workers.
+///
+/// A worker that has nothing to do looks out for work for some microseconds, then sleeps.
+///
+/// ```
+/// use rl_core::Seeds;
+/// use rl_nets::{Backend, Mlp, MlpConfig, Network, Threads};
+/// let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
+/// let outputs = [Backend::Fused, Backend::Threaded(Threads::new(2)?)].map(|backend| {
+///     let mlp = Mlp::new("f", 8, 1, &wide)?;
+///     let mut net = Network::new(mlp, &backend, &mut Seeds::new(0).stream("init", 0))?;
+///     net.predict(&[0.1; 8 * 64]).map(<[f32]>::to_vec)
+/// });
+/// let [one, two] = outputs;
+/// assert_eq!(one?, two?);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Threads {
+    workers: Option<Arc<Workers>>,
+}
+
+impl std::fmt::Debug for Threads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Threads").field(&self.count()).finish()
+    }
+}
+
+struct Workers {
+    shared: Arc<Shared>,
+    handles: Vec<JoinHandle<()>>,
+    /// Held by the caller whose job is being done.
+    turn: Mutex<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// How many jobs there have been: what a worker looks at while it is awake.
+    jobs: AtomicU64,
+    /// Workers that are not done with the present job.
+    busy: AtomicUsize,
+    state: Mutex<State>,
+    wake: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// As in [`Shared::jobs`].
+    jobs: u64,
+    job: Option<Job>,
+    asleep: usize,
+    stop: bool,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// What each thread is to do, given its number.
+type Job = &'static (dyn Fn(usize) + Sync);
+
+/// How often a worker looks for work before it sleeps: some tens of microseconds.
+const LOOKS: u32 = 20_000;
+
+/// Multiplications below which a thread is not worth asking: a hand-over takes about as long as a hundred
+/// thousand of them.
+const SHARE: usize = 500_000;
+
+/// No part has fewer rows: products of fewer take another form, and other bits with it.
+const FEWEST_ROWS: usize = super::product::FEW;
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing under this lock panics.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self, number: usize) {
+        let mut seen = 0;
+        loop {
+            let mut looks = 0;
+            while self.jobs.load(Ordering::Acquire) == seen && looks < LOOKS {
+                std::hint::spin_loop();
+                looks += 1;
+            }
+            let mut state = self.state();
+            while state.jobs == seen && !state.stop {
+                state.asleep += 1;
+                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state.asleep -= 1;
+            }
+            if state.stop {
+                return;
+            }
+            seen = state.jobs;
+            let job = state.job;
+            drop(state);
+            if let Some(job) = job {
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(number))) {
+                    self.state().panic = Some(panic);
+                }
+                self.busy.fetch_sub(1, Ordering::Release);
+            }
+        }
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.shared.state().stop = true;
+        // Awake ones are told by a job that is none.
+        self.shared.jobs.fetch_add(1, Ordering::Release);
+        self.shared.wake.notify_all();
+        for handle in self.handles.drain(..) {
+            // A worker's own panic has been handed to its caller.
+            let _ = handle.join();
+        }
+    }
+}
+
+/// Waits for the workers, whatever becomes of the caller's own part.
+struct Wait<'a>(&'a Shared);
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        while self.0.busy.load(Ordering::Acquire) > 0 {
+            std::hint::spin_loop();
+        }
+    }
+}
+
+impl Threads {
+    /// `count` threads: the caller's and `count - 1` workers.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for none; [`rl_core::Error::Env`] where one cannot be started.
+    pub fn new(count: usize) -> rl_core::Result<Self> {
+        rl_core::check::at_least("threads", 1, count as u64)?;
+        if count == 1 {
+            return Ok(Self::one());
+        }
+        let shared = Arc::new(Shared::default());
+        let mut workers =
+            Workers { shared: shared.clone(), handles: Vec::new(), turn: Mutex::new(()) };
+        for number in 1..count {
+            let shared = shared.clone();
+            let thread = std::thread::Builder::new().name(format!("learner {number}"));
+            let handle = thread
+                .spawn(move || shared.work(number))
+                .map_err(|e| rl_core::Error::Env(format!("cannot start a worker thread: {e}")))?;
+            workers.handles.push(handle);
+        }
+        Ok(Threads { workers: Some(Arc::new(workers)) })
+    }
+
+    /// The caller's thread alone.
+    pub fn one() -> Self {
+        Threads { workers: None }
+    }
+
+    /// How many threads there are.
+    pub fn count(&self) -> usize {
+        self.workers.as_ref().map_or(1, |workers| workers.handles.len() + 1)
+    }
+
+    /// Calls `f` once with each number below [`count`](Threads::count), on a thread each; or calls
+    /// `otherwise` alone where the workers have another job to do.
+    fn run(&self, f: &(dyn Fn(usize) + Sync), otherwise: impl FnOnce()) {
+        let Some(workers) = &self.workers else { return otherwise() };
+        let _turn = match workers.turn.try_lock() {
+            Ok(turn) => turn,
+            // A job panicked; it was waited for all the same.
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return otherwise(),
+        };
+        let shared = &*workers.shared;
+        // SAFETY: workers use the job only until they have taken themselves off `busy`, and this function
+        // does not return, nor unwind, before all have: `Wait` sees to it. So `f` outlives its use.
+        #[allow(unsafe_code)]
+        let job = unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), Job>(f) };
+        shared.busy.store(workers.handles.len(), Ordering::Relaxed);
+        let asleep = {
+            let mut state = shared.state();
+            state.job = Some(job);
+            state.jobs += 1;
+            shared.jobs.store(state.jobs, Ordering::Release);
+            state.asleep
+        };
+        if asleep > 0 {
+            shared.wake.notify_all();
+        }
+        let wait = Wait(shared);
+        f(0);
+        drop(wait);
+        let panic = shared.state().panic.take();
+        if let Some(panic) = panic {
+            resume_unwind(panic);
+        }
+    }
+
+    /// Shares out `rows` rows of the matrices `data`, the work of which is `work` multiplications, in runs
+    /// of rows: `f` is given which rows and their part of each matrix. A matrix may be empty.
+    pub(crate) fn share<const N: usize>(
+        &self,
+        rows: usize,
+        work: usize,
+        mut data: [&mut [f32]; N],
+        f: impl Fn(Range<usize>, [&mut [f32]; N]) + Sync,
+    ) {
+        let parts = (rows / FEWEST_ROWS).min(work / SHARE).min(self.count());
+        if parts <= 1 {
+            return f(0..rows, data);
+        }
+        let matrices = data.each_mut().map(|matrix| Parts::new(matrix, rows));
+        let take = |part: Range<usize>| {
+            // SAFETY: either the whole is taken, or the part of each number once; those share no row.
+            #[allow(unsafe_code)]
+            let data = matrices.each_ref().map(|matrix| unsafe { matrix.rows(&part) });
+            f(part, data);
+        };
+        let job = |number| {
+            if number < parts {
+                take(rows * number / parts..rows * (number + 1) / parts);
+            }
+        };
+        self.run(&job, || take(0..rows));
+    }
+
+    /// Calls `f` with each of `items` and its row of each of the matrices `data`, where `work` is that of all
+    /// together. What `f` shares out in turn is its thread's alone.
+    pub(crate) fn each<T: Send, const N: usize>(
+        &self,
+        items: &mut [T],
+        work: usize,
+        mut data: [&mut [f32]; N],
+        f: impl Fn(usize, &mut T, [&mut [f32]; N]) + Sync,
+    ) {
+        let rows = items.len();
+        let (cells, matrices) =
+            (Parts::new(items, rows), data.each_mut().map(|matrix| Parts::new(matrix, rows)));
+        let one = |i: usize| {
+            // SAFETY: each item is taken once, by the thread that has its number or below.
+            #[allow(unsafe_code)]
+            let (cell, data) = unsafe {
+                (cells.rows(&(i..i + 1)), matrices.each_ref().map(|m| m.rows(&(i..i + 1))))
+            };
+            f(i, &mut cell[0], data);
+        };
+        // With more threads than items, each item is better shared out among all of them.
+        let count = self.count();
+        if work < 2 * SHARE || rows < count {
+            return (0..rows).for_each(one);
+        }
+        self.run(&|number| (number..rows).step_by(count).for_each(one), || (0..rows).for_each(one));
+    }
+
+    /// Does two things whose work is `work` together, on a thread each where there are two or three.
+    pub(crate) fn join(&self, work: usize, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
+        if work < 2 * SHARE || !(2..4).contains(&self.count()) {
+            a();
+            return b();
+        }
+        let (a, b) = (Mutex::new(Some(a)), Mutex::new(Some(b)));
+        let first = || a.lock().unwrap_or_else(PoisonError::into_inner).take().map(|a| a());
+        let second = || b.lock().unwrap_or_else(PoisonError::into_inner).take().map(|b| b());
+        let job = |number| match number {
+            0 => drop(first()),
+            1 => drop(second()),
+            _ => {}
+        };
+        self.run(&job, || {
+            first();
+            second();
+        });
+    }
+}
+
+/// A matrix whose rows go to several threads.
+struct Parts<'a, T> {
+    start: *mut T,
+    width: usize,
+    rows: usize,
+    data: std::marker::PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: what is reached through it from several threads is rows that no two of them share, see `rows`, and
+// their elements may be sent.
+#[allow(unsafe_code)]
+unsafe impl<T: Send> Sync for Parts<'_, T> {}
+
+impl<'a, T> Parts<'a, T> {
+    fn new(data: &'a mut [T], rows: usize) -> Self {
+        let width = data.len() / rows.max(1);
+        assert_eq!(width * rows, data.len(), "a matrix has whole rows");
+        Parts { start: data.as_mut_ptr(), width, rows, data: std::marker::PhantomData }
+    }
+
+    /// # Safety
+    /// No row may be in two parts that are in use at a time.
+    #[allow(unsafe_code)]
+    unsafe fn rows(&self, part: &Range<usize>) -> &'a mut [T] {
+        assert!(part.start <= part.end && part.end <= self.rows, "a part lies inside");
+        let len = (part.end - part.start) * self.width;
+        // SAFETY: the part lies inside the matrix, which is borrowed mutably for `'a`; the caller sees to it
+        // that nothing else has these rows.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(part.start * self.width), len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+
+    #[test]
+    fn each_row_and_each_item_is_taken_once() {
+        for count in [1, 2, 3, 7] {
+            let threads = Threads::new(count).unwrap();
+            for rows in [1, 15, 16, 64, 101] {
+                let (mut wide, mut narrow) = (vec![0.0f32; rows * 5], vec![0.0f32; rows]);
+                let data = [&mut wide[..], &mut narrow, &mut []];
+                threads.share(rows, 100 * SHARE, data, |part, [wide, narrow, none]| {
+                    assert_eq!((wide.len(), narrow.len()), (part.len() * 5, part.len()));
+                    assert!(none.is_empty());
+                    wide.iter_mut().for_each(|x| *x += 1.0);
+                    narrow.iter_mut().zip(part).for_each(|(x, row)| *x += row as f32);
+                });
+                assert!(wide.iter().all(|&x| x == 1.0));
+                assert!(narrow.iter().enumerate().all(|(row, &x)| x == row as f32));
+            }
+            let (mut items, mut rows) = (vec![0usize; 5], vec![0.0f32; 10]);
+            threads.each(&mut items, 100 * SHARE, [&mut rows], |i, item, [row]| {
+                *item += i + 1;
+                row.iter_mut().for_each(|x| *x += i as f32);
+            });
+            assert_eq!(items, [1, 2, 3, 4, 5]);
+            assert_eq!(rows, [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
+            let (mut a, mut b) = (0, 0);
+            threads.join(100 * SHARE, || a += 1, || b += 2);
+            assert_eq!((a, b), (1, 2));
+        }
+    }
+
+    #[test]
+    fn several_threads_work_and_a_panic_reaches_the_caller() {
+        let threads = Threads::new(2).unwrap();
+        let seen = Mutex::new(std::collections::HashSet::new());
+        let look = |_, _: [&mut [f32]; 0]| {
+            seen.lock().unwrap().insert(std::thread::current().id());
+        };
+        threads.share(64, 100 * SHARE, [], look);
+        assert_eq!(seen.lock().unwrap().len(), 2);
+        for failing in [0, 32] {
+            let calls = AtomicUsize::new(0);
+            let caught = catch_unwind(AssertUnwindSafe(|| {
+                threads.share(64, 100 * SHARE, [], |part, _: [&mut [f32]; 0]| {
+                    calls.fetch_add(1, Ordering::Relaxed);
+                    assert_ne!(part.start, failing, "one of the two parts fails");
+                });
+            }));
+            assert!(caught.is_err() && calls.load(Ordering::Relaxed) == 2);
+            // And they go on afterwards.
+            seen.lock().unwrap().clear();
+            threads.share(64, 100 * SHARE, [], look);
+            assert_eq!(seen.lock().unwrap().len(), 2);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Any number of threads gives the bits that one gives.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+
+use proptest::prelude::*;
+use rl_core::Seeds;
+use rl_nets::{
+    Activation, ActorCritic, ActorCriticConfig, Backend, Critics, DiagGaussian, LogStd, Mlp,
+    MlpConfig, Module, Network, OptimizerConfig, Threads,
+};
+
+fn draw(n: usize, seed: u64) -> Vec<f32> {
+    let mut rng = Seeds::new(seed).stream("data", 0);
+    (0..n).map(|_| rng.normal() as f32).collect()
+}
+
+/// The output, the gradient of the input and the parameters after two steps.
+fn train(
+    module: &dyn Module,
+    optimizer: &OptimizerConfig,
+    backend: &Backend,
+    (batch, seed): (usize, u64),
+) -> [Vec<f32>; 3] {
+    let mut rng = Seeds::new(seed).stream("init", 0);
+    let mut net = Network::from_boxed(module.boxed_clone(), backend, &mut rng).unwrap();
+    let mut optimizer = net.optimizer(optimizer.clone()).unwrap();
+    let x = draw(batch * net.input_len(), seed);
+    let (mut y, mut gradient) = (Vec::new(), vec![0.0; x.len()]);
+    for _ in 0..2 {
+        y = net.forward(&x).unwrap().to_vec();
+        let grad: Vec<f32> = y.iter().map(|y| y / batch as f32).collect();
+        net.backward(&x, &grad, Some(&mut gradient)).unwrap();
+        net.step(&mut optimizer, 1e-2, Some(0.5)).unwrap();
+    }
+    [y, gradient, net.params().unwrap()]
+}
+
+fn modules(inputs: usize, width: usize, layer_norm: bool) -> Vec<Box<dyn Module>> {
+    let mlp = |activation| MlpConfig {
+        hidden: vec![width, width + 5],
+        activation,
+        layer_norm,
+        ..MlpConfig::default()
+    };
+    let distribution = DiagGaussian::new(2);
+    let separate = ActorCriticConfig {
+        actor: mlp(Activation::Tanh),
+        critic: mlp(Activation::Relu),
+        log_std: LogStd::OfState,
+        ..ActorCriticConfig::default()
+    };
+    let shared = ActorCriticConfig { trunk: Some(mlp(Activation::Silu)), ..separate.clone() };
+    vec![
+        Box::new(Mlp::new("f", inputs, 3, &mlp(Activation::Gelu)).unwrap()),
+        Box::new(ActorCritic::new(inputs, &distribution, &separate).unwrap()),
+        Box::new(ActorCritic::new(inputs, &distribution, &shared).unwrap()),
+        Box::new(Critics::new(2, inputs, &mlp(Activation::Relu)).unwrap()),
+        Box::new(Critics::new(3, inputs, &mlp(Activation::Elu)).unwrap()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn threads_change_no_bit(
+        inputs in 1usize..40, width in 90usize..200, batch in 1usize..200, seed: u64,
+        layer_norm: bool, which in 0usize..5, method in 0usize..3,
+    ) {
+        let optimizer = [
+            OptimizerConfig::adam(),
+            OptimizerConfig::RmsProp {
+                alpha: 0.9, eps: 1e-5, eps_inside_root: true, centered: true, momentum: 0.5,
+            },
+            OptimizerConfig::Sgd { momentum: 0.9, nesterov: true },
+        ];
+        let module = &*modules(inputs, width, layer_norm)[which];
+        let run = |backend: &Backend| train(module, &optimizer[method], backend, (batch, seed));
+        let one = run(&Backend::Fused);
+        for count in [2, 3, 5] {
+            let threads = Backend::Threaded(Threads::new(count).unwrap());
+            prop_assert!(run(&threads) == one, "{count} threads");
+        }
+    }
+}
+
+#[test]
+fn two_agents_may_share_threads() {
+    let backend = Backend::Fused.on_threads(2).unwrap();
+    let run = |backend: &Backend| {
+        let module = &*modules(8, 128, false)[0];
+        train(module, &OptimizerConfig::adam(), backend, (128, 1))
+    };
+    let one = run(&Backend::Fused);
+    std::thread::scope(|scope| {
+        let learners = [(); 3].map(|()| {
+            let clone = backend.clone();
+            let (run, one) = (&run, &one);
+            scope.spawn(move || (0..20).all(|_| run(&clone) == *one))
+        });
+        for learner in learners {
+            assert!(learner.join().unwrap());
+        }
+    });
+}
+
+#[test]
+fn no_threads_are_an_error() {
+    let error = Threads::new(0).unwrap_err().to_string();
+    assert!(error.starts_with("threads"), "{error}");
+    assert_eq!((Threads::one().count(), Threads::new(3).unwrap().count()), (1, 3));
+}
