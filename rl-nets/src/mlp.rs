@@ -96,6 +96,8 @@ struct Norm {
     unit: Vec<f32>,
     /// One over the standard deviation of each row, `[batch]`.
     inverse_std: Vec<f32>,
+    /// Where the gradient of the scale goes that nobody asked for, `[outputs]`.
+    unasked: Vec<f32>,
 }
 
 impl Mlp {
@@ -129,6 +131,7 @@ impl Mlp {
                     bias: add("norm.bias", &[width]),
                     unit: Vec::new(),
                     inverse_std: Vec::new(),
+                    unasked: Vec::new(),
                 }),
                 y: Vec::new(),
                 z: Vec::new(),
@@ -162,7 +165,7 @@ impl Layer {
         let mut none = (Vec::new(), Vec::new());
         let (norm, unit, inverse_std) = match norm {
             None => (None, &mut none.0, &mut none.1),
-            Some(Norm { weight, bias, unit, inverse_std }) => {
+            Some(Norm { weight, bias, unit, inverse_std, .. }) => {
                 unit.resize(y.len(), 0.0);
                 inverse_std.resize(batch, 0.0);
                 (Some((&params[weight.clone()], &params[bias.clone()])), unit, inverse_std)
@@ -305,16 +308,14 @@ impl Norm {
     fn backward(&mut self, params: &[f32], grad: &mut [f32], grads: Option<&mut [f32]>) {
         let width = self.weight.len();
         let weight = &params[self.weight.clone()];
-        // What nobody asked for goes into memory of its own.
-        let mut unasked = Vec::new();
         let grad_weight = match grads {
             Some(grads) => {
                 add_column_sums(&mut grads[self.bias.clone()], grad);
                 &mut grads[self.weight.clone()]
             }
             None => {
-                unasked.resize(width, 0.0);
-                &mut unasked[..]
+                self.unasked.resize(width, 0.0);
+                &mut self.unasked[..]
             }
         };
         dispatch(
