@@ -81,6 +81,23 @@ macro_rules! exact {
                 assert_ne!(one(7), one(8));
             }
 
+            #[test]
+            fn learning_on_two_threads_gives_the_same_bits_as_on_one() {
+                let run = |threads| {
+                    let mut config = $config;
+                    let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
+                    (config.actor, config.critic) = (wide.clone(), wide);
+                    config.experience.batch_size = 100;
+                    let backend = Backend::Fused.on_threads(threads).unwrap();
+                    let agent = $agent::new(&config, &serial(3), &backend, Seeds::new(7)).unwrap();
+                    let config = TrainerConfig::new(150);
+                    let mut trainer = Trainer::new(serial(3), agent, config).unwrap();
+                    trainer.run().unwrap();
+                    trainer.sections().unwrap()
+                };
+                assert_eq!(run(1), run(2));
+            }
+
             /// 1,501 steps round a replay memory of 400; checkpoints fall between two rounds of learning
             /// and within an episode.
             #[test]

@@ -2,6 +2,8 @@
 //!
 //! One thread against one thread is `RAYON_NUM_THREADS=1 taskset -c 0 cargo bench ...`.
 
+#![allow(clippy::unwrap_used)] // A bench that cannot run should say so.
+
 use candle_core::{Device, Tensor};
 use divan::{Bencher, black_box};
 use rl_nets::{Turned, bare_product};
@@ -86,11 +88,8 @@ fn forward_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
 }
 
 #[divan::bench(args = LAYERS)]
-fn forward_candle(
-    bencher: Bencher<'_, '_>,
-    layer: (usize, usize, usize),
-) -> candle_core::Result<()> {
-    Product::forward(layer).candle(bencher)
+fn forward_candle(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::forward(layer).candle(bencher).unwrap();
 }
 
 #[divan::bench(args = LAYERS)]
@@ -99,11 +98,8 @@ fn weights_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
 }
 
 #[divan::bench(args = LAYERS)]
-fn weights_candle(
-    bencher: Bencher<'_, '_>,
-    layer: (usize, usize, usize),
-) -> candle_core::Result<()> {
-    Product::weights(layer).candle(bencher)
+fn weights_candle(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::weights(layer).candle(bencher).unwrap();
 }
 
 #[divan::bench(args = LAYERS)]
@@ -112,9 +108,6 @@ fn inputs_ours(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
 }
 
 #[divan::bench(args = LAYERS)]
-fn inputs_candle(
-    bencher: Bencher<'_, '_>,
-    layer: (usize, usize, usize),
-) -> candle_core::Result<()> {
-    Product::inputs(layer).candle(bencher)
+fn inputs_candle(bencher: Bencher<'_, '_>, layer: (usize, usize, usize)) {
+    Product::inputs(layer).candle(bencher).unwrap();
 }

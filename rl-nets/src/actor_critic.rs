@@ -194,7 +194,7 @@ impl Module for ActorCritic {
         params: &[f32],
         input: &[f32],
         grad_output: &[f32],
-        mut grads: Option<&mut [f32]>,
+        grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) {
         self.grad_actor.clear();
@@ -213,7 +213,7 @@ impl Module for ActorCritic {
         }
         let (actor_range, critic_range) = (self.actor_params.clone(), self.critic_params.clone());
         let (mut trunk_grads, mut actor_grads, mut critic_grads) = (None, None, None);
-        if let Some(grads) = grads.as_deref_mut() {
+        if let Some(grads) = grads {
             // Trunk, actor and critic lie one after another.
             let (rest, of_critic) = grads.split_at_mut(critic_range.start);
             let (of_trunk, of_actor) = rest.split_at_mut(actor_range.start);

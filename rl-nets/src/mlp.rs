@@ -225,6 +225,7 @@ impl Layer {
     /// The derivative of the output where the parameters move in `direction` and the input by `moved`.
     fn tangent(
         &self,
+        threads: &Threads,
         params: &[f32],
         x: &[f32],
         direction: &[f32],
@@ -232,18 +233,24 @@ impl Layer {
         out: &mut Vec<f32>,
     ) {
         let batch = x.len() / self.inputs;
-        out.resize(batch * self.outputs, 0.0);
-        fill_rows(out, &direction[self.bias.clone()]);
-        let turned = Matrix::new(&direction[self.weight.clone()], self.outputs, self.inputs);
-        product(out, Matrix::new(x, batch, self.inputs), turned.t(), true);
-        if let Some(moved) = moved {
-            let weight = Matrix::new(&params[self.weight.clone()], self.outputs, self.inputs);
-            product(out, Matrix::new(moved, batch, self.inputs), weight.t(), true);
-        }
-        if let Some(norm) = &self.norm {
-            norm.tangent(params, direction, out);
-        }
-        self.activation.chain(out, &self.y, &self.z);
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        out.resize(batch * outputs, 0.0);
+        threads.share(batch, 2 * self.work(batch), [out], |rows, [out]| {
+            fill_rows(out, &direction[self.bias.clone()]);
+            let linear = |out: &mut [f32], x: &[f32], weight: &[f32]| {
+                let (x, weight) = (Matrix::new(x, batch, inputs), &weight[self.weight.clone()]);
+                product(out, x.rows(rows.clone()), Matrix::new(weight, outputs, inputs).t(), true);
+            };
+            linear(out, x, direction);
+            if let Some(moved) = moved {
+                linear(out, moved, params);
+            }
+            if let Some(norm) = &self.norm {
+                norm.tangent(params, direction, rows.clone(), out);
+            }
+            let part = rows.start * outputs..rows.end * outputs;
+            self.activation.chain(out, &self.y[part.clone()], self.z.get(part).unwrap_or_default());
+        });
     }
 
     fn reference(&self, params: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
@@ -288,13 +295,15 @@ fn normalise(
 }
 
 impl Norm {
-    /// Turns the derivative of the input into that of the output, in place.
-    fn tangent(&self, params: &[f32], direction: &[f32], tangent: &mut [f32]) {
+    /// Turns the derivative of the input into that of the output, in place, for some of the rows of the last
+    /// forward pass.
+    fn tangent(&self, params: &[f32], direction: &[f32], rows: Range<usize>, tangent: &mut [f32]) {
         let width = self.weight.len();
         let (weight, turned) = (&params[self.weight.clone()], &direction[self.weight.clone()]);
         let bias = &direction[self.bias.clone()];
-        let rows = tangent.chunks_exact_mut(width).zip(self.unit.chunks_exact(width));
-        for ((t, unit), inverse_std) in rows.zip(&self.inverse_std) {
+        let units = self.unit[rows.start * width..].chunks_exact(width);
+        let scales = units.zip(&self.inverse_std[rows]);
+        for (t, (unit, inverse_std)) in tangent.chunks_exact_mut(width).zip(scales) {
             let mean = t.iter().sum::<f32>() / width as f32;
             let along = t.iter().zip(unit).map(|(t, u)| t * u).sum::<f32>() / width as f32;
             let scales = weight.iter().zip(turned).zip(bias);
@@ -406,7 +415,14 @@ impl Module for Mlp {
         let [tangent, next] = &mut self.tangents;
         for (i, layer) in self.layers.iter().enumerate() {
             let x = i.checked_sub(1).map_or(input, |before| &self.layers[before].y);
-            layer.tangent(params, x, direction, (i > 0).then_some(&tangent[..]), next);
+            layer.tangent(
+                &self.threads,
+                params,
+                x,
+                direction,
+                (i > 0).then_some(&tangent[..]),
+                next,
+            );
             std::mem::swap(tangent, next);
         }
         Some(tangent)

@@ -54,6 +54,23 @@ macro_rules! exact {
             }
 
             #[test]
+            fn learning_on_two_threads_gives_the_same_bits_as_on_one() {
+                let run = |threads| {
+                    let mut config = $config;
+                    let wide = vec![256, 256];
+                    (config.network.actor.hidden, config.network.critic.hidden) =
+                        (wide.clone(), wide);
+                    let envs = SerialVecEnv::new(pendulums(3), Seeds::new(7)).unwrap();
+                    let backend = Backend::Fused.on_threads(threads).unwrap();
+                    let agent = $agent::new(&config, &envs, &backend, Seeds::new(7)).unwrap();
+                    let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(240)).unwrap();
+                    trainer.run().unwrap();
+                    trainer.sections().unwrap()
+                };
+                assert_eq!(run(1), run(2));
+            }
+
+            #[test]
             fn a_resumed_run_ends_in_the_same_bits() {
                 // 1,500 steps, of which a checkpoint keeps 501: in the middle of a rollout of 120.
                 for backend in ["cpu", "reference"] {

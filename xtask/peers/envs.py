@@ -1,12 +1,14 @@
-"""Steps a second of CartPole-v1 and Pendulum-v1 in Gymnasium and in gymnax (compiled), random actions."""
+"""Steps a second of CartPole-v1 and Pendulum-v1 in gymnax (compiled), EnvPool (one thread) and Gymnasium, random actions."""
 import json
 import time
 
 import common  # Sets the number of threads before anything else is imported.
 
+import envpool
 import gymnasium as gym
 import gymnax
 import jax
+import numpy as np
 
 BATCH, STEPS = 1_024, 2_000
 
@@ -34,6 +36,15 @@ for name in ["CartPole-v1", "Pendulum-v1"]:
     started = time.perf_counter()
     jax.block_until_ready(run(jax.random.PRNGKey(1)))
     report(name, "gymnax", BATCH * STEPS, time.perf_counter() - started)
+
+    env = envpool.make(name, env_type="gymnasium", num_envs=BATCH, num_threads=1)
+    env.reset()
+    rows = [np.stack([env.action_space.sample() for _ in range(BATCH)]) for _ in range(16)]
+    for i in range(1_200):
+        if i == 200:
+            started = time.perf_counter()
+        env.step(rows[i % 16])
+    report(name, "EnvPool", BATCH * 1_000, time.perf_counter() - started)
 
     env = gym.make(name)
     env.reset(seed=0)

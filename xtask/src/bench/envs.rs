@@ -21,7 +21,8 @@ pub(crate) struct Args {
     /// Rounds; medians are reported.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Measures Gymnasium and gymnax (1,024 copies in one compiled loop) beside, on CartPole and Pendulum.
+    /// Measures gymnax (1,024 copies in one compiled loop), EnvPool (1,024, one thread) and Gymnasium beside,
+    /// on CartPole and Pendulum.
     #[arg(long)]
     peers: bool,
     /// A Python that has the peers' packages; made with pip under target/peers where left out.

@@ -1,0 +1,88 @@
+//! The parts of a gradient step: `cargo bench --workspace --bench passes`.
+
+#![allow(clippy::unwrap_used)] // A bench that cannot run should say so.
+
+use divan::{Bencher, black_box};
+use rl_core::Seeds;
+use rl_nets::{
+    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, Distribution,
+    Mlp, MlpConfig, Network, OptimizerConfig, PolicyRows, Result, ppo_clip,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Inputs, width of two hidden layers, outputs, batch.
+const SHAPES: [(usize, usize, usize, usize); 4] =
+    [(4, 64, 2, 1), (4, 64, 2, 64), (4, 256, 2, 64), (17, 256, 6, 256)];
+
+struct Setup {
+    net: Network,
+    x: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+fn setup((inputs, width, outputs, batch): (usize, usize, usize, usize)) -> Result<Setup> {
+    let config =
+        MlpConfig { hidden: vec![width; 2], activation: Activation::Tanh, ..MlpConfig::default() };
+    let mut rng = Seeds::new(0).stream("init", 0);
+    let mlp = Mlp::new("f", inputs, outputs, &config)?;
+    let net = Network::new(mlp, &Backend::Fused, &mut rng)?;
+    let x = (0..batch * inputs).map(|_| rng.normal() as f32).collect();
+    Ok(Setup { net, x, grad: vec![0.01; batch * outputs] })
+}
+
+#[divan::bench(args = SHAPES)]
+fn forward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
+    let Setup { mut net, x, .. } = setup(shape).unwrap();
+    bencher.bench_local(|| net.forward(black_box(&x)).map(|y| y[0]));
+}
+
+#[divan::bench(args = SHAPES)]
+fn backward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
+    let Setup { mut net, x, grad } = setup(shape).unwrap();
+    net.forward(&x).unwrap();
+    bencher.bench_local(|| net.backward(black_box(&x), &grad, None));
+}
+
+#[divan::bench(args = SHAPES)]
+fn adam(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
+    let Setup { mut net, x, grad } = setup(shape).unwrap();
+    let mut adam = net.optimizer(OptimizerConfig::adam()).unwrap();
+    net.forward(&x).unwrap();
+    net.backward(&x, &grad, None).unwrap();
+    bencher.bench_local(|| net.step(&mut adam, 1e-4, Some(0.5)));
+}
+
+/// The clipped objective's loss and gradient for so many rows of two choices.
+#[divan::bench(args = [64, 256, 2048])]
+fn ppo_clip_loss(bencher: Bencher<'_, '_>, rows: usize) {
+    let choice = Categorical::new(2);
+    let net = ActorCritic::new(4, &choice, &ActorCriticConfig::default()).unwrap();
+    let mut rng = Seeds::new(0).stream("rows", 0);
+    let mut net = Network::new(net, &Backend::Fused, &mut rng).unwrap();
+    let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
+    let (x, advantages, returns) = (draw(rows * 4), draw(rows), draw(rows));
+    let output = net.forward(&x).unwrap().to_vec();
+    let actions: Vec<u32> = (0..rows as u32).map(|i| i % 2).collect();
+    let log_probs: Vec<f32> = output
+        .chunks_exact(3)
+        .zip(&actions)
+        .map(|(row, action)| choice.log_prob(&row[..2], std::slice::from_ref(action)))
+        .collect();
+    let values: Vec<f32> = output.chunks_exact(3).map(|row| row[2]).collect();
+    let mut grad = vec![0.0; output.len()];
+    let coefficients = Coefficients { value: 0.5, entropy: 0.01 };
+    bencher.bench_local(|| {
+        let rows = PolicyRows {
+            actions: &actions,
+            log_probs: &log_probs,
+            advantages: &advantages,
+            returns: &returns,
+            values: &values,
+        };
+        let output = black_box(&output);
+        ppo_clip(&choice, output, rows, 0.2, None, coefficients, &mut grad)
+    });
+}
