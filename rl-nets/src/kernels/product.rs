@@ -4,10 +4,10 @@
 //! order; a right operand that does not is copied into panels as wide as a tile, in memory that each thread
 //! keeps. Nothing is allocated once a thread has seen a product as large.
 //!
-//! Each element is one chain of fused multiply-adds, from what the output held through the inner
-//! dimension in order. So its bits depend neither on the tile nor on how the rows of a product are
-//! shared out among calls, and not on how wide the processor's vectors are. Only the product of few rows or few columns with an operand stored
-//! by columns ([`dots`]) sums in lanes.
+//! Each element is one chain of fused multiply-adds, from what the output held through the inner dimension
+//! in order. So its bits depend neither on the tile, nor on how the rows of a product are shared out among
+//! calls, nor on how wide the processor's vectors are. Only a product of few rows or few columns with an
+//! operand stored by columns ([`Dots`]) sums in lanes.
 
 use super::arch;
 use pulp::{Simd, WithSimd};
@@ -62,7 +62,7 @@ struct Scratch {
 struct Tiles {
     /// A panel of the right operand.
     panel: Vec<f32>,
-    /// The columns of the output that do not fill a panel's width, and zeros.
+    /// The columns of the output that do not fill a panel's width; beyond them, anything.
     edge: Vec<f32>,
 }
 
@@ -234,7 +234,7 @@ impl Tile<'_> {
                         ($rows, $vectors, false) => self.run::<S, $rows, $vectors, false>(simd),
                         ($rows, $vectors, true) => self.run::<S, $rows, $vectors, true>(simd),
                     )*
-                    _ => unreachable!("a tile has 1 to 12 rows of 1 or 2 vectors, or 1 to 4 of 4"),
+                    _ => unreachable!("a tile has 1 to 12 rows of 1 or 2 vectors, or 1 to 6 of 4"),
                 }
             };
         }

@@ -126,7 +126,7 @@ impl Drop for Workers {
     }
 }
 
-/// Waits for the workers, whatever becomes of the caller's own part.
+/// Waits for the workers, whatever becomes of the caller's own part, and takes the job away.
 struct Wait<'a>(&'a Shared);
 
 impl Drop for Wait<'_> {
@@ -136,6 +136,7 @@ impl Drop for Wait<'_> {
             looks += 1;
             if looks < LOOKS { std::hint::spin_loop() } else { std::thread::yield_now() }
         }
+        self.0.state().job = None;
     }
 }
 
