@@ -1,6 +1,6 @@
 //! The arithmetic of the fused path: matrix products and element-wise loops, compiled for each
-//! instruction set and chosen at run time. The only `unsafe` of the workspace is in [`product`]
-//! and [`threads`].
+//! instruction set and chosen at run time. The only `unsafe` of the workspace is in [`mod@product`]
+//! and [`mod@threads`].
 //!
 //! Every loop goes over its data in a fixed order with a fixed number of partial sums, so the
 //! result depends on the processor and on nothing else.
