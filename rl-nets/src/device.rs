@@ -21,12 +21,14 @@ impl Backend {
     /// # Errors
     /// Those of [`Threads::new`].
     pub fn on_threads(self, count: usize) -> Result<Self> {
-        let threads = Threads::new(count)?;
-        Ok(match self {
-            Backend::Fused | Backend::Threaded(_) if count > 1 => Backend::Threaded(threads),
-            Backend::Threaded(_) => Backend::Fused,
-            other => other,
-        })
+        match self {
+            Backend::Candle(_) => {
+                rl_core::check::at_least("threads", 1, count as u64)?;
+                Ok(self)
+            }
+            _ if count == 1 => Ok(Backend::Fused),
+            _ => Ok(Backend::Threaded(Threads::new(count)?)),
+        }
     }
 
     /// The backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.

@@ -183,6 +183,13 @@ impl Layer {
         });
     }
 
+    /// Multiplies a gradient, or a derivative, by the activation's slope, in place, for some of the rows of the
+    /// last forward pass.
+    fn chain(&self, rows: Range<usize>, grad: &mut [f32]) {
+        let part = rows.start * self.outputs..rows.end * self.outputs;
+        self.activation.chain(grad, &self.y[part.clone()], self.z.get(part).unwrap_or_default());
+    }
+
     /// Turns the gradient of the output, in place, into that of the linear part, and adds the
     /// gradients of this layer's parameters where asked.
     fn backward(
@@ -195,11 +202,8 @@ impl Layer {
     ) {
         let batch = x.len() / self.inputs;
         let (inputs, outputs, work) = (self.inputs, self.outputs, self.work(batch));
-        let Layer { activation, y, z, .. } = &*self;
-        threads.share(batch, work, [grad], |rows, [grad]| {
-            let part = rows.start * outputs..rows.end * outputs;
-            activation.chain(grad, &y[part.clone()], z.get(part).unwrap_or_default());
-        });
+        let layer = &*self;
+        threads.share(batch, work, [grad], |rows, [grad]| layer.chain(rows, grad));
         if let Some(norm) = &mut self.norm {
             norm.backward(params, grad, grads.as_deref_mut());
         }
@@ -248,8 +252,7 @@ impl Layer {
             if let Some(norm) = &self.norm {
                 norm.tangent(params, direction, rows.clone(), out);
             }
-            let part = rows.start * outputs..rows.end * outputs;
-            self.activation.chain(out, &self.y[part.clone()], self.z.get(part).unwrap_or_default());
+            self.chain(rows, out);
         });
     }
 
