@@ -41,6 +41,8 @@ pub trait Policy {
 /// A policy that draws its actions and says how likely they were and what it expects of a state: what
 /// on-policy methods gather experience with.
 pub trait StochasticPolicy {
+    /// The kind of observation it reads.
+    type Obs: Space;
     /// The kind of action it takes.
     type Action: Space;
 
@@ -51,7 +53,7 @@ pub trait StochasticPolicy {
     /// Slices of a wrong length; a network whose output is not a number.
     fn sample(
         &mut self,
-        observations: &[f32],
+        observations: &[<Self::Obs as Space>::Elem],
         rng: &mut Rng,
         actions: &mut [<Self::Action as Space>::Elem],
         log_probs: &mut [f32],
@@ -62,7 +64,11 @@ pub trait StochasticPolicy {
     ///
     /// # Errors
     /// Slices of a wrong length.
-    fn values(&mut self, observations: &[f32], values: &mut [f32]) -> Result<()>;
+    fn values(
+        &mut self,
+        observations: &[<Self::Obs as Space>::Elem],
+        values: &mut [f32],
+    ) -> Result<()>;
 }
 
 /// A learning algorithm. The loop is `act -> step -> observe -> update`; [`Trainer`](crate::Trainer)

@@ -1,7 +1,6 @@
 //! Spaces: what an observation or an action is made of.
 
 use crate::{Error, Result, Rng};
-use rand::RngExt;
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -178,15 +177,57 @@ impl BoxSpace<u8> {
     /// # Errors
     /// [`Error::Config`] where the shape is empty or has a zero.
     pub fn image(shape: &[usize]) -> Result<Self> {
-        let n: usize = shape.iter().product();
+        let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(0);
         if shape.is_empty() || n == 0 {
             return Err(Error::config("shape", "positive dimensions", format_args!("{shape:?}")));
         }
         Ok(BoxSpace { shape: shape.to_vec(), low: vec![0; n], high: vec![255; n] })
     }
+
+    /// Planes of the given shape (channels, height, width), each number 0 to `high`: 1 for flags.
+    ///
+    /// ```
+    /// use rl_core::BoxSpace;
+    /// let planes = BoxSpace::planes(&[4, 10, 10], 1)?;
+    /// assert_eq!((planes.shape(), planes.high()[0]), (&[4, 10, 10][..], 1));
+    /// # Ok::<(), rl_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] where the shape is empty or has a zero, or `high` is zero.
+    pub fn planes(shape: &[usize], high: u8) -> Result<Self> {
+        if high == 0 {
+            return Err(Error::config("high", "at least 1", high));
+        }
+        let mut space = BoxSpace::image(shape)?;
+        space.high.fill(high);
+        Ok(space)
+    }
 }
 
 impl<T> BoxSpace<T> {
+    /// The same box with its numbers in so many dimensions, as `[channels, height, width]`. Rows stay flat, the last
+    /// dimension varying fastest.
+    ///
+    /// ```
+    /// use rl_core::BoxSpace;
+    /// let image = BoxSpace::new(vec![0.0; 12], vec![1.0; 12])?.with_shape(&[3, 2, 2])?;
+    /// assert_eq!(image.shape(), [3, 2, 2]);
+    /// assert!(image.with_shape(&[5, 2]).is_err());
+    /// # Ok::<(), rl_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a shape of another number of elements.
+    pub fn with_shape(self, shape: &[usize]) -> Result<Self> {
+        let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        if n != Some(self.low.len()) {
+            let expected = format!("dimensions of {} elements", self.low.len());
+            return Err(Error::config("shape", expected, format_args!("{shape:?}")));
+        }
+        Ok(BoxSpace { shape: shape.to_vec(), ..self })
+    }
+
     /// The dimensions, as in `[4]` or `[channels, height, width]`.
     pub fn shape(&self) -> &[usize] {
         &self.shape
@@ -275,10 +316,15 @@ impl Space for BoxSpace<u8> {
         self.check_row(what, row)
     }
 
-    fn clip(&self, _: &mut [u8]) {}
+    fn clip(&self, row: &mut [u8]) {
+        let bounds = self.low.iter().zip(&self.high);
+        row.iter_mut().zip(bounds).for_each(|(x, (low, high))| *x = (*x).clamp(*low, *high));
+    }
 
     fn sample(&self, rng: &mut Rng, row: &mut [u8]) {
-        row.fill_with(|| rng.random());
+        for ((x, &low), &high) in row.iter_mut().zip(&self.low).zip(&self.high) {
+            *x = low + rng.below(usize::from(high - low) + 1) as u8;
+        }
     }
 }
 

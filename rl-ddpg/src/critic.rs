@@ -1,7 +1,7 @@
 //! Learned action values of continuous actions, with their targets.
 
 use rl_core::{Result, Rng, Sections, check};
-use rl_nets::{Backend, Critics, MlpConfig, Network, Optimizer, OptimizerConfig, check_finite};
+use rl_nets::{Backend, Body, Learned, Network, OptimizerConfig, check_finite, critics};
 
 /// Which value the actor climbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +26,11 @@ pub struct CriticStep {
 /// ```
 /// use rl_core::Seeds;
 /// use rl_ddpg::{ActionGradient, Critic};
-/// use rl_nets::{Backend, MlpConfig, OptimizerConfig};
-/// let (config, adam) = (MlpConfig::default(), OptimizerConfig::adam());
+/// use rl_nets::{Backend, NetworkConfig, OptimizerConfig};
+/// let (body, adam) = (NetworkConfig::default(), OptimizerConfig::adam());
 /// let mut rng = Seeds::new(0).stream("init", 0);
 /// // Two critics of observations of three numbers and actions of one.
-/// let mut critic = Critic::new(2, (3, 1), &config, &adam, &Backend::Fused, &mut rng)?;
+/// let mut critic = Critic::new(2, (3, 1), &body, &adam, &Backend::cpu(), &mut rng)?;
 /// let told = critic.step(&[0.1, 0.2, 0.3], &[0.5], &[1.0], 1e-3)?;
 /// assert!(told.loss > 0.0);
 /// let (mut gradient, which) = ([0.0], ActionGradient::Smallest);
@@ -40,9 +40,7 @@ pub struct CriticStep {
 /// ```
 #[derive(Debug)]
 pub struct Critic {
-    online: Network,
-    target: Network,
-    optimizer: Optimizer,
+    learned: Learned,
     width: usize,
     action_width: usize,
     /// Scratch: rows of observation and action; gradients of the critics' output and of those rows.
@@ -55,21 +53,18 @@ impl Critic {
     /// `count` critics for observations of `width` and actions of `action_width` numbers.
     ///
     /// # Errors
-    /// Those of [`Critics::new`], of the optimiser's settings, and of candle.
+    /// Those of the body and of the optimiser's settings, and of candle.
     pub fn new(
         count: usize,
         (width, action_width): (usize, usize),
-        config: &MlpConfig,
+        body: &dyn Body,
         optimizer: &OptimizerConfig,
         backend: &Backend,
         init: &mut Rng,
     ) -> Result<Self> {
-        let critics = Critics::new(count, width + action_width, config)?;
-        let online = Network::new(critics, backend, init)?;
+        let network = Network::new(critics(body, count, &[width + action_width])?, backend, init)?;
         Ok(Critic {
-            target: online.twin(),
-            optimizer: online.optimizer(optimizer.clone())?,
-            online,
+            learned: Learned::new(network, optimizer)?.with_target(),
             width,
             action_width,
             rows: Vec::new(),
@@ -93,9 +88,14 @@ impl Critic {
         Ok(())
     }
 
+    /// How many critics there are.
+    fn count(&self) -> usize {
+        self.learned.network().output_len()
+    }
+
     /// Parameters of all critics, without their targets.
     pub fn num_params(&self) -> usize {
-        self.online.num_params()
+        self.learned.network().num_params()
     }
 
     /// The values of the first critic, `[n]`.
@@ -104,8 +104,8 @@ impl Critic {
     /// Slices that do not fit.
     pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
         self.join(observations, actions)?;
-        let count = self.online.output_len();
-        Ok(self.online.predict(&self.rows)?.iter().copied().step_by(count).collect())
+        let count = self.count();
+        Ok(self.learned.predict(&self.rows)?.iter().copied().step_by(count).collect())
     }
 
     /// Writes `min_i Q_i'(s, a)` into `values`, `[n]`.
@@ -119,8 +119,8 @@ impl Critic {
         values: &mut [f32],
     ) -> Result<()> {
         self.join(observations, actions)?;
-        let count = self.target.output_len();
-        let output = self.target.predict(&self.rows)?;
+        let count = self.count();
+        let output = self.learned.predict_target(&self.rows)?;
         check::len("values", output.len() / count, values.len())?;
         for (row, value) in output.chunks_exact(count).zip(values) {
             *value = row.iter().copied().fold(f32::INFINITY, f32::min);
@@ -140,8 +140,9 @@ impl Critic {
         learning_rate: f64,
     ) -> Result<CriticStep> {
         self.join(observations, actions)?;
-        let count = self.online.output_len();
-        let output = self.online.forward(&self.rows)?;
+        let count = self.count();
+        let pass = self.learned.forward(&self.rows)?;
+        let output = pass.output();
         check::len("targets", output.len() / count, targets.len())?;
         self.grad.clear();
         let (mut loss, mut value) = (0.0, 0.0);
@@ -157,8 +158,7 @@ impl Critic {
         let n = targets.len() as f64;
         let told = CriticStep { loss: loss / n, value: value / (n * count as f64) };
         check_finite("the loss", told.loss)?;
-        self.online.backward(&self.rows, &self.grad, None)?;
-        self.online.step(&mut self.optimizer, learning_rate, None)?;
+        pass.step(&mut self.grad, learning_rate, None)?;
         Ok(told)
     }
 
@@ -176,8 +176,9 @@ impl Critic {
     ) -> Result<f64> {
         check::len("gradient", actions.len(), gradient.len())?;
         self.join(observations, actions)?;
-        let count = self.online.output_len();
-        let output = self.online.forward(&self.rows)?;
+        let count = self.count();
+        let pass = self.learned.forward(&self.rows)?.into_pass();
+        let output = pass.output();
         let n = output.len() / count;
         self.grad.clear();
         self.grad.resize(output.len(), 0.0);
@@ -192,7 +193,7 @@ impl Critic {
             grad[chosen] = -1.0 / n as f32;
         }
         self.grad_rows.resize(self.rows.len(), 0.0);
-        self.online.input_gradient(&self.rows, &self.grad, &mut self.grad_rows)?;
+        pass.input_gradient(&mut self.grad, &mut self.grad_rows)?;
         let rows = self.grad_rows.chunks_exact(self.width + self.action_width);
         for (row, out) in rows.zip(gradient.chunks_exact_mut(self.action_width)) {
             out.copy_from_slice(&row[self.width..]);
@@ -205,37 +206,24 @@ impl Critic {
     /// # Errors
     /// Those of candle.
     pub fn track(&mut self, tau: f64) -> Result<()> {
-        Ok(self.target.move_towards(&self.online, tau)?)
+        Ok(self.learned.track(tau)?)
     }
 
     #[cfg(test)]
     pub(crate) fn network(&mut self) -> &mut Network {
-        &mut self.online
+        self.learned.network_mut()
     }
 
     pub(crate) fn save(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("critic.safetensors", self.online.save()?);
-        out.put_file("critic_target.safetensors", self.target.save()?);
-        out.put_file("critic_optimizer.bin", self.optimizer.save()?);
-        Ok(())
+        Ok(self.learned.save("critic", out)?)
     }
 
-    /// A copy that went back to what [`save`](Critic::save) wrote.
-    pub(crate) fn loaded(&self, from: &Sections) -> Result<Self> {
-        let (mut online, mut target) = (self.online.twin(), self.target.twin());
-        let mut optimizer = self.optimizer.clone();
-        online.load(from.file("critic.safetensors")?)?;
-        target.load(from.file("critic_target.safetensors")?)?;
-        optimizer.load(from.file("critic_optimizer.bin")?)?;
-        Ok(Critic {
-            online,
-            target,
-            optimizer,
-            width: self.width,
-            action_width: self.action_width,
-            rows: Vec::new(),
-            grad: Vec::new(),
-            grad_rows: Vec::new(),
-        })
+    /// What [`save`](Critic::save) wrote, to be taken over by [`replace`](Critic::replace).
+    pub(crate) fn loaded(&self, from: &Sections) -> Result<Learned> {
+        Ok(self.learned.loaded("critic", from)?)
+    }
+
+    pub(crate) fn replace(&mut self, learned: Learned) {
+        self.learned = learned;
     }
 }

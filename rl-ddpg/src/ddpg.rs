@@ -3,7 +3,7 @@ use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
 use rl_core::{
     BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
 };
-use rl_nets::{Backend, MlpConfig, OptimizerConfig};
+use rl_nets::{Backend, Body, NetworkConfig, OptimizerConfig};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 /// use rl_ddpg::{Ddpg, DdpgConfig};
 /// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 /// use rl_ddpg::{Ddpg, DdpgConfig};
 /// let env = TimeLimit::new(rl_envs::CartPole::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Ddpg::new(&DdpgConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -51,9 +51,9 @@ pub type Ddpg = OffPolicy<DdpgRule>;
 #[serde(default, deny_unknown_fields)]
 pub struct DdpgConfig {
     /// The actor, whose output goes through tanh; 400-300 relu.
-    pub actor: MlpConfig,
+    pub actor: NetworkConfig,
     /// The critic; 400-300 relu.
-    pub critic: MlpConfig,
+    pub critic: NetworkConfig,
     /// The actor's step size; 1e-4.
     pub actor_learning_rate: Schedule,
     /// The critic's step size; 1e-3.
@@ -70,7 +70,7 @@ pub struct DdpgConfig {
 
 impl Default for DdpgConfig {
     fn default() -> Self {
-        let wide = MlpConfig { hidden: vec![400, 300], ..MlpConfig::default() };
+        let wide = NetworkConfig::mlp(&[400, 300]);
         DdpgConfig {
             actor: wide.clone(),
             critic: wide,
@@ -118,7 +118,7 @@ pub struct DdpgRule {
 }
 
 impl Ddpg {
-    /// An agent for `envs`.
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
     /// Those of [`DdpgConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
@@ -126,13 +126,32 @@ impl Ddpg {
     where
         V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
     {
+        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
+    }
+
+    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
+    /// rows of an observation and an action. They may be the same.
+    ///
+    /// # Errors
+    /// Those of [`new`](Ddpg::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &DdpgConfig,
+        (actor, critic): (&dyn Body, &dyn Body),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
         config.validate()?;
-        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
+        let (shape, widths) = (space.shape(), (space.width(), action_width));
         let mut init = seeds.stream("init", 0);
         let DdpgConfig { optimizer, experience, exploration, .. } = config;
         let rule = DdpgRule {
-            actor: Actor::new(widths, &config.actor, optimizer, backend, &mut init)?,
-            critic: Critic::new(1, widths, &config.critic, optimizer, backend, &mut init)?,
+            actor: Actor::new((shape, action_width), actor, optimizer, backend, &mut init)?,
+            critic: Critic::new(1, widths, critic, optimizer, backend, &mut init)?,
             targets: Vec::new(),
             config: config.clone(),
         };
@@ -184,8 +203,9 @@ impl Rule for DdpgRule {
         let told = self.critic.step(observations, actions, &self.targets, critic_rate)?;
         metrics.record("critic_loss", told.loss);
         metrics.record("q_value", told.value);
-        metrics.record("actor_loss", self.actor.backward(&mut self.critic, observations)?);
-        metrics.record("actor_grad_norm", self.actor.step(actor_rate)?);
+        let loss = self.actor.loss(&mut self.critic, observations)?;
+        metrics.record("actor_loss", loss.stats);
+        metrics.record("actor_grad_norm", loss.step(actor_rate, None)?);
         self.actor.track(self.config.tau)?;
         self.critic.track(self.config.tau)
     }
@@ -209,7 +229,8 @@ impl Rule for DdpgRule {
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
-        (self.actor, self.critic) = (actor, critic);
+        self.actor.replace(actor);
+        self.critic.replace(critic);
         Ok(())
     }
 }

@@ -90,6 +90,8 @@ pub struct OffPolicy<R> {
     learned: u64,
     /// The actions last taken, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
+    /// Scratch: greedy actions in [-1, 1].
+    greedy: Vec<f32>,
 }
 
 impl<R: Rule> OffPolicy<R> {
@@ -121,6 +123,7 @@ impl<R: Rule> OffPolicy<R> {
             steps: 0,
             learned: 0,
             actions: vec![0.0; n * action_width],
+            greedy: Vec::new(),
             bounds,
             rule,
             config: config.clone(),
@@ -156,9 +159,9 @@ impl<R: Rule> Policy for OffPolicy<R> {
     type Action = BoxSpace;
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
-        let mut unit = vec![0.0; actions.len()];
-        self.rule.act_greedily(observations, &mut unit)?;
-        self.to_bounds(&unit, actions)
+        self.greedy.resize(actions.len(), 0.0);
+        self.rule.act_greedily(observations, &mut self.greedy)?;
+        self.to_bounds(&self.greedy, actions)
     }
 }
 

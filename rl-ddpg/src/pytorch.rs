@@ -6,8 +6,8 @@ use crate::{Ddpg, DdpgConfig, EntCoef, Sac, SacConfig, Td3, Td3Config};
 use candle_core::{DType, Device, Tensor};
 use rl_core::{BoxSpace, Env, Result, Rng, Seeds, SerialVecEnv, Step, VecEnv};
 use rl_nets::{
-    Activation, Backend, Critics, DiagGaussian, LogStd, Mlp, MlpConfig, Module, Network, PolicyNet,
-    SquashedGaussian,
+    Activation, Backend, DiagGaussian, Init, Linear, LogStd, Module, Network, NetworkConfig,
+    SquashedGaussian, critics, policy_net, with_head,
 };
 use rl_replay::{Batch, Horizon, ReplayRing};
 use serde_json::Value;
@@ -104,8 +104,8 @@ fn batch(data: &Value) -> Batch<f32, f32> {
     batch
 }
 
-fn small() -> MlpConfig {
-    MlpConfig { hidden: vec![8], activation: Activation::Relu, ..MlpConfig::default() }
+fn small() -> NetworkConfig {
+    NetworkConfig::mlp(&[8])
 }
 
 /// Puts recorded parameters into a critic and its target: a full step of tracking copies them over.
@@ -140,8 +140,10 @@ fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
         rule.targets(&batch).unwrap();
         assert_close("targets", rule.targets_of_last_batch(), &flat(&data["ddpg_targets"]));
         let before = rule.critic.network().grads().unwrap();
-        let loss = rule.actor.backward(&mut rule.critic, batch.observations()).unwrap();
-        assert_close("actor loss", &[loss as f32], &flat(&data["ddpg_actor_loss"]));
+        let loss = rule.actor.loss(&mut rule.critic, batch.observations()).unwrap();
+        let value = loss.stats;
+        loss.backward().unwrap();
+        assert_close("actor loss", &[value as f32], &flat(&data["ddpg_actor_loss"]));
         let gradient = rule.actor.network().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["ddpg_actor_gradient"]));
         assert_eq!(
@@ -192,19 +194,19 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         let mut agent = Sac::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
         let rule = agent.rule_mut();
         set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
-        rule.actor.set_params(&flat(&data["policy"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["policy"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
         assert_close("targets", rule.targets_of_last_batch(), &flat(&data["sac_targets"]));
-        rule.draw(batch.observations(), cycle(&flat(&data["noise"]))).unwrap();
+        let (alpha, noise) = (rule.temperature.alpha(), flat(&data["noise"]));
+        let loss = rule.actor_loss(batch.observations(), cycle(&noise), alpha).unwrap();
+        assert_close("actor loss", &[loss.stats as f32], &flat(&data["sac_actor_loss"]));
+        loss.backward().unwrap();
         assert_close("actions", &rule.drawn().actions, &flat(&data["sac_actions"]));
         assert_close("log-densities", &rule.drawn().log_probs, &flat(&data["sac_log_probs"]));
         let temperature = rule.temperature.gradient(&rule.drawn().log_probs) as f32;
         assert_close("temperature", &[temperature], &flat(&data["sac_temperature_gradient"]));
-        let alpha = rule.temperature.alpha();
-        let loss = rule.actor_backward(batch.observations(), alpha).unwrap();
-        assert_close("actor loss", &[loss as f32], &flat(&data["sac_actor_loss"]));
-        let gradient = rule.actor.grads().unwrap();
+        let gradient = rule.actor.network().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["sac_actor_gradient"]));
     }
 }
@@ -238,11 +240,12 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     let batch = batch(&data);
     let s = double(batch.observations(), (6, 3));
     let config = DdpgConfig { actor: small(), critic: small(), ..DdpgConfig::default() };
-    let mut agent = Ddpg::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
+    let mut agent = Ddpg::new(&config, &recorded(&data), &Backend::cpu(), Seeds::new(1)).unwrap();
     let rule = agent.rule_mut();
-    rule.actor.backward(&mut rule.critic, batch.observations()).unwrap();
-    let head = MlpConfig { output_activation: Activation::Tanh, ..small() };
-    let (mu, q) = (Mlp::new("a", 3, 2, &head).unwrap(), Critics::new(1, 5, &small()).unwrap());
+    rule.actor.loss(&mut rule.critic, batch.observations()).unwrap().backward().unwrap();
+    let head = |features| Ok(Linear::new(features, 2)?.with_activation(Activation::Tanh));
+    let mu = with_head(&small(), &[3], head).unwrap();
+    let q = critics(&small(), 1, &[5]).unwrap();
     let critic = params_of(rule.critic.network());
     let (gradient, at) = (rule.actor.network().grads().unwrap(), params_of(rule.actor.network()));
     assert_slope(&gradient, &at, |params| {
@@ -252,15 +255,17 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     });
 
     let config = SacConfig { actor: small(), critic: small(), ..SacConfig::default() };
-    let mut agent = Sac::new(&config, &recorded(&data), &Backend::Fused, Seeds::new(1)).unwrap();
+    let mut agent = Sac::new(&config, &recorded(&data), &Backend::cpu(), Seeds::new(1)).unwrap();
     let rule = agent.rule_mut();
     let noise = flat(&data["noise"]);
-    rule.draw(batch.observations(), cycle(&noise)).unwrap();
-    rule.actor_backward(batch.observations(), 0.7).unwrap();
-    let policy = PolicyNet::new("a", 3, &DiagGaussian::new(2), &small(), LogStd::OfState).unwrap();
-    let (q, pi) = (Critics::new(2, 5, &small()).unwrap(), SquashedGaussian::new(2));
+    let loss = rule.actor_loss(batch.observations(), cycle(&noise), 0.7).unwrap();
+    loss.backward().unwrap();
+    let gaussian = DiagGaussian::new(2);
+    let policy = policy_net(&small(), &[3], &gaussian, LogStd::OfState, Init::Pytorch).unwrap();
+    let (q, pi) = (critics(&small(), 2, &[5]).unwrap(), SquashedGaussian::new(2));
     let (critic, noise) = (params_of(rule.critic.network()), double(&noise, (6, 2)));
-    assert_slope(&rule.actor.grads().unwrap(), &params_of(&rule.actor), |params| {
+    let actor = rule.actor.network();
+    assert_slope(&actor.grads().unwrap(), &params_of(actor), |params| {
         let params = policy.reference(params, &s).unwrap();
         let (action, log_prob) = pi.reference(&params, &noise).unwrap();
         let rows = Tensor::cat(&[s.clone(), action], 1).unwrap();

@@ -4,8 +4,8 @@ use rl_core::{
     BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
 };
 use rl_nets::{
-    Backend, DiagGaussian, LogStd, MlpConfig, Network, Optimizer, OptimizerConfig, PolicyNet,
-    SquashedGaussian,
+    Backend, Body, DiagGaussian, Init, Learned, LogStd, Loss, Network, NetworkConfig, Optimizer,
+    OptimizerConfig, SquashedGaussian, policy_net,
 };
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 /// initialise policy pi, critics Q_1, Q_2, targets Q_i' = Q_i, temperature alpha, replay memory D
 /// for each step:
 ///     a ~ pi(. | s) (at random before learning_starts); store (s, a, r, s', how it ended) in D
-///     sample a minibatch from D;  ã ~ pi(. | s),  a' ~ pi(. | s')
-///     one gradient step of log alpha on -log alpha (log pi(ã | s) + target_entropy)
+///     sample a minibatch from D;  a' ~ pi(. | s'),  ã ~ pi(. | s)
 ///     y = r + gamma (min_i Q_i'(s', a') - alpha log pi(a' | s'))     without it where s' is terminal
 ///     one gradient step of each Q_i on (Q_i(s, a) - y)²
 ///     one gradient step of pi on  alpha log pi(ã | s) - min_i Q_i(s, ã),  ã being a function of pi's
 ///         parameters and of the noise that it was drawn with
+///     one gradient step of log alpha on -log alpha (log pi(ã | s) + target_entropy)
 ///     Q_i' <- Q_i' + tau (Q_i - Q_i')
 /// ```
 ///
@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 /// use rl_ddpg::{Sac, SacConfig};
 /// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Sac::new(&SacConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Sac::new(&SacConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -52,9 +52,9 @@ pub enum EntCoef {
 #[serde(default, deny_unknown_fields)]
 pub struct SacConfig {
     /// The policy, with standard deviations that depend on the state; 256-256 relu.
-    pub actor: MlpConfig,
+    pub actor: NetworkConfig,
     /// Each critic; 256-256 relu.
-    pub critic: MlpConfig,
+    pub critic: NetworkConfig,
     /// The step size of all three; 3e-4.
     pub learning_rate: Schedule,
     /// The optimiser of each; Adam.
@@ -73,7 +73,7 @@ pub struct SacConfig {
 
 impl Default for SacConfig {
     fn default() -> Self {
-        let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
+        let wide = NetworkConfig::mlp(&[256, 256]);
         SacConfig {
             actor: wide.clone(),
             critic: wide,
@@ -165,8 +165,7 @@ impl Temperature {
 pub struct SacRule {
     config: SacConfig,
     pi: SquashedGaussian,
-    pub(crate) actor: Network,
-    actor_optimizer: Optimizer,
+    pub(crate) actor: Learned,
     pub(crate) critic: Critic,
     pub(crate) temperature: Temperature,
     /// Scratch: what the policy draws in the next states and in these; the regression targets; gradients.
@@ -205,7 +204,7 @@ impl Draws {
 }
 
 impl Sac {
-    /// An agent for `envs`.
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
     /// Those of [`SacConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
@@ -213,18 +212,36 @@ impl Sac {
     where
         V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
     {
+        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
+    }
+
+    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
+    /// rows of an observation and an action. They may be the same.
+    ///
+    /// # Errors
+    /// Those of [`new`](Sac::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &SacConfig,
+        (actor, critic): (&dyn Body, &dyn Body),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
         config.validate()?;
-        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
+        let (shape, widths) = (space.shape(), (space.width(), action_width));
         let mut init = seeds.stream("init", 0);
         let SacConfig { optimizer, experience, exploration, .. } = config;
         let gaussian = DiagGaussian::new(widths.1);
-        let policy = PolicyNet::new("actor", widths.0, &gaussian, &config.actor, LogStd::OfState)?;
-        let actor = Network::new(policy, backend, &mut init)?;
+        let policy = policy_net(actor, shape, &gaussian, LogStd::OfState, Init::Pytorch)?;
+        let actor = Network::new(policy.named("actor"), backend, &mut init)?;
         let rule = SacRule {
             pi: SquashedGaussian::new(widths.1),
-            actor_optimizer: actor.optimizer(optimizer.clone())?,
-            actor,
-            critic: Critic::new(2, widths, &config.critic, optimizer, backend, &mut init)?,
+            actor: Learned::new(actor, optimizer)?,
+            critic: Critic::new(2, widths, critic, optimizer, backend, &mut init)?,
             temperature: Temperature::new(config, widths.1)?,
             next: Draws::default(),
             here: Draws::default(),
@@ -240,7 +257,7 @@ impl Sac {
 impl SacRule {
     /// Parameters of the policy and of both critics.
     pub fn num_params(&self) -> usize {
-        self.actor.num_params() + self.critic.num_params()
+        self.actor.network().num_params() + self.critic.num_params()
     }
 
     /// The temperature.
@@ -265,33 +282,32 @@ impl SacRule {
         Ok(())
     }
 
-    /// Draws actions in `observations`, with normal draws `noise`; [`actor_backward`](Self::actor_backward)
-    /// follows.
-    pub(crate) fn draw(&mut self, observations: &[f32], noise: impl FnMut() -> f64) -> Result<()> {
-        self.here.draw(self.pi, self.actor.forward(observations)?, noise);
-        Ok(())
-    }
-
-    /// Adds the gradient of `mean(alpha log pi(ã | s) - min_i Q_i(s, ã))` for the actions last drawn;
-    /// returns the loss.
-    pub(crate) fn actor_backward(&mut self, observations: &[f32], alpha: f32) -> Result<f64> {
-        let Draws { params, noise, actions, log_probs } = &self.here;
-        let (n, d) = (log_probs.len(), self.pi.params_len() / 2);
-        self.grad_actions.resize(actions.len(), 0.0);
+    /// The policy's loss, `mean(alpha log pi(ã | s) - min_i Q_i(s, ã))`, for actions drawn with normal draws
+    /// `noise`.
+    pub(crate) fn actor_loss<'a>(
+        &'a mut self,
+        observations: &'a [f32],
+        noise: impl FnMut() -> f64,
+        alpha: f32,
+    ) -> Result<Loss<'a, f64>> {
+        let SacRule { pi, actor, critic, here, grad_actions, grad, .. } = self;
+        let pass = actor.forward(observations)?;
+        here.draw(*pi, pass.output(), noise);
+        let Draws { params, noise, actions, log_probs } = here;
+        let (n, d) = (log_probs.len(), pi.params_len() / 2);
+        grad_actions.resize(actions.len(), 0.0);
         let which = ActionGradient::Smallest;
-        let value =
-            self.critic.action_gradient(observations, actions, which, &mut self.grad_actions)?;
-        self.grad.clear();
-        self.grad.resize(params.len(), 0.0);
+        let value = critic.action_gradient(observations, actions, which, grad_actions)?;
+        grad.clear();
+        grad.resize(params.len(), 0.0);
         let weight = alpha / n as f32;
-        for (i, grad) in self.grad.chunks_exact_mut(2 * d).enumerate() {
+        for (i, grad) in grad.chunks_exact_mut(2 * d).enumerate() {
             let (row, one) = (i * 2 * d..(i + 1) * 2 * d, i * d..(i + 1) * d);
-            let upstream = (&self.grad_actions[one.clone()], weight);
-            self.pi.add_grad(&params[row], &noise[one.clone()], &actions[one], upstream, grad);
+            let upstream = (&grad_actions[one.clone()], weight);
+            pi.add_grad(&params[row], &noise[one.clone()], &actions[one], upstream, grad);
         }
-        self.actor.backward(observations, &self.grad, None)?;
         let entropy = log_probs.iter().map(|&l| f64::from(l)).sum::<f64>() / n as f64;
-        Ok(f64::from(alpha) * entropy - value)
+        Ok(Loss::new(pass, grad, f64::from(alpha) * entropy - value))
     }
 }
 
@@ -335,14 +351,13 @@ impl Rule for SacRule {
     ) -> Result<()> {
         let learning_rate = self.config.learning_rate.at(progress.fraction());
         let (observations, actions) = (batch.observations(), batch.actions());
-        // Both losses use the temperature from before its step.
         let alpha = self.temperature.alpha();
         self.targets(batch, || rng.normal())?;
-        self.draw(observations, || rng.normal())?;
-        self.temperature.step(&self.here.log_probs, learning_rate)?;
         let told = self.critic.step(observations, actions, &self.targets, learning_rate)?;
-        let actor_loss = self.actor_backward(observations, alpha)?;
-        let norm = self.actor.step(&mut self.actor_optimizer, learning_rate, None)?;
+        let loss = self.actor_loss(observations, || rng.normal(), alpha)?;
+        let actor_loss = loss.stats;
+        let norm = loss.step(learning_rate, None)?;
+        self.temperature.step(&self.here.log_probs, learning_rate)?;
         self.critic.track(self.config.tau)?;
         let log_probs = &self.here.log_probs;
         let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();
@@ -360,17 +375,15 @@ impl Rule for SacRule {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.actor.save()?);
-        Ok(())
+        Ok(self.actor.save_weights("policy", out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.actor.load(from.file("policy.safetensors")?)?)
+        Ok(self.actor.load_weights("policy", from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("actor_optimizer.bin", self.actor_optimizer.save()?);
+        self.actor.save("policy", out)?;
         self.critic.save(out)?;
         let Temperature { log_alpha, optimizer, .. } = &self.temperature;
         let optimizer = optimizer.as_ref().map(Optimizer::save).transpose()?;
@@ -378,10 +391,7 @@ impl Rule for SacRule {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        let critic = self.critic.loaded(from)?;
-        let (mut actor, mut optimizer) = (self.actor.twin(), self.actor_optimizer.clone());
-        actor.load(from.file("policy.safetensors")?)?;
-        optimizer.load(from.file("actor_optimizer.bin")?)?;
+        let (actor, critic) = (self.actor.loaded("policy", from)?, self.critic.loaded(from)?);
         let mut temperature = self.temperature.clone();
         let stored: Option<Vec<u8>>;
         (temperature.log_alpha, stored) = from.get("temperature")?;
@@ -393,8 +403,8 @@ impl Rule for SacRule {
                 return Err(rl_core::Error::mismatch(what, "that of these settings", "another"));
             }
         }
-        (self.actor, self.actor_optimizer) = (actor, optimizer);
-        (self.critic, self.temperature) = (critic, temperature);
+        self.critic.replace(critic);
+        (self.actor, self.temperature) = (actor, temperature);
         Ok(())
     }
 }

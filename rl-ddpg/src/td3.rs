@@ -3,7 +3,7 @@ use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
 use rl_core::{
     BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
 };
-use rl_nets::{Backend, MlpConfig, OptimizerConfig};
+use rl_nets::{Backend, Body, NetworkConfig, OptimizerConfig};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 /// use rl_ddpg::{Td3, Td3Config};
 /// let env = TimeLimit::new(rl_envs::Pendulum::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -41,7 +41,7 @@ use serde::{Deserialize, Serialize};
 /// use rl_ddpg::{Td3, Td3Config};
 /// let env = TimeLimit::new(rl_envs::CartPole::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Td3::new(&Td3Config::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(110))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -53,9 +53,9 @@ pub type Td3 = OffPolicy<Td3Rule>;
 #[serde(default, deny_unknown_fields)]
 pub struct Td3Config {
     /// The actor, whose output goes through tanh; 400-300 relu.
-    pub actor: MlpConfig,
+    pub actor: NetworkConfig,
     /// Each critic; 400-300 relu.
-    pub critic: MlpConfig,
+    pub critic: NetworkConfig,
     /// The actor's step size; 1e-3.
     pub actor_learning_rate: Schedule,
     /// The critics' step size; 1e-3.
@@ -78,7 +78,7 @@ pub struct Td3Config {
 
 impl Default for Td3Config {
     fn default() -> Self {
-        let wide = MlpConfig { hidden: vec![400, 300], ..MlpConfig::default() };
+        let wide = NetworkConfig::mlp(&[400, 300]);
         Td3Config {
             actor: wide.clone(),
             critic: wide,
@@ -135,7 +135,7 @@ pub struct Td3Rule {
 }
 
 impl Td3 {
-    /// An agent for `envs`.
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
     /// Those of [`Td3Config::validate`]; an infinite bound of the actions, by its dimension; those of candle.
@@ -143,13 +143,32 @@ impl Td3 {
     where
         V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
     {
+        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
+    }
+
+    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
+    /// rows of an observation and an action. They may be the same.
+    ///
+    /// # Errors
+    /// Those of [`new`](Td3::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &Td3Config,
+        (actor, critic): (&dyn Body, &dyn Body),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
         config.validate()?;
-        let widths = (envs.observation_space().width(), envs.action_space().width());
+        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
+        let (shape, widths) = (space.shape(), (space.width(), action_width));
         let mut init = seeds.stream("init", 0);
         let Td3Config { optimizer, experience, exploration, .. } = config;
         let rule = Td3Rule {
-            actor: Actor::new(widths, &config.actor, optimizer, backend, &mut init)?,
-            critic: Critic::new(2, widths, &config.critic, optimizer, backend, &mut init)?,
+            actor: Actor::new((shape, action_width), actor, optimizer, backend, &mut init)?,
+            critic: Critic::new(2, widths, critic, optimizer, backend, &mut init)?,
             steps: 0,
             next_actions: Vec::new(),
             targets: Vec::new(),
@@ -215,8 +234,9 @@ impl Rule for Td3Rule {
         self.steps += 1;
         if self.steps.is_multiple_of(self.config.policy_delay) {
             let actor_rate = self.config.actor_learning_rate.at(progress.fraction());
-            metrics.record("actor_loss", self.actor.backward(&mut self.critic, observations)?);
-            metrics.record("actor_grad_norm", self.actor.step(actor_rate)?);
+            let loss = self.actor.loss(&mut self.critic, observations)?;
+            metrics.record("actor_loss", loss.stats);
+            metrics.record("actor_grad_norm", loss.step(actor_rate, None)?);
             self.actor.track(self.config.tau)?;
             self.critic.track(self.config.tau)?;
         }
@@ -244,7 +264,8 @@ impl Rule for Td3Rule {
     fn load(&mut self, from: &Sections) -> Result<()> {
         let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
         self.steps = from.get("td3")?;
-        (self.actor, self.critic) = (actor, critic);
+        self.actor.replace(actor);
+        self.critic.replace(critic);
         Ok(())
     }
 }

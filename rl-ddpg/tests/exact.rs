@@ -9,10 +9,10 @@ use rl_ddpg::{
     Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Sac, SacConfig, Td3, Td3Config,
 };
 use rl_envs::Pendulum;
-use rl_nets::{Backend, MlpConfig};
+use rl_nets::{Backend, NetworkConfig};
 
-fn small() -> MlpConfig {
-    MlpConfig { hidden: vec![8], ..MlpConfig::default() }
+fn small() -> NetworkConfig {
+    NetworkConfig { hidden: vec![8], ..NetworkConfig::default() }
 }
 
 /// Two steps of learning for each five of the three environments together, n-step targets.
@@ -64,7 +64,7 @@ macro_rules! exact {
                     seed: u64,
                 ) -> (Sections, Vec<Row>) {
                     let seeds = Seeds::new(seed);
-                    let agent = $agent::new(&$config, &envs, &Backend::Fused, seeds).unwrap();
+                    let agent = $agent::new(&$config, &envs, &Backend::cpu(), seeds).unwrap();
                     let sink = MemorySink::default();
                     let trainer = Trainer::new(envs, agent, TrainerConfig::new(600)).unwrap();
                     let mut trainer = trainer.with_sink(sink.clone());
@@ -85,10 +85,10 @@ macro_rules! exact {
             fn learning_on_two_threads_gives_the_same_bits_as_on_one() {
                 let run = |threads| {
                     let mut config = $config;
-                    let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
+                    let wide = NetworkConfig { hidden: vec![256, 256], ..NetworkConfig::default() };
                     (config.actor, config.critic) = (wide.clone(), wide);
                     config.experience.batch_size = 100;
-                    let backend = Backend::Fused.on_threads(threads).unwrap();
+                    let backend = Backend::cpu().with_threads(threads).unwrap();
                     let agent = $agent::new(&config, &serial(3), &backend, Seeds::new(7)).unwrap();
                     let config = TrainerConfig::new(150);
                     let mut trainer = Trainer::new(serial(3), agent, config).unwrap();
@@ -118,7 +118,7 @@ macro_rules! exact {
             fn one_environment_and_many_learn_as_often() {
                 let steps = |n: usize| {
                     let agent =
-                        $agent::new(&$config, &serial(n), &Backend::Fused, Seeds::new(0)).unwrap();
+                        $agent::new(&$config, &serial(n), &Backend::cpu(), Seeds::new(0)).unwrap();
                     let sink = MemorySink::default();
                     let config = TrainerConfig { log_every: 1, ..TrainerConfig::new(1_280) };
                     let mut trainer =
@@ -136,7 +136,7 @@ macro_rules! exact {
             fn a_diverged_actor_is_an_error_that_names_the_dimension() {
                 let envs = serial(1);
                 let mut agent =
-                    $agent::new(&$config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+                    $agent::new(&$config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
                 let mut action = [0.0];
                 let error = agent.act_greedily(&[f32::NAN, 0.0, 0.0], &mut action).unwrap_err();
                 let expected = "action dimension 0: expected a finite number";
@@ -149,7 +149,7 @@ macro_rules! exact {
                 };
                 let wild = Boom { t: 0 };
                 let envs = || SerialVecEnv::new(vec![wild.clone()], Seeds::new(0)).unwrap();
-                let agent = $agent::new(&config, &envs(), &Backend::Fused, Seeds::new(0)).unwrap();
+                let agent = $agent::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
                 let mut trainer = Trainer::new(envs(), agent, TrainerConfig::new(500)).unwrap();
                 let error = trainer.run().unwrap_err().to_string();
                 assert!(error.contains("not a finite number"), "{error}");
@@ -241,7 +241,7 @@ fn bounded(low: [f32; 2], high: [f32; 2]) -> SerialVecEnv<Bounds> {
 
 #[test]
 fn asymmetric_bounds_are_kept_and_infinite_ones_are_refused() {
-    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
     let envs = || bounded([-3.0, 10.0], [-1.0, 1e4]);
     let noisy = Td3Config { exploration: NoiseConfig::Gaussian { std: 3.0 }, ..td3() };
     let agent = Td3::new(&noisy, &envs(), &backend, seeds).unwrap();
@@ -260,7 +260,7 @@ fn asymmetric_bounds_are_kept_and_infinite_ones_are_refused() {
 
 #[test]
 fn settings_out_of_range_are_named() {
-    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
     let of = |experience: ExperienceConfig| {
         let config = DdpgConfig { experience, ..ddpg() };
         Ddpg::new(&config, &serial(2), &backend, seeds).unwrap_err().to_string()
@@ -284,7 +284,7 @@ fn settings_out_of_range_are_named() {
 /// A checkpoint of other settings is refused, and the agent is as it was.
 #[test]
 fn a_foreign_checkpoint_changes_nothing() {
-    let (backend, seeds) = (Backend::Fused, Seeds::new(0));
+    let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
     let fixed = SacConfig { ent_coef: EntCoef::Fixed(0.1), ..sac() };
     let other = Sac::new(&fixed, &serial(1), &backend, seeds).unwrap();
     let mut agent = Sac::new(&sac(), &serial(1), &backend, Seeds::new(1)).unwrap();
@@ -307,7 +307,7 @@ fn the_temperature_follows_its_target() {
             experience: ExperienceConfig { train_freq: 1, ..experience() },
             ..sac()
         };
-        let agent = Sac::new(&config, &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+        let agent = Sac::new(&config, &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
         let mut trainer = Trainer::new(serial(1), agent, TrainerConfig::new(150)).unwrap();
         trainer.run().unwrap();
         trainer.agent().rule().alpha()
@@ -318,7 +318,7 @@ fn the_temperature_follows_its_target() {
 
 #[test]
 fn learning_waits_for_its_start_and_acts_at_random_before() {
-    let mut agent = Td3::new(&td3(), &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+    let mut agent = Td3::new(&td3(), &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
     let mut envs = serial(1);
     envs.reset().unwrap();
     let (mut metrics, mut actions, mut seen) = (Metrics::default(), [0.0], Vec::new());
@@ -334,7 +334,7 @@ fn learning_waits_for_its_start_and_acts_at_random_before() {
     assert!(seen.iter().filter(|a| a.abs() > 1.0).count() > 12, "{seen:?}");
     let mut before = Sections::default();
     agent.save_policy(&mut before).unwrap();
-    let fresh = Td3::new(&td3(), &serial(1), &Backend::Fused, Seeds::new(0)).unwrap();
+    let fresh = Td3::new(&td3(), &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
     let mut expected = Sections::default();
     fresh.save_policy(&mut expected).unwrap();
     assert_eq!(before, expected);

@@ -6,10 +6,10 @@ use rl_ddpg::{
     Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config,
 };
 use rl_envs::{Probe, ProbeKind};
-use rl_nets::{Activation, Backend, MlpConfig};
+use rl_nets::{Activation, Backend, NetworkConfig};
 
-fn small() -> MlpConfig {
-    MlpConfig { hidden: vec![16, 16], activation: Activation::Tanh, ..MlpConfig::default() }
+fn small() -> NetworkConfig {
+    NetworkConfig { hidden: vec![16, 16], activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
 fn experience() -> ExperienceConfig {
@@ -92,7 +92,7 @@ macro_rules! probes {
 
             /// The value of what the policy does, in [-1, 1], in a state.
             fn value(make: impl Fn() -> Probe<BoxSpace>, observation: f32) -> f32 {
-                let mut trainer = trained(make, &Backend::Fused, 6_000);
+                let mut trainer = trained(make, &Backend::cpu(), 6_000);
                 let mut action = [0.0];
                 trainer.agent_mut().act_greedily(&[observation], &mut action).unwrap();
                 // The probe's bounds are [-2, 1].
@@ -129,8 +129,8 @@ macro_rules! probes {
                     (ProbeKind::Choice, [0.0, 0.0], [0.5, 0.5]),
                     (ProbeKind::ObservationChoice, [-1.0, 1.0], [-0.5, 0.5]),
                 ] {
-                    for backend in [Backend::Fused, Backend::by_name("reference").unwrap()] {
-                        if kind == ProbeKind::Choice && !matches!(backend, Backend::Fused) {
+                    for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
+                        if kind == ProbeKind::Choice && backend.device().is_some() {
                             continue; // The other kind says as much, and more.
                         }
                         let mut trainer = trained(|| Probe::new(kind), &backend, 6_000);

@@ -1,5 +1,5 @@
 use rl_core::{Result, Schedule, check};
-use rl_nets::{MlpConfig, OptimizerConfig, TdLoss};
+use rl_nets::{NetworkConfig, OptimizerConfig, TdLoss};
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9), which scale those of
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct DqnConfig {
     /// The Q network; two hidden layers of 64 relu units.
-    pub network: MlpConfig,
+    pub network: NetworkConfig,
     /// The step size; 1e-4.
     pub learning_rate: Schedule,
     /// The optimiser; Adam with its published settings.
@@ -45,7 +45,7 @@ pub struct DqnConfig {
 impl Default for DqnConfig {
     fn default() -> Self {
         DqnConfig {
-            network: MlpConfig::default(),
+            network: NetworkConfig::default(),
             learning_rate: Schedule::constant(1e-4),
             optimizer: OptimizerConfig::adam(),
             max_grad_norm: Some(10.0),

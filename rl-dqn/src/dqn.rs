@@ -1,10 +1,12 @@
 use crate::DqnConfig;
 use crate::values::{argmax_rows, td_targets};
 use rl_core::{
-    Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
-    Transitions, check,
+    Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds,
+    Transitions, VecEnv, check,
 };
-use rl_nets::{Backend, Mlp, Module, Network, Optimizer, check_finite};
+use rl_nets::{
+    Backend, Body, InputSpace, Learned, Linear, Module, Network, Rows, check_finite, with_head,
+};
 use rl_replay::{Batch, Horizon, ReplayRing};
 
 /// Deep Q-learning with experience replay and a fixed target network (Mnih et al., 2015), Double
@@ -34,7 +36,7 @@ use rl_replay::{Batch, Horizon, ReplayRing};
 ///
 /// let env = TimeLimit::new(CartPole::default(), 500)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Dqn::for_envs(&DqnConfig::default(), &envs, Seeds::new(0))?;
+/// let agent = Dqn::new(&DqnConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(200))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -48,19 +50,20 @@ use rl_replay::{Batch, Horizon, ReplayRing};
 ///
 /// let env = TimeLimit::new(Pendulum::default(), 200)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = Dqn::for_envs(&DqnConfig::default(), &envs, Seeds::new(0))?;
+/// let agent = Dqn::new(&DqnConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(200))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
+///
+/// Observations are numbers or images of bytes (`O`).
 #[derive(Debug)]
-pub struct Dqn {
+pub struct Dqn<O: InputSpace = BoxSpace> {
     config: DqnConfig,
     actions: Discrete,
-    online: Network,
-    target: Network,
-    optimizer: Optimizer,
-    replay: ReplayRing<f32, u32>,
-    batch: Batch<f32, u32>,
+    /// The action values, with their target.
+    q: Learned,
+    replay: ReplayRing<O::Elem, u32>,
+    batch: Batch<O::Elem, u32>,
     rng: Rng,
     /// Environment steps observed.
     steps: u64,
@@ -74,55 +77,61 @@ pub struct Dqn {
     greedy: Vec<u32>,
 }
 
-impl Dqn {
-    /// An agent for `envs`, with a perceptron on the fused path.
+impl<O: InputSpace> Dqn<O> {
+    /// An agent for `envs`, with the network that the settings describe.
     ///
     /// # Errors
-    /// Those of [`DqnConfig::validate`].
-    pub fn for_envs<V>(config: &DqnConfig, envs: &V, seeds: Seeds) -> Result<Self>
+    /// Those of [`DqnConfig::validate`], observations that the network cannot read, and those of candle.
+    pub fn new<V>(config: &DqnConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
-        V: rl_core::VecEnv<Obs = BoxSpace, Action = Discrete>,
+        V: VecEnv<Obs = O, Action = Discrete>,
     {
-        let width = envs.observation_space().width();
-        let spaces = (width, *envs.action_space(), envs.num_envs());
-        Self::new(config, spaces, &Backend::Fused, seeds)
+        Self::with_body(config, &config.network, envs, backend, seeds)
     }
 
-    /// An agent for observations of `width` numbers and `actions` actions in `num_envs`
-    /// environments, with a perceptron on the given backend.
+    /// The same with a body of your own, which gets a head with one value an action.
     ///
     /// # Errors
-    /// Those of [`DqnConfig::validate`], and of candle.
-    pub fn new(
+    /// Those of [`new`](Dqn::new) and of the body.
+    pub fn with_body<V>(
         config: &DqnConfig,
-        (width, actions, num_envs): (usize, Discrete, usize),
+        body: &dyn Body,
+        envs: &V,
         backend: &Backend,
         seeds: Seeds,
-    ) -> Result<Self> {
-        config.validate()?;
-        let q = Mlp::new("q", width, actions.n(), &config.network)?;
-        Self::with_network(config, q, (actions, num_envs), backend, seeds)
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O, Action = Discrete>,
+    {
+        let (shape, n) = (envs.observation_space().input_shape(), envs.action_space().n());
+        let q = with_head(body, shape, |features| Linear::new(features, n))?;
+        Self::with_network(config, q.named("q"), envs, backend, seeds)
     }
 
-    /// An agent with a network of your own, from observations to one value an action.
+    /// The same with a whole network of your own, from observations to one value an action.
     ///
     /// # Errors
-    /// Those of [`DqnConfig::validate`], a network with another number of outputs, and those of candle.
-    pub fn with_network(
+    /// Those of [`DqnConfig::validate`], a network with another number of inputs or outputs, and those of candle.
+    pub fn with_network<V>(
         config: &DqnConfig,
         q: impl Module + 'static,
-        (actions, num_envs): (Discrete, usize),
+        envs: &V,
         backend: &Backend,
         seeds: Seeds,
-    ) -> Result<Self> {
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O, Action = Discrete>,
+    {
         config.validate()?;
+        let (space, actions, num_envs) =
+            (envs.observation_space(), *envs.action_space(), envs.num_envs());
+        let width = space.width();
+        check::len("inputs of the Q network", width, q.input_len())?;
         check::len("outputs of the Q network", actions.n(), q.output_len())?;
-        let width = q.input_len();
-        let online = Network::new(q, backend, &mut seeds.stream("init", 0))?;
+        let network = Network::new(q, backend, &mut seeds.stream("init", 0))?;
+        let network = network.with_byte_range(space.byte_range().unwrap_or(u8::MAX));
         Ok(Dqn {
-            target: online.twin(),
-            optimizer: online.optimizer(config.optimizer.clone())?,
-            online,
+            q: Learned::new(network, &config.optimizer)?.with_target(),
             replay: ReplayRing::new(config.buffer_size, num_envs, width, 1)?,
             batch: Batch::new(config.batch_size, width, 1),
             rng: seeds.stream("agent", 0),
@@ -139,15 +148,15 @@ impl Dqn {
 
     /// The online network.
     pub fn network(&self) -> &Network {
-        &self.online
+        self.q.network()
     }
 
     /// The value of each action, `[n, actions]`, for observations `[n, width]`.
     ///
     /// # Errors
     /// Those of [`Network::predict`].
-    pub fn action_values(&mut self, observations: &[f32]) -> Result<&[f32]> {
-        Ok(self.online.predict(observations)?)
+    pub fn action_values<'a>(&mut self, observations: impl Into<Rows<'a>>) -> Result<&[f32]> {
+        Ok(self.q.predict(observations)?)
     }
 
     /// One gradient step on a sampled minibatch.
@@ -155,24 +164,25 @@ impl Dqn {
     /// # Errors
     /// A loss that is not finite.
     pub fn gradient_step(&mut self, learning_rate: f64, metrics: &mut Metrics) -> Result<()> {
-        let Dqn { config, batch, targets, grad, chosen, .. } = self;
+        let Dqn { config, q, batch, targets, grad, chosen, rng, .. } = self;
         let n = self.actions.n();
         let horizon = Horizon { n_step: config.n_step, gamma: config.gamma };
-        self.replay.sample(&mut self.rng, horizon, batch)?;
+        self.replay.sample(rng, horizon, batch)?;
+        q.resample(Some(rng));
 
         if config.double_q {
-            argmax_rows(self.online.predict(batch.next_observations())?, n, chosen)?;
+            argmax_rows(q.predict(batch.next_observations())?, n, chosen)?;
         }
-        let next = self.target.predict(batch.next_observations())?;
+        let next = q.predict_target(batch.next_observations())?;
         let chosen = config.double_q.then_some(&chosen[..]);
         td_targets((batch.rewards(), batch.discounts()), next, chosen, targets);
 
-        let q = self.online.forward(batch.observations())?;
-        let loss = config.loss.of_taken(q, batch.actions(), targets, grad)?;
+        let pass = q.forward(batch.observations())?;
+        let values = pass.output();
+        let loss = config.loss.of_taken(values, batch.actions(), targets, grad)?;
         check_finite("the loss", loss)?;
-        let value = q.iter().map(|&q| f64::from(q)).sum::<f64>() / q.len() as f64;
-        self.online.backward(batch.observations(), grad, None)?;
-        let norm = self.online.step(&mut self.optimizer, learning_rate, config.max_grad_norm)?;
+        let value = values.iter().map(|&q| f64::from(q)).sum::<f64>() / values.len() as f64;
+        let norm = pass.step(grad, learning_rate, config.max_grad_norm)?;
         metrics.record("loss", loss);
         metrics.record("q_value", value);
         metrics.record("grad_norm", norm);
@@ -180,21 +190,27 @@ impl Dqn {
     }
 }
 
-impl Policy for Dqn {
-    type Obs = BoxSpace;
+impl<O: InputSpace> Policy for Dqn<O> {
+    type Obs = O;
     type Action = Discrete;
 
-    fn act_greedily(&mut self, observations: &[f32], actions: &mut [u32]) -> Result<()> {
-        argmax_rows(self.online.predict(observations)?, self.actions.n(), actions)
+    fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [u32]) -> Result<()> {
+        self.q.resample(None);
+        argmax_rows(self.q.predict(observations)?, self.actions.n(), actions)
     }
 }
 
-impl Agent for Dqn {
+impl<O: InputSpace> Agent for Dqn<O> {
     fn name(&self) -> &'static str {
         "dqn"
     }
 
-    fn act(&mut self, observations: &[f32], progress: Progress, actions: &mut [u32]) -> Result<()> {
+    fn act(
+        &mut self,
+        observations: &[O::Elem],
+        progress: Progress,
+        actions: &mut [u32],
+    ) -> Result<()> {
         let epsilon = self.config.epsilon.at(progress.fraction());
         // Drawn first, so that a step in which every environment explores needs no network.
         const GREEDY: u32 = u32::MAX;
@@ -204,7 +220,8 @@ impl Agent for Dqn {
         }
         if actions.contains(&GREEDY) {
             let best = &mut self.greedy;
-            argmax_rows(self.online.predict(observations)?, self.actions.n(), best)?;
+            self.q.resample(Some(&mut self.rng));
+            argmax_rows(self.q.predict(observations)?, self.actions.n(), best)?;
             for (action, best) in actions.iter_mut().zip(best) {
                 if *action == GREEDY {
                     *action = *best;
@@ -214,7 +231,7 @@ impl Agent for Dqn {
         Ok(())
     }
 
-    fn observe(&mut self, transitions: &Transitions<'_, f32, u32>) -> Result<()> {
+    fn observe(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
         self.replay.push(transitions)?;
         self.steps += transitions.len() as u64;
         Ok(())
@@ -225,7 +242,7 @@ impl Agent for Dqn {
         self.learned = now;
         let times = |every: u64| now / every - before / every;
         for _ in 0..times(self.config.target_update_interval) {
-            self.target.move_towards(&self.online, self.config.tau)?;
+            self.q.track(self.config.tau)?;
         }
         if now < self.config.learning_starts {
             return Ok(());
@@ -239,32 +256,25 @@ impl Agent for Dqn {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.online.save()?);
-        Ok(())
+        Ok(self.q.save_weights("policy", out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.online.load(from.file("policy.safetensors")?)?)
+        Ok(self.q.load_weights("policy", from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("target.safetensors", self.target.save()?);
-        out.put_file("optimizer.bin", self.optimizer.save()?);
+        self.q.save("policy", out)?;
         out.put_file("replay.bin", self.replay.save()?);
         out.put("dqn", &(&self.rng, self.steps, self.learned))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // Everything into copies first: what fails here has changed nothing.
-        let (mut online, mut target) = (self.online.twin(), self.target.twin());
-        let mut optimizer = self.optimizer.clone();
-        online.load(from.file("policy.safetensors")?)?;
-        target.load(from.file("target.safetensors")?)?;
-        optimizer.load(from.file("optimizer.bin")?)?;
+        let q = self.q.loaded("policy", from)?;
         let (rng, steps, learned) = from.get("dqn")?;
         self.replay.load(from.file("replay.bin")?)?;
-        (self.online, self.target, self.optimizer) = (online, target, optimizer);
+        self.q = q;
         (self.rng, self.steps, self.learned) = (rng, steps, learned);
         Ok(())
     }

@@ -28,8 +28,7 @@ fn cart_poles() -> Vec<TimeLimit<CartPole>> {
 
 fn dqn(seed: u64, double_q: bool, backend: &Backend) -> Dqn {
     let envs = SerialVecEnv::new(cart_poles(), Seeds::new(seed)).unwrap();
-    let spaces = (4, *envs.action_space(), 3);
-    Dqn::new(&config(double_q), spaces, backend, Seeds::new(seed)).unwrap()
+    Dqn::new(&config(double_q), &envs, backend, Seeds::new(seed)).unwrap()
 }
 
 /// Everything that a run leaves: all sections of its checkpoint, and its metrics.
@@ -51,7 +50,7 @@ where
 #[test]
 fn one_seed_gives_the_same_bits_on_one_thread_and_on_two() {
     let run = |seed, threads| {
-        let agent = dqn(seed, true, &Backend::Fused);
+        let agent = dqn(seed, true, &Backend::cpu());
         if threads == 1 {
             leaves(SerialVecEnv::new(cart_poles(), Seeds::new(seed)).unwrap(), agent)
         } else {
@@ -133,7 +132,7 @@ fn what_is_forgotten_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     let make = || {
         let envs = SerialVecEnv::new(cart_poles(), Seeds::new(3))?;
-        Ok((envs, Forgetful(dqn(3, false, &Backend::Fused))))
+        Ok((envs, Forgetful(dqn(3, false, &Backend::cpu()))))
     };
     let problems = check_resume(dir.path(), make, 3_000).unwrap();
     assert!(problems.contains(&"policy.safetensors differs".to_owned()), "{problems:?}");
@@ -142,14 +141,10 @@ fn what_is_forgotten_is_noticed() {
 #[test]
 fn a_checkpoint_that_does_not_fit_changes_nothing() {
     let mut sections = Sections::default();
-    dqn(0, false, &Backend::Fused).save(&mut sections).unwrap();
-    let mut other = Dqn::new(
-        &DqnConfig { buffer_size: 900, ..config(false) },
-        (4, rl_core::Discrete::new(2).unwrap(), 3),
-        &Backend::Fused,
-        Seeds::new(1),
-    )
-    .unwrap();
+    dqn(0, false, &Backend::cpu()).save(&mut sections).unwrap();
+    let smaller = DqnConfig { buffer_size: 900, ..config(false) };
+    let envs = SerialVecEnv::new(cart_poles(), Seeds::new(1)).unwrap();
+    let mut other = Dqn::new(&smaller, &envs, &Backend::cpu(), Seeds::new(1)).unwrap();
     let state = |agent: &Dqn| {
         let mut sections = Sections::default();
         agent.save(&mut sections).unwrap();
@@ -159,7 +154,7 @@ fn a_checkpoint_that_does_not_fit_changes_nothing() {
     // The networks fit, the replay memory does not.
     assert!(other.load(&sections).unwrap_err().to_string().starts_with("replay"));
     assert_eq!(state(&other), before);
-    sections.put_file("optimizer.bin", vec![1, 2, 3]);
+    sections.put_file("policy_optimizer.bin", vec![1, 2, 3]);
     assert!(other.load(&sections).is_err());
     assert_eq!(state(&other), before);
 }

@@ -7,11 +7,11 @@ use rl_core::{
 };
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{Probe, ProbeKind};
-use rl_nets::{Backend, MlpConfig};
+use rl_nets::{Backend, NetworkConfig};
 
 fn config() -> DqnConfig {
     DqnConfig {
-        network: MlpConfig { hidden: vec![32, 32], ..MlpConfig::default() },
+        network: NetworkConfig { hidden: vec![32, 32], ..NetworkConfig::default() },
         learning_rate: Schedule::linear(3e-3, 1e-4),
         gamma: 0.9,
         buffer_size: 2_000,
@@ -30,7 +30,7 @@ where
 {
     let seeds = Seeds::new(1);
     let mut envs = SerialVecEnv::new(vec![env], seeds).unwrap();
-    let mut agent = Dqn::new(config, (1, *envs.action_space(), 1), backend, seeds).unwrap();
+    let mut agent = Dqn::new(config, &envs, backend, seeds).unwrap();
     let (mut actions, mut metrics) = ([0], Metrics::default());
     envs.reset().unwrap();
     for step in 0..steps {
@@ -44,7 +44,7 @@ where
 }
 
 fn values(config: &DqnConfig, kind: ProbeKind, observation: f32) -> Vec<f32> {
-    let mut agent = train(config, Probe::<Discrete>::new(kind), &Backend::Fused, 3_000);
+    let mut agent = train(config, Probe::<Discrete>::new(kind), &Backend::cpu(), 3_000);
     agent.action_values(&[observation]).unwrap().to_vec()
 }
 
@@ -83,7 +83,7 @@ fn a_choice() {
 
 #[test]
 fn a_choice_that_depends_on_what_is_seen() {
-    for backend in [Backend::Fused, Backend::by_name("reference").unwrap()] {
+    for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
         let probe = || Probe::<Discrete>::new(ProbeKind::ObservationChoice);
         let mut agent = train(&config(), probe(), &backend, 2_000);
         assert_near(agent.action_values(&[1.0]).unwrap(), [-1.0, 1.0]);
@@ -107,14 +107,14 @@ fn truncation_taken_for_termination_loses_that_value() {
     // One step in ten is then worth 1 alone: Q = 1 + 0.9 * 0.9 Q. (Huber would settle higher, since
     // it clips the large errors of those steps.)
     let config = DqnConfig { loss: rl_nets::TdLoss::Mse, ..config() };
-    let q = train(&config, env, &Backend::Fused, 3_000).action_values(&[0.0]).unwrap()[0];
+    let q = train(&config, env, &Backend::cpu(), 3_000).action_values(&[0.0]).unwrap()[0];
     assert!((q - 1.0 / 0.19).abs() < 0.5, "{q}");
 }
 
 #[test]
 fn greedy_actions_draw_no_random_numbers() {
     let mut agent =
-        train(&config(), Probe::<Discrete>::new(ProbeKind::Choice), &Backend::Fused, 100);
+        train(&config(), Probe::<Discrete>::new(ProbeKind::Choice), &Backend::cpu(), 100);
     let before = format!("{agent:?}");
     agent.act_greedily(&[0.0; 7], &mut [0; 7]).unwrap();
     assert_eq!(format!("{agent:?}"), before);

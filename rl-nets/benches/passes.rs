@@ -5,8 +5,8 @@
 use divan::{Bencher, black_box};
 use rl_core::Seeds;
 use rl_nets::{
-    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, Distribution,
-    Mlp, MlpConfig, Network, OptimizerConfig, PolicyRows, Result, ppo_clip,
+    Activation, ActorCriticConfig, Backend, Categorical, Coefficients, Distribution, Linear,
+    Network, NetworkConfig, OptimizerConfig, PolicyRows, Result, actor_critic, ppo_clip, with_head,
 };
 
 fn main() {
@@ -24,11 +24,14 @@ struct Setup {
 }
 
 fn setup((inputs, width, outputs, batch): (usize, usize, usize, usize)) -> Result<Setup> {
-    let config =
-        MlpConfig { hidden: vec![width; 2], activation: Activation::Tanh, ..MlpConfig::default() };
+    let config = NetworkConfig {
+        hidden: vec![width; 2],
+        activation: Activation::Tanh,
+        ..NetworkConfig::default()
+    };
     let mut rng = Seeds::new(0).stream("init", 0);
-    let mlp = Mlp::new("f", inputs, outputs, &config)?;
-    let net = Network::new(mlp, &Backend::Fused, &mut rng)?;
+    let mlp = with_head(&config, &[inputs], |features| Linear::new(features, outputs))?;
+    let net = Network::new(mlp, &Backend::cpu(), &mut rng)?;
     let x = (0..batch * inputs).map(|_| rng.normal() as f32).collect();
     Ok(Setup { net, x, grad: vec![0.01; batch * outputs] })
 }
@@ -36,22 +39,21 @@ fn setup((inputs, width, outputs, batch): (usize, usize, usize, usize)) -> Resul
 #[divan::bench(args = SHAPES)]
 fn forward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
     let Setup { mut net, x, .. } = setup(shape).unwrap();
-    bencher.bench_local(|| net.forward(black_box(&x)).map(|y| y[0]));
+    bencher.bench_local(|| net.predict(black_box(&x)).map(|y| y[0]));
 }
 
+/// With the forward pass that it needs.
 #[divan::bench(args = SHAPES)]
 fn backward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
-    let Setup { mut net, x, grad } = setup(shape).unwrap();
-    net.forward(&x).unwrap();
-    bencher.bench_local(|| net.backward(black_box(&x), &grad, None));
+    let Setup { mut net, x, mut grad } = setup(shape).unwrap();
+    bencher.bench_local(|| net.forward(black_box(&x)).and_then(|pass| pass.backward(&mut grad)));
 }
 
 #[divan::bench(args = SHAPES)]
 fn adam(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
-    let Setup { mut net, x, grad } = setup(shape).unwrap();
+    let Setup { mut net, x, mut grad } = setup(shape).unwrap();
     let mut adam = net.optimizer(OptimizerConfig::adam()).unwrap();
-    net.forward(&x).unwrap();
-    net.backward(&x, &grad, None).unwrap();
+    net.forward(&x).unwrap().backward(&mut grad).unwrap();
     bencher.bench_local(|| net.step(&mut adam, 1e-4, Some(0.5)));
 }
 
@@ -59,12 +61,13 @@ fn adam(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
 #[divan::bench(args = [64, 256, 2048])]
 fn ppo_clip_loss(bencher: Bencher<'_, '_>, rows: usize) {
     let choice = Categorical::new(2);
-    let net = ActorCritic::new(4, &choice, &ActorCriticConfig::default()).unwrap();
+    let config = ActorCriticConfig::default();
+    let net = actor_critic(&config, config.bodies(), &[4], &choice).unwrap();
     let mut rng = Seeds::new(0).stream("rows", 0);
-    let mut net = Network::new(net, &Backend::Fused, &mut rng).unwrap();
+    let mut net = Network::new(net, &Backend::cpu(), &mut rng).unwrap();
     let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
     let (x, advantages, returns) = (draw(rows * 4), draw(rows), draw(rows));
-    let output = net.forward(&x).unwrap().to_vec();
+    let output = net.predict(&x).unwrap().to_vec();
     let actions: Vec<u32> = (0..rows as u32).map(|i| i % 2).collect();
     let log_probs: Vec<f32> = output
         .chunks_exact(3)

@@ -6,7 +6,7 @@
 
 use candle_core::{Device, Tensor};
 use divan::{Bencher, black_box};
-use rl_nets::{Turned, bare_product};
+use rl_nets::kernels::{Matrix, product};
 
 fn main() {
     divan::main();
@@ -28,51 +28,64 @@ const LAYERS: [(usize, usize, usize); 12] = [
     (2048, 64, 64),
 ];
 
+/// Which operand of a product is stored transposed.
+#[derive(Clone, Copy)]
+enum Transposed {
+    None,
+    Left,
+    Right,
+}
+
 /// A product `[m, k] [k, n]` as it is done for a layer.
 struct Product {
     shape: (usize, usize, usize),
-    turned: Turned,
+    transposed: Transposed,
     a: Vec<f32>,
     b: Vec<f32>,
     out: Vec<f32>,
 }
 
 impl Product {
-    fn new((m, n, k): (usize, usize, usize), turned: Turned) -> Self {
+    fn new((m, n, k): (usize, usize, usize), transposed: Transposed) -> Self {
         let full = |n| vec![0.5; n];
-        Product { shape: (m, n, k), turned, a: full(m * k), b: full(k * n), out: full(m * n) }
+        Product { shape: (m, n, k), transposed, a: full(m * k), b: full(k * n), out: full(m * n) }
     }
 
     fn forward((batch, inputs, outputs): (usize, usize, usize)) -> Self {
-        Self::new((batch, outputs, inputs), Turned::Right)
+        Self::new((batch, outputs, inputs), Transposed::Right)
     }
 
     fn weights((batch, inputs, outputs): (usize, usize, usize)) -> Self {
-        Self::new((outputs, inputs, batch), Turned::Left)
+        Self::new((outputs, inputs, batch), Transposed::Left)
     }
 
     fn inputs((batch, inputs, outputs): (usize, usize, usize)) -> Self {
-        Self::new((batch, inputs, outputs), Turned::None)
+        Self::new((batch, inputs, outputs), Transposed::None)
     }
 
     fn ours(mut self, bencher: Bencher<'_, '_>) {
         bencher.bench_local(|| {
-            let operands = (&self.a[..], &self.b[..]);
-            bare_product(black_box(&mut self.out), operands, self.shape, self.turned);
+            let ((m, n, k), a, b) = (self.shape, &self.a[..], &self.b[..]);
+            let (a, b) = match self.transposed {
+                Transposed::None => (Matrix::new(a, m, k), Matrix::new(b, k, n)),
+                Transposed::Left => (Matrix::new(a, k, m).t(), Matrix::new(b, k, n)),
+                Transposed::Right => (Matrix::new(a, m, k), Matrix::new(b, n, k).t()),
+            };
+            product(black_box(&mut self.out), a, b, true);
         });
     }
 
     fn candle(self, bencher: Bencher<'_, '_>) -> candle_core::Result<()> {
         let ((m, n, k), cpu) = (self.shape, &Device::Cpu);
-        let (a, b) = match self.turned {
-            Turned::None => {
+        let (a, b) = match self.transposed {
+            Transposed::None => {
                 (Tensor::from_vec(self.a, (m, k), cpu)?, Tensor::from_vec(self.b, (k, n), cpu)?)
             }
-            Turned::Left => (
+            Transposed::Left => (
                 Tensor::from_vec(self.a, (k, m), cpu)?.t()?,
                 Tensor::from_vec(self.b, (k, n), cpu)?,
             ),
-            Turned::Right => (
+            Transposed::Right => (
                 Tensor::from_vec(self.a, (m, k), cpu)?,
                 Tensor::from_vec(self.b, (n, k), cpu)?.t()?,
             ),

@@ -3,46 +3,43 @@
 use crate::kernels::dispatch;
 use crate::masked::check_masks;
 use crate::{
-    ActorCritic, ActorCriticConfig, Backend, Distribution, Error, Masked, Module, Network, Result,
+    ActorCriticConfig, Backend, Bodies, Distribution, Error, InputSpace, Learned, LearnedPass,
+    Module, Network, OptimizerConfig, Result, RowElement, Rows, actor_critic,
 };
-use rl_core::{Rng, StochasticPolicy, check};
+use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
+use std::marker::PhantomData;
 
-/// A network whose rows are `[policy parameters, value]`, and the distribution that the parameters
-/// belong to.
+/// A network whose rows are `[policy parameters, value]`, its optimiser, and the distribution that the parameters
+/// belong to. `O` is the kind of observation.
 #[derive(Debug)]
-pub struct ActorCriticPolicy<D> {
-    network: Network,
+pub struct ActorCriticPolicy<D, O = BoxSpace> {
+    learned: Learned,
     distribution: D,
     /// How many numbers at the end of an observation are a mask.
     mask: usize,
+    observations: PhantomData<O>,
 }
 
-impl<D: Distribution> ActorCriticPolicy<D> {
-    /// A policy over observations of `width` numbers.
+impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
+    /// A policy over observations of a space.
     ///
     /// # Errors
-    /// Those of [`ActorCriticConfig::validate`]; a mask for continuous actions, or one that leaves
-    /// nothing of the observation; those of candle.
+    /// Those of [`actor_critic`] and of the optimiser's settings; those of candle.
     pub fn new(
-        width: usize,
+        space: &O,
         distribution: D,
-        config: &ActorCriticConfig,
+        (config, bodies): (&ActorCriticConfig, Bodies<'_>),
+        optimizer: &OptimizerConfig,
         backend: &Backend,
         rng: &mut Rng,
     ) -> Result<Self> {
-        if !config.action_mask {
-            let net = ActorCritic::new(width, &distribution, config)?;
-            return Self::with_module(net, distribution, backend, rng);
+        if let (true, Some(range)) = (config.action_mask, space.byte_range()) {
+            let got = format!("true for bytes up to {range}");
+            return Err(rl_core::Error::config("action_mask", "false for bytes", got).into());
         }
-        let Some(mask) = distribution.choices() else {
-            let error =
-                rl_core::Error::config("action_mask", "false for continuous actions", "true");
-            return Err(error.into());
-        };
-        let field = "observation width with action_mask";
-        check::at_least(field, mask as u64 + 1, width as u64)?;
-        let net = ActorCritic::new(width - mask, &distribution, config)?;
-        let policy = Self::with_module(Masked::new(net, mask), distribution, backend, rng)?;
+        let module = actor_critic(config, bodies, space.input_shape(), &distribution)?;
+        let mask = if config.action_mask { distribution.choices().unwrap_or(0) } else { 0 };
+        let policy = Self::with_module(space, module, distribution, optimizer, backend, rng)?;
         Ok(ActorCriticPolicy { mask, ..policy })
     }
 
@@ -50,30 +47,33 @@ impl<D: Distribution> ActorCriticPolicy<D> {
     /// parameters.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of outputs; those of candle.
+    /// [`rl_core::Error::Mismatch`] for another number of inputs or outputs; those of the optimiser's settings and
+    /// of candle.
     pub fn with_module(
+        space: &O,
         module: impl Module + 'static,
         distribution: D,
+        optimizer: &OptimizerConfig,
         backend: &Backend,
         rng: &mut Rng,
     ) -> Result<Self> {
         let expected = distribution.params_len() + 1;
         check::len("outputs of the actor-critic network", expected, module.output_len())?;
-        Ok(ActorCriticPolicy {
-            network: Network::new(module, backend, rng)?,
-            distribution,
-            mask: 0,
-        })
+        check::len("inputs of the actor-critic network", space.width(), module.input_len())?;
+        let network = Network::new(module, backend, rng)?;
+        let network = network.with_byte_range(space.byte_range().unwrap_or(u8::MAX));
+        let learned = Learned::new(network, optimizer)?;
+        Ok(ActorCriticPolicy { learned, distribution, mask: 0, observations: PhantomData })
     }
 
     /// The network.
     pub fn network(&self) -> &Network {
-        &self.network
+        self.learned.network()
     }
 
-    /// The network, to be trained.
+    /// The network, to be changed from outside.
     pub fn network_mut(&mut self) -> &mut Network {
-        &mut self.network
+        self.learned.network_mut()
     }
 
     /// The distribution of actions.
@@ -81,26 +81,72 @@ impl<D: Distribution> ActorCriticPolicy<D> {
         &self.distribution
     }
 
-    /// A copy with the same parameters.
-    pub fn twin(&self) -> Self {
-        let distribution = self.distribution.clone();
-        ActorCriticPolicy { network: self.network.twin(), distribution, mask: self.mask }
+    /// A forward pass that can be stepped on, its output `[n, policy parameters + 1]`.
+    ///
+    /// # Errors
+    /// An input that is not whole rows.
+    pub fn forward<'a>(&'a mut self, observations: &'a [O::Elem]) -> Result<LearnedPass<'a>> {
+        self.learned.forward(observations)
+    }
+
+    /// Writes what acting needs, as the file `policy.safetensors`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn save_weights(&self, out: &mut Sections) -> Result<()> {
+        self.learned.save_weights("policy", out)
+    }
+
+    /// Takes over what [`save_weights`](ActorCriticPolicy::save_weights) wrote. On an error nothing has changed.
+    ///
+    /// # Errors
+    /// Those of [`Learned::load_weights`].
+    pub fn load_weights(&mut self, from: &Sections) -> Result<()> {
+        self.learned.load_weights("policy", from)
+    }
+
+    /// Writes weights and moments.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn save(&self, out: &mut Sections) -> Result<()> {
+        self.learned.save("policy", out)
+    }
+
+    /// What [`save`](ActorCriticPolicy::save) wrote, to be taken over by
+    /// [`replace`](ActorCriticPolicy::replace) once everything else has been read too.
+    ///
+    /// # Errors
+    /// Those of [`Learned::loaded`].
+    pub fn loaded(&self, from: &Sections) -> Result<Learned> {
+        self.learned.loaded("policy", from)
+    }
+
+    /// Puts another network in place, with its optimiser.
+    pub fn replace(&mut self, learned: Learned) {
+        self.learned = learned;
     }
 
     /// The network's rows for observations to act on.
-    fn rows(&mut self, observations: &[f32]) -> Result<&[f32]> {
-        if self.mask > 0 {
-            check_masks(observations, self.network.input_len(), self.mask)?;
+    fn rows(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
+        if let (1.., Rows::F32(rows)) = (self.mask, O::Elem::rows(observations)) {
+            check_masks(rows, self.network().input_len(), self.mask)?;
         }
-        self.network.predict(observations)
+        self.predict(observations)
+    }
+
+    fn predict(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
+        let network = self.learned.network_mut();
+        network.predict_rows(O::Elem::rows(observations))?;
+        Ok(network.output())
     }
 
     /// The values of observations `[n, width]`, `[n]`.
     ///
     /// # Errors
     /// An input that is not whole rows.
-    pub fn values_of(&mut self, observations: &[f32]) -> rl_core::Result<Vec<f32>> {
-        let mut values = vec![0.0; observations.len() / self.network.input_len().max(1)];
+    pub fn values_of(&mut self, observations: &[O::Elem]) -> rl_core::Result<Vec<f32>> {
+        let mut values = vec![0.0; observations.len() / self.network().input_len().max(1)];
         self.values(observations, &mut values)?;
         Ok(values)
     }
@@ -109,7 +155,7 @@ impl<D: Distribution> ActorCriticPolicy<D> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] for a policy that has diverged; slices of a wrong length.
-    pub fn mode(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+    pub fn mode(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());
         let distribution = self.distribution.clone();
@@ -127,12 +173,13 @@ impl<D: Distribution> ActorCriticPolicy<D> {
     }
 }
 
-impl<D: Distribution> StochasticPolicy for ActorCriticPolicy<D> {
+impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O> {
+    type Obs = O;
     type Action = D::Action;
 
     fn sample(
         &mut self,
-        observations: &[f32],
+        observations: &[O::Elem],
         rng: &mut Rng,
         actions: &mut [D::Elem],
         log_probs: &mut [f32],
@@ -168,9 +215,9 @@ impl<D: Distribution> StochasticPolicy for ActorCriticPolicy<D> {
         }
     }
 
-    fn values(&mut self, observations: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
+    fn values(&mut self, observations: &[O::Elem], values: &mut [f32]) -> rl_core::Result<()> {
         let width = self.distribution.params_len() + 1;
-        let output = self.network.predict(observations)?;
+        let output = self.predict(observations)?;
         check::len("values", output.len() / width, values.len())?;
         for (row, value) in output.chunks_exact(width).zip(values) {
             *value = row[width - 1];

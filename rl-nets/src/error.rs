@@ -13,6 +13,12 @@ pub enum Error {
     /// A safetensors file that does not fit the network.
     #[error("weights: {0}")]
     Weights(String),
+    /// What a module does not define.
+    #[error("{0} is not supported by this network")]
+    Unsupported(&'static str),
+    /// A model of candle that cannot be trained as it is.
+    #[error("candle model: {0}")]
+    Model(String),
     /// A computation left the range of numbers: the run has diverged.
     #[error(
         "{what} is {value}, not a finite number: the run has diverged; a smaller learning rate or a gradient norm limit may help"

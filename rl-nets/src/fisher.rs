@@ -1,10 +1,9 @@
 //! Products with the Fisher information of a policy.
 
-use crate::{Distribution, Network, Result};
+use crate::{Distribution, Pass, Result};
 use rl_core::check;
 
-/// The product of a policy's Fisher information with `direction`, `[num_params]`, averaged over the
-/// observations `input`, `[n, width]`:
+/// The product of a policy's Fisher information with a direction, averaged over the observations of a forward pass:
 ///
 /// ```text
 /// F v = 1/n Σ_i J_iᵀ M_i J_i v
@@ -15,43 +14,53 @@ use rl_core::check;
 /// `new = old` (Schulman et al., 2015, appendix C); nothing of the size of `F` is formed.
 ///
 /// The first outputs of the network are the distribution's parameters; what follows them has no part in
-/// it. The gradient gathered in the network is forgotten.
+/// it. It keeps the memory that a product needs, so that the next one allocates nothing.
 ///
 /// ```
 /// use rl_core::Seeds;
-/// use rl_nets::{Backend, Categorical, Mlp, MlpConfig, Network, fisher_product};
+/// use rl_nets::{Backend, Categorical, FisherProduct, Linear, Network};
 /// let mut rng = Seeds::new(0).stream("init", 0);
-/// let mlp = Mlp::new("f", 1, 2, &MlpConfig { hidden: vec![], ..MlpConfig::default() })?;
-/// let mut net = Network::new(mlp, &Backend::Fused, &mut rng)?;
+/// let mut net = Network::new(Linear::new(1, 2)?, &Backend::cpu(), &mut rng)?;
 /// net.set_params(&[0.0; 4])?; // two weights, two biases: both actions are as likely
-/// let product = fisher_product(&mut net, &Categorical::new(2), &[3.0], &[0.0, 0.0, 1.0, 0.0])?;
+/// let (mut fisher, mut product) = (FisherProduct::default(), [0.0; 4]);
+/// let mut pass = net.forward(&[3.0])?;
+/// fisher.product(&mut pass, &Categorical::new(2), &[0.0, 0.0, 1.0, 0.0], &mut product)?;
 /// assert_eq!(product, [0.75, -0.75, 0.25, -0.25]);
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
-///
-/// # Errors
-/// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
-pub fn fisher_product<D: Distribution>(
-    network: &mut Network,
-    distribution: &D,
-    input: &[f32],
-    direction: &[f32],
-) -> Result<Vec<f32>> {
-    let (params, width) = (distribution.params_len(), network.output_len());
-    check::at_least("outputs of the policy network", params as u64, width as u64)?;
-    let output = network.forward(input)?.to_vec();
-    let tangent = network.tangent(input, direction)?;
-    let mut grad = vec![0.0; output.len()];
-    let rows = output.chunks_exact(width).zip(tangent.chunks_exact(width));
-    for ((row, tangent), grad) in rows.zip(grad.chunks_exact_mut(width)) {
-        let grad = &mut grad[..params];
-        distribution.fisher_product(&row[..params], &tangent[..params], grad);
+#[derive(Clone, Debug, Default)]
+pub struct FisherProduct {
+    tangent: Vec<f32>,
+    grad: Vec<f32>,
+}
+
+impl FisherProduct {
+    /// Writes the product with `direction`, `[num_params]`, into `out`, `[num_params]`. The pass can be gone
+    /// through again.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
+    pub fn product<D: Distribution>(
+        &mut self,
+        pass: &mut Pass<'_>,
+        distribution: &D,
+        direction: &[f32],
+        out: &mut [f32],
+    ) -> Result<()> {
+        let (params, width) = (distribution.params_len(), pass.output_len());
+        check::at_least("outputs of the policy network", params as u64, width as u64)?;
+        let n = pass.output().len();
+        self.tangent.resize(n, 0.0);
+        pass.tangent(direction, &mut self.tangent)?;
+        self.grad.clear();
+        self.grad.resize(n, 0.0);
+        let rows = pass.output().chunks_exact(width).zip(self.tangent.chunks_exact(width));
+        for ((row, tangent), grad) in rows.zip(self.grad.chunks_exact_mut(width)) {
+            let grad = &mut grad[..params];
+            distribution.fisher_product(&row[..params], &tangent[..params], grad);
+        }
+        let share = width as f32 / n as f32;
+        self.grad.iter_mut().for_each(|g| *g *= share);
+        pass.vjp(&mut self.grad, out)
     }
-    let share = width as f32 / output.len() as f32;
-    grad.iter_mut().for_each(|g| *g *= share);
-    network.zero_grads()?;
-    network.backward(input, &grad, None)?;
-    let product = network.grads()?;
-    network.zero_grads()?;
-    Ok(product)
 }

@@ -49,11 +49,16 @@ impl Layout {
         offset
     }
 
-    /// Adds all parameters of another layout at the end and says where they lie.
-    pub fn append(&mut self, part: &Layout) -> Range<usize> {
+    /// Adds all parameters of another layout at the end, their names behind `prefix` and a dot where it is not
+    /// empty, and says where they lie.
+    pub fn append(&mut self, prefix: &str, part: &Layout) -> Range<usize> {
         let start = self.len;
         for entry in &part.entries {
-            self.push(entry.name.clone(), &entry.shape);
+            let name = match prefix {
+                "" => entry.name.clone(),
+                prefix => format!("{prefix}.{}", entry.name),
+            };
+            self.push(name, &entry.shape);
         }
         start..self.len
     }

@@ -1,55 +1,72 @@
 //! Networks, losses and optimisers on candle.
 //!
-//! Every network's parameters lie in one flat vector in a fixed, named order, so target copies,
-//! Polyak averages, clipping and Adam are single passes. Each network, loss and optimiser is defined
-//! twice: in candle's operations, the **reference path**, which says what is right on any device; and
-//! by hand-derived passes over slices, the **fused path**, which is fast on the CPU. Property tests
-//! hold the two equal.
+//! A network is composed of modules: leaves such as [`Linear`] and [`Conv2d`], one after another in a [`Chain`] or
+//! side by side in a [`Fork`]. All parameters lie in one flat vector in a fixed, named order, so target copies,
+//! Polyak averages, clipping and optimisers are single passes. Each leaf, loss and optimiser is defined twice: in
+//! candle's operations, the **reference path**, which says what is right on any device; and by hand-derived
+//! passes over slices, the **fused path**, which is fast on the CPU. Property tests hold the two equal.
+//!
+//! [`Network`] holds a module's parameters, [`Pass`] is a forward pass of it, [`Learned`] adds an optimiser and a
+//! target. What users choose is a [`Body`]: settings, a closure that builds modules, or a model of candle.
 
 mod activation;
-mod actor_critic;
 mod actor_critic_policy;
-mod critics;
-mod device;
+mod architectures;
+mod backend;
+mod body;
+mod candle_body;
+mod candle_probe;
+mod chain;
+mod conv2d;
 mod distribution;
 mod error;
 mod fisher;
+mod fork;
 mod init;
-mod kernels;
+pub mod kernels;
+mod layer_norm;
 mod layout;
+mod learned;
+mod linear;
+mod log_std;
 mod loss;
 mod masked;
-mod mlp;
 mod module;
 mod network;
 mod optimizer;
+mod pass;
 mod policy_loss;
-mod policy_net;
+mod rows;
 mod squashed_gaussian;
 mod weights;
 
 pub use activation::Activation;
-pub use actor_critic::{ActorCritic, ActorCriticConfig};
 pub use actor_critic_policy::ActorCriticPolicy;
-pub use critics::Critics;
-pub use device::Backend;
+pub use architectures::{ActorCriticConfig, Bodies, actor_critic, critics, policy_net, with_head};
+pub use backend::Backend;
+pub use body::{Body, NetworkConfig};
+pub use candle_body::CandleBody;
+pub use chain::Chain;
+pub use conv2d::{Conv2d, ConvConfig};
 pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use error::{Error, Result, check_finite};
-pub use fisher::fisher_product;
+pub use fisher::FisherProduct;
+pub use fork::Fork;
 pub use init::Init;
 pub use kernels::Threads;
-#[doc(hidden)]
-pub use kernels::{Turned, bare_product};
 pub use layout::{Entry, Layout};
+pub use learned::{Learned, LearnedPass, Loss};
+pub use linear::Linear;
+pub use log_std::{ClampLogStd, FreeLogStd, LogStd};
 pub use loss::TdLoss;
 pub use masked::Masked;
-pub use mlp::{Mlp, MlpConfig};
-pub use module::Module;
+pub use module::{CloneModule, Module};
 pub use network::Network;
 pub use optimizer::{Optimizer, OptimizerConfig};
+pub use pass::Pass;
 pub use policy_loss::{
     Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient,
     policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
-pub use policy_net::{LogStd, PolicyNet};
+pub use rows::{InputSpace, RowElement, Rows};
 pub use squashed_gaussian::SquashedGaussian;

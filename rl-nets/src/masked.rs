@@ -1,6 +1,6 @@
 //! Invalid-action masking.
 
-use crate::{Layout, Module, Threads};
+use crate::{Layout, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
@@ -14,32 +14,30 @@ const FORBIDDEN: f32 = -1e8;
 /// and 0 where it is not. The logit of a forbidden action is replaced and carries no gradient.
 ///
 /// ```
-/// use rl_nets::{Masked, Mlp, MlpConfig, Module};
-/// let mlp = Mlp::new("f", 1, 2, &MlpConfig::default())?;
-/// let mut net = Masked::new(mlp, 2);
+/// use rl_nets::{Linear, Masked, Module};
+/// let mut net = Masked::new(Linear::new(1, 2)?, 2);
 /// let params = vec![0.0; net.layout().len()];
-/// assert_eq!(net.forward(&params, &[0.3, 1.0, 0.0]), [0.0, -1e8]);
+/// net.forward(&params, &[0.3, 1.0, 0.0])?;
+/// assert_eq!(net.output(), [0.0, -1e8]);
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Masked<M> {
-    inner: M,
+pub struct Masked {
+    inner: Box<dyn Module>,
     choices: usize,
     features: Vec<f32>,
     output: Vec<f32>,
-    grad: Vec<f32>,
     grad_features: Vec<f32>,
 }
 
-impl<M: Module + Clone + 'static> Masked<M> {
+impl Masked {
     /// Masks the first `choices` outputs of `inner`.
-    pub fn new(inner: M, choices: usize) -> Self {
+    pub fn new(inner: impl Module + 'static, choices: usize) -> Self {
         Masked {
-            inner,
+            inner: Box::new(inner),
             choices,
             features: Vec::new(),
             output: Vec::new(),
-            grad: Vec::new(),
             grad_features: Vec::new(),
         }
     }
@@ -95,7 +93,7 @@ pub(crate) fn check_masks(
     Ok(())
 }
 
-impl<M: Module + Clone + 'static> Module for Masked<M> {
+impl Module for Masked {
     fn input_len(&self) -> usize {
         self.inner.input_len() + self.choices
     }
@@ -112,13 +110,18 @@ impl<M: Module + Clone + 'static> Module for Masked<M> {
         self.inner.init(params, rng);
     }
 
-    fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32] {
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {
         self.take_features(input);
+        self.inner.forward(params, &self.features)?;
         let mut output = std::mem::take(&mut self.output);
         output.clear();
-        output.extend_from_slice(self.inner.forward(params, &self.features));
+        output.extend_from_slice(self.inner.output());
         self.put(input, &mut output, FORBIDDEN);
         self.output = output;
+        Ok(())
+    }
+
+    fn output(&self) -> &[f32] {
         &self.output
     }
 
@@ -126,41 +129,51 @@ impl<M: Module + Clone + 'static> Module for Masked<M> {
         &mut self,
         params: &[f32],
         input: &[f32],
-        grad_output: &[f32],
+        grad_output: &mut [f32],
         grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
-    ) {
-        let mut grad = std::mem::take(&mut self.grad);
-        grad.clear();
-        grad.extend_from_slice(grad_output);
-        self.put(input, &mut grad, 0.0);
+    ) -> Result<()> {
+        self.put(input, grad_output, 0.0);
         let Masked { inner, features, grad_features, choices, .. } = self;
-        match grad_input {
-            None => inner.backward(params, features, &grad, grads, None),
-            Some(out) => {
-                grad_features.resize(features.len(), 0.0);
-                inner.backward(params, features, &grad, grads, Some(grad_features));
-                let width = inner.input_len();
-                let rows = out.chunks_exact_mut(width + *choices);
-                for (row, features) in rows.zip(grad_features.chunks_exact(width)) {
-                    row[..width].copy_from_slice(features);
-                    row[width..].fill(0.0);
-                }
-            }
+        let Some(out) = grad_input else {
+            return inner.backward(params, features, grad_output, grads, None);
+        };
+        grad_features.resize(features.len(), 0.0);
+        inner.backward(params, features, grad_output, grads, Some(grad_features))?;
+        let width = inner.input_len();
+        let rows = out.chunks_exact_mut(width + *choices);
+        for (row, features) in rows.zip(grad_features.chunks_exact(width)) {
+            row[..width].copy_from_slice(features);
+            row[width..].fill(0.0);
         }
-        self.grad = grad;
+        Ok(())
     }
 
-    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
-        let mut tangent = std::mem::take(&mut self.grad);
-        tangent.clear();
-        tangent.extend_from_slice(self.inner.tangent(params, &self.features, direction)?);
-        self.put(input, &mut tangent, 0.0);
-        self.grad = tangent;
-        Some(&self.grad)
+    fn tangent(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        direction: &[f32],
+        input_tangent: Option<&[f32]>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let width = self.inner.input_len();
+        let moved = input_tangent.map(|tangent| {
+            let rows = tangent.chunks_exact(width + self.choices);
+            self.grad_features.clear();
+            rows.for_each(|row| self.grad_features.extend_from_slice(&row[..width]));
+            &self.grad_features[..]
+        });
+        self.inner.tangent(params, &self.features, direction, moved, out)?;
+        self.put(input, out, 0.0);
+        Ok(())
     }
 
-    fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor> {
+    fn resample(&mut self, rng: Option<&mut Rng>) {
+        self.inner.resample(rng);
+    }
+
+    fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let width = self.inner.input_len();
         let output = self.inner.reference(params, &input.narrow(1, 0, width)?)?;
         let mask = input.narrow(1, width, self.choices)?.detach();
@@ -171,14 +184,18 @@ impl<M: Module + Clone + 'static> Module for Masked<M> {
         if rest == 0 {
             return Ok(logits);
         }
-        Tensor::cat(&[logits, output.narrow(1, self.choices, rest)?], 1)
+        Ok(Tensor::cat(&[logits, output.narrow(1, self.choices, rest)?], 1)?)
+    }
+
+    fn is_fused(&self) -> bool {
+        self.inner.is_fused()
+    }
+
+    fn work(&self) -> usize {
+        self.inner.work()
     }
 
     fn share_among(&mut self, threads: &Threads) {
         self.inner.share_among(threads);
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Module> {
-        Box::new(self.clone())
     }
 }

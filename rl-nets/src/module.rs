@@ -1,15 +1,80 @@
-//! What a network architecture has to define.
+//! What a network is made of.
 
-use crate::{Layout, Threads};
+use crate::{Error, Layout, Result, Threads};
 use candle_core::Tensor;
 use rl_core::Rng;
 
-/// A network architecture as a function of a flat parameter vector, defined twice: in candle's
-/// operations, which say what is right on any device, and by a hand-derived pass over slices, which
-/// is fast on the CPU.
+/// A part of a network: a function of a flat parameter vector and of rows. Leaves define it twice: in candle's
+/// operations ([`reference`](Module::reference)), which say what is right on any device, and by hand-derived
+/// passes over slices, which are fast on the CPU. [`Chain`](crate::Chain) and [`Fork`](crate::Fork) compose
+/// modules and define neither.
 ///
-/// A module owns no parameters, only the workspace of its last [`forward`](Module::forward).
-pub trait Module: Send {
+/// A module owns no parameters, only the workspace of its last [`forward`](Module::forward). The methods below
+/// rely on the lengths that [`Network`](crate::Network) has checked.
+///
+/// ```
+/// use candle_core::Tensor;
+/// use rl_core::{Rng, Seeds};
+/// use rl_nets::{Backend, Layout, Module, Network, Result};
+///
+/// /// Multiplies each column by a parameter of its own.
+/// #[derive(Clone)]
+/// struct Scale {
+///     layout: Layout,
+///     output: Vec<f32>,
+/// }
+///
+/// impl Module for Scale {
+///     fn input_len(&self) -> usize {
+///         self.layout.len()
+///     }
+///     fn output_len(&self) -> usize {
+///         self.layout.len()
+///     }
+///     fn layout(&self) -> &Layout {
+///         &self.layout
+///     }
+///     fn init(&self, params: &mut [f32], _: &mut Rng) {
+///         params.fill(2.0);
+///     }
+///     fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {
+///         self.output.clear();
+///         self.output.extend(input.iter().zip(params.iter().cycle()).map(|(x, p)| x * p));
+///         Ok(())
+///     }
+///     fn output(&self) -> &[f32] {
+///         &self.output
+///     }
+///     fn backward(
+///         &mut self, params: &[f32], input: &[f32], grad_output: &mut [f32],
+///         grads: Option<&mut [f32]>, grad_input: Option<&mut [f32]>,
+///     ) -> Result<()> {
+///         let n = params.len();
+///         if let Some(grads) = grads {
+///             for (i, (g, x)) in grad_output.iter().zip(input).enumerate() {
+///                 grads[i % n] += g * x;
+///             }
+///         }
+///         if let Some(out) = grad_input {
+///             for (i, (o, g)) in out.iter_mut().zip(grad_output).enumerate() {
+///                 *o = *g * params[i % n];
+///             }
+///         }
+///         Ok(())
+///     }
+///     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
+///         Ok(input.broadcast_mul(params)?)
+///     }
+/// }
+///
+/// let mut layout = Layout::default();
+/// layout.push("scale", &[2]);
+/// let scale = Scale { layout, output: Vec::new() };
+/// let mut net = Network::new(scale, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+/// assert_eq!(net.predict(&[1.0, 3.0])?, [2.0, 6.0]);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+pub trait Module: CloneModule + Send {
     /// Numbers in one input row.
     fn input_len(&self) -> usize;
 
@@ -22,28 +87,75 @@ pub trait Module: Send {
     /// Writes initial parameters, `[layout.len()]`.
     fn init(&self, params: &mut [f32], rng: &mut Rng);
 
-    /// Computes the output `[batch, output_len]` of `input`, `[batch, input_len]`.
-    fn forward(&mut self, params: &[f32], input: &[f32]) -> &[f32];
+    /// Computes the [`output`](Module::output) for `input`, `[batch, input_len]`.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there is no such pass.
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()>;
+
+    /// What the last forward pass computed, `[batch, output_len]`.
+    fn output(&self) -> &[f32];
 
     /// Given the gradient of the loss with respect to the output of the last forward pass, `[batch,
-    /// output_len]`, whose input was `input`: where asked, adds its gradient with respect to the parameters
-    /// to `grads`, `[layout.len()]`, and writes that with respect to the input, `[batch, input_len]`.
+    /// output_len]`, which it may overwrite, and that pass's `input`: where asked, adds the gradient with
+    /// respect to the parameters to `grads`, `[layout.len()]`, and writes that with respect to the input into
+    /// `grad_input`, `[batch, input_len]`. The output is left as it is: the pass can be gone through again.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there is no such pass.
     fn backward(
         &mut self,
         params: &[f32],
         input: &[f32],
-        grad_output: &[f32],
+        grad_output: &mut [f32],
         grads: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
-    );
+    ) -> Result<()>;
 
-    /// The derivative of the output of the last forward pass, `[batch, output_len]`, where the parameters
-    /// move in `direction`, `[layout.len()]`: `d/dt f(params + t direction)` at `t = 0`. `input` is that
-    /// pass's. What has no such pass gives none, and [`Network::tangent`](crate::Network::tangent) works
-    /// it out from [`reference`](Module::reference).
-    fn tangent(&mut self, params: &[f32], input: &[f32], direction: &[f32]) -> Option<&[f32]> {
-        let _ = (params, input, direction);
-        None
+    /// Writes the derivative of the output of the last forward pass into `out`, `[batch, output_len]`, where the
+    /// parameters move in `direction`, `[layout.len()]`, and the input by `input_tangent`, `[batch,
+    /// input_len]`, or not at all. Where there is no such pass, [`Pass::tangent`](crate::Pass::tangent) takes
+    /// differences of [`reference`](Module::reference).
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where there is no such pass.
+    fn tangent(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        direction: &[f32],
+        input_tangent: Option<&[f32]>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let _ = (params, input, direction, input_tangent, out);
+        Err(Error::Unsupported("a forward derivative"))
+    }
+
+    /// Draws the noise of layers that have some of their own, for the passes that follow; without a generator it is
+    /// off, as it is at first. Agents that learn action values explore with it.
+    fn resample(&mut self, rng: Option<&mut Rng>) {
+        let _ = rng;
+    }
+
+    /// The same function in candle: `params` is `[layout.len()]`, `input` `[batch, input_len]`, the
+    /// result `[batch, output_len]`, in whatever precision the parameters have.
+    ///
+    /// # Errors
+    /// Those of candle; [`Error::Unsupported`] where it is not defined.
+    fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
+        let _ = (params, input);
+        Err(Error::Unsupported("a definition in candle"))
+    }
+
+    /// Whether [`forward`](Module::forward) and [`backward`](Module::backward) are there. A network with one
+    /// part that has none runs wholly on candle.
+    fn is_fused(&self) -> bool {
+        true
+    }
+
+    /// Multiplications that a row takes in a forward pass: what sharing out among threads is decided by.
+    fn work(&self) -> usize {
+        self.layout().len()
     }
 
     /// Hands over threads that large passes may be shared out among. What ignores them computes on the
@@ -51,14 +163,38 @@ pub trait Module: Send {
     fn share_among(&mut self, threads: &Threads) {
         let _ = threads;
     }
+}
 
-    /// The same function in candle: `params` is `[layout.len()]`, `input` `[batch, input_len]`, the
-    /// result `[batch, output_len]`, in whatever precision the parameters have.
-    ///
-    /// # Errors
-    /// Those of candle.
-    fn reference(&self, params: &Tensor, input: &Tensor) -> candle_core::Result<Tensor>;
-
+/// Modules that can be copied in a box: all that are `Clone`.
+pub trait CloneModule {
     /// A copy with a workspace of its own.
     fn boxed_clone(&self) -> Box<dyn Module>;
+}
+
+impl<M: Module + Clone + 'static> CloneModule for M {
+    fn boxed_clone(&self) -> Box<dyn Module> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Module> {
+    fn clone(&self) -> Self {
+        (**self).boxed_clone()
+    }
+}
+
+impl std::fmt::Debug for dyn Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Module")
+            .field("input_len", &self.input_len())
+            .field("output_len", &self.output_len())
+            .field("parameters", &self.layout().len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<Box<dyn Module>> for crate::Chain {
+    fn from(module: Box<dyn Module>) -> Self {
+        crate::Chain::of_one(module)
+    }
 }

@@ -1,9 +1,11 @@
-//! A network: an architecture, its parameters, and where they live.
+//! A network: a module, its parameters, and where they live.
 
-use crate::kernels;
-use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, Threads, weights};
-use candle_core::{DType, Device, Tensor, Var};
+use crate::pass::Pass;
+use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, Rows, Threads};
+use crate::{kernels, weights};
+use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, check};
+use std::collections::HashSet;
 
 /// A module with parameters, on either path. Algorithms are written once against this type.
 ///
@@ -11,88 +13,99 @@ use rl_core::{Rng, check};
 /// input is uploaded once, and parameters, gradients and optimiser moments stay there: only the
 /// output and its gradient cross over, which are a row's actions wide.
 ///
+/// A forward pass is a value, [`Pass`], which borrows the network: nothing can come between it and its backward
+/// pass.
+///
 /// ```
 /// use rl_core::Seeds;
-/// use rl_nets::{Backend, Mlp, MlpConfig, Network, OptimizerConfig};
+/// use rl_nets::{Activation, Backend, Chain, Linear, Network, OptimizerConfig};
 /// let mut rng = Seeds::new(0).stream("init", 0);
-/// let mlp = Mlp::new("f", 1, 1, &MlpConfig::default())?;
-/// let mut net = Network::new(mlp, &Backend::Fused, &mut rng)?;
+/// let module = Chain::new(1)
+///     .then(Linear::new(1, 64)?.with_activation(Activation::Relu))?
+///     .then(Linear::new(64, 1)?)?;
+/// let mut net = Network::new(module, &Backend::cpu(), &mut rng)?;
 /// let mut adam = net.optimizer(OptimizerConfig::adam())?;
 /// for _ in 0..200 {
 ///     let x = [-1.0, 0.0, 1.0];
-///     let y = net.forward(&x)?;
-///     let grad: Vec<f32> = y.iter().zip(&x).map(|(y, x)| 2.0 * (y - x * x)).collect();
-///     net.backward(&x, &grad, None)?;
+///     let pass = net.forward(&x)?;
+///     let mut grad: Vec<f32> = pass.output().iter().zip(x).map(|(y, x)| 2.0 * (y - x * x)).collect();
+///     pass.backward(&mut grad)?;
 ///     net.step(&mut adam, 1e-2, None)?;
 /// }
 /// assert!((net.predict(&[1.0])?[0] - 1.0).abs() < 0.1);
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 pub struct Network {
-    module: Box<dyn Module>,
-    store: Store,
+    pub(crate) module: Box<dyn Module>,
+    pub(crate) store: Store,
     threads: Threads,
+    /// What rows of bytes are divided by.
+    byte_range: f32,
+    /// Rows of bytes as numbers.
+    pub(crate) scaled: Vec<f32>,
 }
 
-enum Store {
+pub(crate) enum Store {
     Fused { params: Vec<f32>, grads: Vec<f32> },
-    Candle { device: Device, params: Tensor, grads: Tensor, graph: Option<Graph>, output: Vec<f32> },
-}
-
-/// The last forward pass on a device, kept for its backward pass.
-struct Graph {
-    params: Var,
-    input: Var,
-    output: Tensor,
+    Candle { device: Device, params: Tensor, grads: Tensor, output: Vec<f32> },
 }
 
 impl std::fmt::Debug for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Network")
-            .field("input_len", &self.input_len())
-            .field("output_len", &self.output_len())
-            .field("parameters", &self.module.layout().len())
-            .finish_non_exhaustive()
+        f.debug_struct("Network").field("module", &self.module).finish_non_exhaustive()
     }
 }
 
 impl Network {
-    /// A network with freshly drawn parameters. The draw does not depend on the backend.
+    /// A network with freshly drawn parameters. The draw does not depend on the backend. A module that has no
+    /// fused pass computes by candle on the CPU where the backend asks for the fused path.
     ///
     /// # Errors
-    /// Those of candle, where the parameters go to a device.
+    /// [`Error::Weights`] where two parameters have one name; those of candle, where the parameters go to a device.
     pub fn new(module: impl Module + 'static, backend: &Backend, rng: &mut Rng) -> Result<Self> {
         Self::from_boxed(Box::new(module), backend, rng)
     }
 
-    /// The same for an architecture that is known only when it runs.
+    /// The same for a module that is known only when it runs.
     ///
     /// # Errors
-    /// Those of candle, where the parameters go to a device.
+    /// Those of [`new`](Network::new).
     pub fn from_boxed(
         mut module: Box<dyn Module>,
         backend: &Backend,
         rng: &mut Rng,
     ) -> Result<Self> {
+        let mut names = HashSet::new();
+        let mut entries = module.layout().entries().iter();
+        if let Some(twice) = entries.find(|entry| !names.insert(&entry.name)) {
+            return Err(Error::Weights(format!("two parameters are named '{}'", twice.name)));
+        }
+        check::at_least("outputs of the network", 1, module.output_len() as u64)?;
+        check::at_least("inputs of the network", 1, module.input_len() as u64)?;
         let mut params = vec![0.0; module.layout().len()];
         module.init(&mut params, rng);
+        module.share_among(backend.threads());
         let len = params.len();
-        let threads = match backend {
-            Backend::Threaded(threads) => threads.clone(),
-            _ => Threads::one(),
+        let device = match backend.device() {
+            None if !module.is_fused() => Some(&Device::Cpu),
+            device => device,
         };
-        module.share_among(&threads);
-        let store = match backend {
-            Backend::Fused | Backend::Threaded(_) => Store::Fused { params, grads: vec![0.0; len] },
-            Backend::Candle(device) => Store::Candle {
+        let store = match device {
+            None => Store::Fused { params, grads: vec![0.0; len] },
+            Some(device) => Store::Candle {
                 params: Tensor::from_vec(params, len, device)?,
-                grads: Tensor::zeros(len, candle_core::DType::F32, device)?,
+                grads: Tensor::zeros(len, DType::F32, device)?,
                 device: device.clone(),
-                graph: None,
                 output: Vec::new(),
             },
         };
-        Ok(Network { module, store, threads })
+        let threads = backend.threads().clone();
+        Ok(Network { module, store, threads, byte_range: 255.0, scaled: Vec::new() })
+    }
+
+    /// Divides rows of bytes by `largest`: 255, the default, for pixels, 1 for planes of flags.
+    pub fn with_byte_range(self, largest: u8) -> Self {
+        Network { byte_range: f32::from(largest.max(1)), ..self }
     }
 
     /// A second network with the same parameters: a target network.
@@ -105,11 +118,16 @@ impl Network {
                 device: device.clone(),
                 params: params.clone(),
                 grads: grads.clone(),
-                graph: None,
                 output: Vec::new(),
             },
         };
-        Network { module: self.module.boxed_clone(), store, threads: self.threads.clone() }
+        Network {
+            module: self.module.clone(),
+            store,
+            threads: self.threads.clone(),
+            byte_range: self.byte_range,
+            scaled: Vec::new(),
+        }
     }
 
     /// An optimiser whose moments live where the parameters do.
@@ -117,7 +135,7 @@ impl Network {
     /// # Errors
     /// Those of [`OptimizerConfig::validate`], and of candle.
     pub fn optimizer(&self, config: OptimizerConfig) -> Result<Optimizer> {
-        let len = self.module.layout().len();
+        let len = self.num_params();
         match &self.store {
             Store::Fused { .. } => Ok(Optimizer::new(config, len)?.shared_among(&self.threads)),
             Store::Candle { device, .. } => Optimizer::on_device(config, len, device),
@@ -144,10 +162,22 @@ impl Network {
     /// # Errors
     /// Those of candle, where they are on a device.
     pub fn params(&self) -> Result<Vec<f32>> {
+        let mut params = vec![0.0; self.num_params()];
+        self.read_params(&mut params)?;
+        Ok(params)
+    }
+
+    /// Writes all parameters into `out`, `[num_params]`.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for a slice of another length; those of candle, where they are on a device.
+    pub fn read_params(&self, out: &mut [f32]) -> Result<()> {
+        check::len("parameters", self.num_params(), out.len())?;
         match &self.store {
-            Store::Fused { params, .. } => Ok(params.clone()),
-            Store::Candle { params, .. } => Ok(params.to_vec1()?),
+            Store::Fused { params, .. } => out.copy_from_slice(params),
+            Store::Candle { params, .. } => out.copy_from_slice(&params.to_vec1::<f32>()?),
         }
+        Ok(())
     }
 
     /// The gradient gathered since the last step, `[num_params]`.
@@ -176,12 +206,35 @@ impl Network {
         Ok(())
     }
 
-    fn batch(&self, what: &str, len: usize, row: usize) -> Result<usize> {
+    pub(crate) fn check_rows(&self, rows: Rows<'_>) -> Result<()> {
+        let (len, row) = (rows.len(), self.input_len());
         if len == 0 || !len.is_multiple_of(row) {
             let expected = format!("rows of {row} elements");
-            return Err(rl_core::Error::mismatch(what, expected, format_args!("{len}")).into());
+            let error = rl_core::Error::mismatch("network input", expected, format_args!("{len}"));
+            return Err(error.into());
         }
-        Ok(len / row)
+        Ok(())
+    }
+
+    /// Keeps rows of bytes as numbers.
+    pub(crate) fn scale(&mut self, rows: Rows<'_>) {
+        if let Rows::U8(bytes) = rows {
+            let range = self.byte_range;
+            self.scaled.clear();
+            self.scaled.extend(bytes.iter().map(|&byte| f32::from(byte) / range));
+        }
+    }
+
+    /// Rows as a tensor on the device, `[batch, input_len]`; bytes travel as bytes.
+    pub(crate) fn upload(&self, rows: Rows<'_>, device: &Device) -> Result<Tensor> {
+        let shape = (rows.len() / self.input_len(), self.input_len());
+        Ok(match rows {
+            Rows::F32(rows) => Tensor::from_slice(rows, shape, device)?,
+            Rows::U8(bytes) => {
+                let bytes = Tensor::from_slice(bytes, shape, device)?;
+                (bytes.to_dtype(DType::F32)? / f64::from(self.byte_range))?
+            }
+        })
     }
 
     /// The output `[batch, output_len]` for `input`, `[batch, input_len]`, without keeping anything
@@ -189,131 +242,49 @@ impl Network {
     ///
     /// # Errors
     /// [`rl_core::Error::Mismatch`] for an input that is not whole rows; those of candle.
-    pub fn predict(&mut self, input: &[f32]) -> Result<&[f32]> {
-        let batch = self.batch("network input", input.len(), self.input_len())?;
-        match &mut self.store {
-            Store::Fused { params, .. } => Ok(self.module.forward(params, input)),
-            Store::Candle { device, params, output, .. } => {
-                let x = Tensor::from_slice(input, (batch, self.module.input_len()), device)?;
-                *output = self.module.reference(params, &x)?.flatten_all()?.to_vec1()?;
-                Ok(output)
+    pub fn predict<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+        self.predict_rows(input.into())?;
+        Ok(self.output())
+    }
+
+    /// Computes the [`output`](Network::output).
+    pub(crate) fn predict_rows(&mut self, rows: Rows<'_>) -> Result<()> {
+        self.check_rows(rows)?;
+        if let Store::Candle { device, params, .. } = &self.store {
+            let x = self.upload(rows, device)?;
+            let y = self.module.reference(params, &x)?.flatten_all()?.to_vec1()?;
+            if let Store::Candle { output, .. } = &mut self.store {
+                *output = y;
             }
+            return Ok(());
         }
-    }
-
-    /// The same, kept for the [`backward`](Network::backward) that follows.
-    ///
-    /// # Errors
-    /// Those of [`predict`](Network::predict).
-    pub fn forward(&mut self, input: &[f32]) -> Result<&[f32]> {
-        let batch = self.batch("network input", input.len(), self.input_len())?;
-        match &mut self.store {
-            Store::Fused { params, .. } => Ok(self.module.forward(params, input)),
-            Store::Candle { device, params, graph, output, .. } => {
-                let x = Tensor::from_slice(input, (batch, self.module.input_len()), device)?;
-                let (params, input) = (Var::from_tensor(params)?, Var::from_tensor(&x)?);
-                let y = self.module.reference(&params, &input)?;
-                *output = y.flatten_all()?.to_vec1()?;
-                *graph = Some(Graph { params, input, output: y });
-                Ok(output)
-            }
-        }
-    }
-
-    /// Adds to the gradient, given that of the output of the last forward pass, `[batch, output_len]`;
-    /// `input` is that pass's. Where asked, writes the gradient of the input, `[batch, input_len]`.
-    ///
-    /// # Errors
-    /// [`rl_core::Error::Mismatch`] for slices that do not fit, or without a forward pass; those of candle.
-    pub fn backward(
-        &mut self,
-        input: &[f32],
-        grad_output: &[f32],
-        grad_input: Option<&mut [f32]>,
-    ) -> Result<()> {
-        let batch = self.batch("network input", input.len(), self.input_len())?;
-        check::len("output gradient", batch * self.output_len(), grad_output.len())?;
-        if let Some(out) = &grad_input {
-            check::len("input gradient", input.len(), out.len())?;
-        }
-        self.backpropagate(input, grad_output, true, grad_input)
-    }
-
-    /// Writes the gradient of the input, `[batch, input_len]`, and leaves that of the parameters alone:
-    /// how an actor learns from a critic. Otherwise as [`backward`](Network::backward).
-    ///
-    /// # Errors
-    /// Those of [`backward`](Network::backward).
-    pub fn input_gradient(
-        &mut self,
-        input: &[f32],
-        grad_output: &[f32],
-        grad_input: &mut [f32],
-    ) -> Result<()> {
-        let batch = self.batch("network input", input.len(), self.input_len())?;
-        check::len("output gradient", batch * self.output_len(), grad_output.len())?;
-        check::len("input gradient", input.len(), grad_input.len())?;
-        self.backpropagate(input, grad_output, false, Some(grad_input))
-    }
-
-    fn backpropagate(
-        &mut self,
-        input: &[f32],
-        grad_output: &[f32],
-        parameters: bool,
-        grad_input: Option<&mut [f32]>,
-    ) -> Result<()> {
-        match &mut self.store {
-            Store::Fused { params, grads } => {
-                let grads = parameters.then_some(&mut grads[..]);
-                self.module.backward(params, input, grad_output, grads, grad_input);
-            }
-            Store::Candle { device, grads, graph, .. } => {
-                let Some(graph) = graph.take() else {
-                    return Err(
-                        rl_core::Error::mismatch("backward", "a forward pass", "none").into()
-                    );
-                };
-                let upstream = Tensor::from_slice(grad_output, graph.output.shape(), device)?;
-                let store = (graph.output * upstream)?.sum_all()?.backward()?;
-                if let (true, Some(grad)) = (parameters, store.get(&graph.params)) {
-                    *grads = (&*grads + grad.detach())?;
-                }
-                if let (Some(out), Some(grad)) = (grad_input, store.get(&graph.input)) {
-                    out.copy_from_slice(&grad.flatten_all()?.to_vec1::<f32>()?);
-                }
-            }
+        self.scale(rows);
+        if let Store::Fused { params, .. } = &self.store {
+            self.module.forward(params, numbers(rows, &self.scaled))?;
         }
         Ok(())
     }
 
-    /// The derivative of the output of the last forward pass, `[batch, output_len]`, where the
-    /// parameters move in `direction`, `[num_params]`; `input` is that pass's. On a device, and for
-    /// modules that define no pass of their own, it is a central difference in double precision.
+    /// What the last pass gave.
+    pub(crate) fn output(&self) -> &[f32] {
+        match &self.store {
+            Store::Fused { .. } => self.module.output(),
+            Store::Candle { output, .. } => output,
+        }
+    }
+
+    /// A forward pass of `input`, `[batch, input_len]`, as a value that holds what its backward pass needs.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
-    pub fn tangent(&mut self, input: &[f32], direction: &[f32]) -> Result<Vec<f32>> {
-        let batch = self.batch("network input", input.len(), self.input_len())?;
-        check::len("direction", self.num_params(), direction.len())?;
-        let (device, params) = match &self.store {
-            Store::Fused { params, .. } => {
-                if let Some(tangent) = self.module.tangent(params, input, direction) {
-                    return Ok(tangent.to_vec());
-                }
-                (&Device::Cpu, Tensor::from_slice(params, params.len(), &Device::Cpu)?)
-            }
-            Store::Candle { device, params, .. } => (device, params.clone()),
-        };
-        let double =
-            |x: &[f32], shape: &[usize]| Tensor::from_slice(x, shape, device)?.to_dtype(DType::F64);
-        let x = double(input, &[batch, self.module.input_len()])?;
-        let (params, direction) =
-            (params.to_dtype(DType::F64)?, double(direction, &[direction.len()])?);
-        const H: f64 = 1e-5;
-        let at = |h: f64| self.module.reference(&(&params + (&direction * h)?)?, &x);
-        let slope = ((at(H)? - at(-H)?)? / (2.0 * H))?;
-        Ok(slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+    /// Those of [`predict`](Network::predict).
+    pub fn forward<'a>(&'a mut self, input: impl Into<Rows<'a>>) -> Result<Pass<'a>> {
+        Pass::new(self, input.into())
+    }
+
+    /// Draws the noise of layers that have some of their own, for the passes that follow; without a generator it is
+    /// off, as it is at first. Agents that learn action values explore with it.
+    pub fn resample(&mut self, rng: Option<&mut Rng>) {
+        self.module.resample(rng);
     }
 
     /// Forgets the gradient gathered so far.
@@ -339,19 +310,29 @@ impl Network {
         learning_rate: f64,
         max_norm: Option<f64>,
     ) -> Result<f64> {
-        let norm = match &mut self.store {
+        let norm = self.step_by(optimizer, learning_rate, max_norm);
+        // A gradient that could not be used must not spoil the next one.
+        self.zero_grads()?;
+        norm
+    }
+
+    fn step_by(
+        &mut self,
+        optimizer: &mut Optimizer,
+        learning_rate: f64,
+        max_norm: Option<f64>,
+    ) -> Result<f64> {
+        match &mut self.store {
             Store::Fused { params, grads } => {
-                optimizer.step(params, grads, learning_rate, max_norm)?
+                optimizer.step(params, grads, learning_rate, max_norm)
             }
             Store::Candle { params, grads, .. } => {
                 let (new, norm) =
                     optimizer.step_on_device(params, grads, learning_rate, max_norm)?;
                 *params = new.detach();
-                norm
+                Ok(norm)
             }
-        };
-        self.zero_grads()?;
-        Ok(norm)
+        }
     }
 
     /// Moves towards `other` by the share `tau`; with `tau = 1` it becomes a copy.
@@ -398,5 +379,13 @@ impl Network {
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let params = weights::read(self.module.layout(), bytes)?;
         self.set_params(&params)
+    }
+}
+
+/// Rows as numbers: themselves, or what was kept of bytes.
+pub(crate) fn numbers<'a>(rows: Rows<'a>, scaled: &'a [f32]) -> &'a [f32] {
+    match rows {
+        Rows::F32(rows) => rows,
+        Rows::U8(_) => scaled,
     }
 }

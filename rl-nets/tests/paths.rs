@@ -5,24 +5,31 @@ use candle_core::{DType, Device, Tensor};
 use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use rl_core::Seeds;
-use rl_nets::{Activation, Backend, Error, Init, Mlp, MlpConfig, Module, Network, OptimizerConfig};
+use rl_nets::{
+    Activation, Backend, Chain, Error, Init, Linear, Module, Network, NetworkConfig,
+    OptimizerConfig, with_head,
+};
 
 fn activation() -> impl Strategy<Value = Activation> {
     use Activation::*;
     prop::sample::select(vec![Identity, Relu, Tanh, Sigmoid, Elu, Silu, Gelu])
 }
 
-fn config() -> impl Strategy<Value = MlpConfig> {
+fn config() -> impl Strategy<Value = NetworkConfig> {
     let hidden = prop::collection::vec(1usize..40, 0..3);
-    (hidden, activation(), activation(), any::<bool>()).prop_map(
-        |(hidden, activation, output_activation, layer_norm)| MlpConfig {
-            hidden,
-            activation,
-            output_activation,
-            layer_norm,
-            ..MlpConfig::default()
-        },
-    )
+    (hidden, activation(), any::<bool>()).prop_map(|(hidden, activation, layer_norm)| {
+        NetworkConfig { hidden, activation, layer_norm, ..NetworkConfig::default() }
+    })
+}
+
+fn perceptron(
+    config: &NetworkConfig,
+    inputs: usize,
+    outputs: usize,
+    activation: Activation,
+) -> Chain {
+    let head = |features| Ok(Linear::new(features, outputs)?.with_activation(activation));
+    with_head(config, &[inputs], head).unwrap().named("f")
 }
 
 /// Within `tolerance` of the largest magnitude.
@@ -32,12 +39,23 @@ fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
 }
 
 /// The same network on both paths, and rows to put through it.
-fn pair(config: &MlpConfig, inputs: usize, outputs: usize, seed: u64) -> [Network; 2] {
-    [Backend::Fused, Backend::Candle(Device::Cpu)].map(|backend| {
+fn pair(config: &NetworkConfig, inputs: usize, outputs: usize, seed: u64) -> [Network; 2] {
+    both(&perceptron(config, inputs, outputs, Activation::Identity), seed)
+}
+
+fn both(module: &Chain, seed: u64) -> [Network; 2] {
+    [Backend::cpu(), Backend::candle(Device::Cpu)].map(|backend| {
         let mut rng = Seeds::new(seed).stream("init", 0);
-        let mlp = Mlp::new("f", inputs, outputs, config).unwrap();
-        Network::new(mlp, &backend, &mut rng).unwrap()
+        Network::new(module.clone(), &backend, &mut rng).unwrap()
     })
+}
+
+/// The output of a pass, and the gradient of its input for a gradient of the output.
+fn through(net: &mut Network, x: &[f32], upstream: &[f32]) -> (Vec<f32>, Vec<f32>) {
+    let pass = net.forward(x).unwrap();
+    let (y, mut grad_x) = (pass.output().to_vec(), vec![f32::NAN; x.len()]);
+    pass.backward_to_input(&mut upstream.to_vec(), &mut grad_x).unwrap();
+    (y, grad_x)
 }
 
 fn draw(n: usize, seed: u64) -> Vec<f32> {
@@ -48,42 +66,64 @@ fn draw(n: usize, seed: u64) -> Vec<f32> {
 proptest! {
     #[test]
     fn both_paths_agree(
-        config in config(), inputs in 1usize..20, outputs in 1usize..10, batch in 1usize..33, seed: u64,
+        config in config(), output_activation in activation(),
+        inputs in 1usize..20, outputs in 1usize..10, batch in 1usize..33, seed: u64,
     ) {
         let x = draw(batch * inputs, seed);
         let upstream = draw(batch * outputs, seed ^ 1);
-        let [mut fused, mut candle] = pair(&config, inputs, outputs, seed);
+        let [mut fused, mut candle] =
+            both(&perceptron(&config, inputs, outputs, output_activation), seed);
         prop_assert_eq!(fused.params().unwrap(), candle.params().unwrap());
         prop_assert!(close(fused.predict(&x).unwrap(), candle.predict(&x).unwrap(), 2e-5));
-        let (a, b) = (fused.forward(&x).unwrap().to_vec(), candle.forward(&x).unwrap().to_vec());
+        let (a, grad_a) = through(&mut fused, &x, &upstream);
+        let (b, grad_b) = through(&mut candle, &x, &upstream);
         prop_assert!(close(&a, &b, 2e-5), "{a:?} {b:?}");
-        let (mut grad_a, mut grad_b) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        fused.backward(&x, &upstream, Some(&mut grad_a)).unwrap();
-        candle.backward(&x, &upstream, Some(&mut grad_b)).unwrap();
         // A row of one unit, normalised, is zero in both up to the division by a tiny deviation.
         let tolerance = if config.layer_norm { 2e-3 } else { 5e-5 };
         prop_assert!(close(&grad_a, &grad_b, tolerance), "{grad_a:?} {grad_b:?}");
         let (a, b) = (fused.grads().unwrap(), candle.grads().unwrap());
         prop_assert!(close(&a, &b, tolerance), "{a:?} {b:?}");
         // A second pass adds to the first.
-        fused.forward(&x).unwrap();
-        fused.backward(&x, &upstream, None).unwrap();
+        fused.forward(&x).unwrap().backward(&mut upstream.clone()).unwrap();
         let twice: Vec<f32> = a.iter().map(|g| 2.0 * g).collect();
         prop_assert!(close(&fused.grads().unwrap(), &twice, 1e-5));
+        // What does not consume a pass gives the same, again and again, and leaves what was gathered alone.
+        for net in [&mut fused, &mut candle] {
+            let gathered = net.grads().unwrap();
+            let direction = draw(net.num_params(), seed ^ 2);
+            let mut pass = net.forward(&x).unwrap();
+            let n = direction.len();
+            let [mut once, mut again] = [(); 2].map(|()| vec![f32::NAN; n]);
+            let [mut tangent, mut tangent_again] = [(); 2].map(|()| vec![f32::NAN; upstream.len()]);
+            pass.vjp(&mut upstream.clone(), &mut once).unwrap();
+            pass.tangent(&direction, &mut tangent).unwrap();
+            pass.vjp(&mut upstream.clone(), &mut again).unwrap();
+            pass.tangent(&direction, &mut tangent_again).unwrap();
+            prop_assert_eq!(&once, &again);
+            prop_assert_eq!(&tangent, &tangent_again);
+            prop_assert!(close(&once, &a, tolerance));
+            // The same number by both ways.
+            let sum = |a: &[f32], b: &[f32]| -> f64 {
+                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            let (forwards, backwards) = (sum(&tangent, &upstream), sum(&once, &direction));
+            let scale = sum(&once, &once).sqrt() * sum(&direction, &direction).sqrt() + 1.0;
+            prop_assert!((forwards - backwards).abs() <= f64::from(tolerance) * scale, "{forwards} {backwards}");
+            prop_assert_eq!(net.grads().unwrap(), gathered);
+        }
     }
 
     #[test]
     fn gradients_equal_finite_differences_in_double_precision(
         activation in activation(), layer_norm: bool, seed: u64,
     ) {
-        let config = MlpConfig { hidden: vec![7, 5], activation, layer_norm, ..MlpConfig::default() };
+        let config = NetworkConfig { activation, layer_norm, ..NetworkConfig::mlp(&[7, 5]) };
         let (x, upstream) = (draw(4 * 3, seed), draw(4 * 2, seed ^ 1));
         let [mut fused, _] = pair(&config, 3, 2, seed);
-        fused.forward(&x).unwrap();
-        fused.backward(&x, &upstream, None).unwrap();
+        fused.forward(&x).unwrap().backward(&mut upstream.clone()).unwrap();
         let grads = fused.grads().unwrap();
         let params: Vec<f64> = fused.params().unwrap().iter().map(|&p| p.into()).collect();
-        let mlp = Mlp::new("f", 3, 2, &config).unwrap();
+        let mlp = perceptron(&config, 3, 2, Activation::Identity);
         let tensor = |v: &[f32], shape: (usize, usize)| {
             Tensor::from_slice(v, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
         };
@@ -160,7 +200,9 @@ fn initialisers_have_their_variance() {
 
 #[test]
 fn targets_copy_and_average() {
-    for mut nets in [pair(&MlpConfig::default(), 3, 2, 0), pair(&MlpConfig::default(), 3, 2, 1)] {
+    for mut nets in
+        [pair(&NetworkConfig::default(), 3, 2, 0), pair(&NetworkConfig::default(), 3, 2, 1)]
+    {
         for net in &mut nets {
             let mut target = net.twin();
             let before = target.params().unwrap();
@@ -177,18 +219,18 @@ fn targets_copy_and_average() {
 
 #[test]
 fn weights_travel_as_safetensors_and_foreign_files_are_refused() {
-    let [fused, mut candle] = pair(&MlpConfig::default(), 3, 2, 0);
+    let [fused, mut candle] = pair(&NetworkConfig::default(), 3, 2, 0);
     let bytes = fused.save().unwrap();
     candle.set_params(&vec![0.0; candle.num_params()]).unwrap();
     candle.load(&bytes).unwrap();
     assert_eq!(candle.params().unwrap(), fused.params().unwrap());
-    let [mut other, _] = pair(&MlpConfig::default(), 4, 2, 0);
+    let [mut other, _] = pair(&NetworkConfig::default(), 4, 2, 0);
     let kept = other.params().unwrap();
     let error = other.load(&bytes).unwrap_err().to_string();
     assert_eq!(error, "weights: 'f.0.weight': expected F32 [64, 4], got F32 [64, 3]");
     assert!(other.load(&bytes[..100]).is_err());
     assert!(other.load(b"").is_err());
-    let deeper = MlpConfig { hidden: vec![64, 64, 64], ..MlpConfig::default() };
+    let deeper = NetworkConfig::mlp(&[64, 64, 64]);
     let [deep, _] = pair(&deeper, 4, 2, 0);
     assert!(other.load(&deep.save().unwrap()).is_err());
     assert_eq!(other.params().unwrap(), kept);
@@ -196,26 +238,34 @@ fn weights_travel_as_safetensors_and_foreign_files_are_refused() {
 
 #[test]
 fn a_gradient_that_is_not_finite_is_an_error_and_moves_nothing() {
-    for mut net in pair(&MlpConfig::default(), 1, 1, 0) {
+    for mut net in pair(&NetworkConfig::default(), 1, 1, 0) {
         let mut adam = net.optimizer(OptimizerConfig::adam()).unwrap();
         let before = net.params().unwrap();
-        net.forward(&[1.0]).unwrap();
-        net.backward(&[1.0], &[f32::NAN], None).unwrap();
+        net.forward(&[1.0]).unwrap().backward(&mut [f32::NAN]).unwrap();
         assert!(matches!(net.step(&mut adam, 0.1, None), Err(Error::NotFinite { .. })));
         assert_eq!(net.params().unwrap(), before);
+        // Nor does it spoil the next one.
+        net.forward(&[1.0]).unwrap().backward(&mut [1.0]).unwrap();
+        net.step(&mut adam, 0.1, None).unwrap();
     }
 }
 
 #[test]
 fn misuse_is_an_error() {
-    for mut net in pair(&MlpConfig::default(), 3, 2, 0) {
+    for mut net in pair(&NetworkConfig::default(), 3, 2, 0) {
         assert!(net.predict(&[0.0; 4]).is_err());
-        assert!(net.predict(&[]).is_err());
-        net.forward(&[0.0; 3]).unwrap();
-        assert!(net.backward(&[0.0; 3], &[0.0; 3], None).is_err());
+        assert!(net.predict(&[0.0; 0]).is_err());
+        let (mut short, mut grad) = ([0.0; 3], [0.0; 2]);
+        assert!(net.forward(&[0.0; 3]).unwrap().backward(&mut short).is_err());
+        assert!(net.forward(&[0.0; 3]).unwrap().input_gradient(&mut grad, &mut [0.0; 2]).is_err());
+        assert!(net.forward(&[0.0; 3]).unwrap().vjp(&mut grad, &mut short).is_err());
+        assert!(net.forward(&[0.0; 3]).unwrap().tangent(&short, &mut grad).is_err());
         assert!(net.set_params(&[0.0]).is_err());
+        assert_eq!(net.grads().unwrap(), vec![0.0; net.num_params()]);
     }
-    let none = MlpConfig { hidden: vec![0], ..MlpConfig::default() };
-    let error = Mlp::new("f", 1, 1, &none).unwrap_err().to_string();
+    let error = Linear::new(1, 0).unwrap_err().to_string();
+    assert_eq!(error, "outputs: expected an integer >= 1, got 0");
+    let error = with_head(&NetworkConfig::mlp(&[0]), &[1], |n| Linear::new(n, 1));
+    let error = error.unwrap_err().to_string();
     assert_eq!(error, "hidden: expected an integer >= 1, got 0");
 }

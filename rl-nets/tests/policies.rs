@@ -7,11 +7,10 @@ use proptest::prelude::prop;
 use proptest::{prop_assert, proptest};
 use rl_core::Seeds;
 use rl_nets::{
-    Activation, ActorCritic, ActorCriticConfig, Backend, Categorical, Coefficients, Critics,
-    DiagGaussian, Distribution, Init, KlPenalty, LogStd, Masked, MlpConfig, Module, Network,
-    PolicyNet, PolicyRows, PolicyStats, ReferenceRows, SquashedGaussian, fisher_product,
-    policy_gradient, policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl,
-    ppo_kl_reference,
+    Activation, Backend, Categorical, Coefficients, DiagGaussian, Distribution, FisherProduct,
+    Init, KlPenalty, LogStd, Module, Network, NetworkConfig, PolicyRows, PolicyStats,
+    ReferenceRows, SquashedGaussian, policy_gradient, policy_gradient_reference, policy_net,
+    ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 use serde_json::Value;
 
@@ -216,99 +215,6 @@ fn the_losses_agree_where_they_should() {
     assert!(ppo_clip(&d, &output, short, 0.2, None, coefficients, &mut a).is_err());
 }
 
-/// Makes a network afresh.
-type Make = Box<dyn Fn() -> Box<dyn Module>>;
-
-/// The actor-critic in each of its shapes, by name.
-fn shapes() -> Vec<(&'static str, Make)> {
-    fn config(change: impl Fn(&mut ActorCriticConfig)) -> ActorCriticConfig {
-        let mut config = ActorCriticConfig::default();
-        (config.actor.hidden, config.critic.hidden) = (vec![8, 6], vec![7]);
-        // Heads of ordinary size, so that every gradient is.
-        config.actor.output_init = Init::Pytorch;
-        change(&mut config);
-        config
-    }
-    let plain = || config(|_| {});
-    let trunk = || {
-        config(|c| {
-            c.trunk = Some(MlpConfig { hidden: vec![9, 5], layer_norm: true, ..c.actor.clone() });
-        })
-    };
-    let of_state = || config(|c| c.log_std = LogStd::OfState);
-    let free = || config(|c| c.log_std = LogStd::Free(-0.5));
-    let (choice, numbers) = (Categorical::new(3), DiagGaussian::new(2));
-    let make = move |discrete: bool, config: ActorCriticConfig| match discrete {
-        true => ActorCritic::new(3, &choice, &config).unwrap(),
-        false => ActorCritic::new(3, &numbers, &config).unwrap(),
-    };
-    let masked = {
-        let make = make.clone();
-        move || Box::new(Masked::new(make(true, plain()), 3)) as Box<dyn Module>
-    };
-    let boxed = |discrete: bool, config: ActorCriticConfig| -> Make {
-        let make = make.clone();
-        Box::new(move || Box::new(make(discrete, config.clone())))
-    };
-    vec![
-        ("discrete", boxed(true, plain())),
-        ("shared trunk", boxed(true, trunk())),
-        ("masked", Box::new(masked)),
-        ("log std of its own", boxed(false, free())),
-        ("log std of the state", boxed(false, of_state())),
-        ("continuous on a trunk", boxed(false, trunk())),
-    ]
-}
-
-/// Five rows; for a masked network the last three numbers of each are a mask.
-fn rows(width: usize) -> Vec<f32> {
-    let number =
-        |i: usize| if i % width < 3 { (i as f32).sin() } else { f32::from(!i.is_multiple_of(5)) };
-    (0..5 * width).map(number).collect()
-}
-
-#[test]
-fn every_actor_critic_is_the_same_on_both_paths() {
-    for (name, make) in shapes() {
-        let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
-            let mut rng = Seeds::new(0).stream("init", 0);
-            let backend = Backend::by_name(backend).unwrap();
-            Network::from_boxed(make(), &backend, &mut rng).unwrap()
-        });
-        let x = rows(fused.input_len());
-        let y = fused.forward(&x).unwrap().to_vec();
-        assert_close(name, &y, candle.forward(&x).unwrap());
-        let upstream: Vec<f32> = (0..y.len()).map(|i| (i as f32).cos()).collect();
-        let (mut a, mut b) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        fused.backward(&x, &upstream, Some(&mut a)).unwrap();
-        candle.backward(&x, &upstream, Some(&mut b)).unwrap();
-        assert_close(&format!("{name}: input gradient"), &a, &b);
-        let grads = (fused.grads().unwrap(), candle.grads().unwrap());
-        assert_close(&format!("{name}: gradient"), &grads.0, &grads.1);
-        // The derivative along the gradient: by a pass of its own, and by differences in double precision.
-        let along: Vec<f32> = grads.0.iter().map(|g| g * 0.1).collect();
-        fused.forward(&x).unwrap();
-        let tangents = (fused.tangent(&x, &along).unwrap(), candle.tangent(&x, &along).unwrap());
-        assert_close(&format!("{name}: tangent"), &tangents.0, &tangents.1);
-        candle.load(&fused.save().unwrap()).unwrap();
-    }
-}
-
-/// A log standard deviation of the state is held within its bounds, and pushes no further.
-#[test]
-fn extreme_log_standard_deviations_are_held() {
-    let config = MlpConfig { hidden: vec![], ..MlpConfig::default() };
-    for backend in ["cpu", "reference"] {
-        let net = PolicyNet::new("p", 1, &DiagGaussian::new(1), &config, LogStd::OfState).unwrap();
-        let mut rng = Seeds::new(0).stream("init", 0);
-        let mut net = Network::new(net, &Backend::by_name(backend).unwrap(), &mut rng).unwrap();
-        net.set_params(&[1.0, 1.0, 0.0, 0.0]).unwrap();
-        assert_eq!(net.forward(&[-50.0, 0.5, 50.0]).unwrap(), [-50.0, -20.0, 0.5, 0.5, 50.0, 2.0]);
-        net.backward(&[-50.0, 0.5, 50.0], &[0.0, 1.0, 0.0, 1.0, 0.0, 1.0], None).unwrap();
-        assert_eq!(net.grads().unwrap(), [0.0, 0.5, 0.0, 1.0], "{backend}");
-    }
-}
-
 #[test]
 fn masked_actions_are_impossible_and_the_rest_is_renormalised() {
     let d = Categorical::new(3);
@@ -415,20 +321,24 @@ fn the_losses_equal_their_definitions() {
 #[test]
 fn the_fisher_product_is_the_hessian_of_the_divergence() {
     fn check<D: Distribution>(d: &D, log_std: LogStd, layer_norm: bool) {
-        let config = MlpConfig {
+        let config = NetworkConfig {
             hidden: vec![7, 5],
             activation: Activation::Tanh,
             layer_norm,
-            ..MlpConfig::default()
+            ..NetworkConfig::default()
         };
-        let module = PolicyNet::new("p", 3, d, &config, log_std).unwrap();
+        let module = policy_net(&config, &[3], d, log_std, Init::Pytorch).unwrap();
         let (x, n) = (draw(8 * 3, 1), module.layout().len());
         let v = draw(n, 2);
         for backend in ["cpu", "reference"] {
             let mut rng = Seeds::new(0).stream("init", 0);
             let backend = Backend::by_name(backend).unwrap();
             let mut net = Network::new(module.clone(), &backend, &mut rng).unwrap();
-            let product = fisher_product(&mut net, d, &x, &v).unwrap();
+            let (mut fisher, mut product) = (FisherProduct::default(), vec![f32::NAN; n]);
+            let mut pass = net.forward(&x).unwrap();
+            for _ in 0..2 {
+                fisher.product(&mut pass, d, &v, &mut product).unwrap();
+            }
             let (params, x) = (tensor(&net.params().unwrap(), n), tensor(&x, (8, 3)));
             let old = module.reference(&params, &x).unwrap();
             let gradient = |h: f64| {
@@ -501,41 +411,4 @@ fn far_out_the_squashed_density_stays_exact() {
     let mut grad = [0.0; 2];
     pi.add_grad(&[60.0, 0.0], &[0.5], &[1.0], (&[3.0], 1.0), &mut grad);
     assert!((grad[0] - 2.0).abs() < 1e-5 && grad[1].abs() < 1e-5, "{grad:?}");
-}
-
-#[test]
-fn critics_are_the_same_on_both_paths_and_give_the_gradient_of_their_input_alone() {
-    for config in [MlpConfig::default(), MlpConfig { layer_norm: true, ..MlpConfig::default() }] {
-        let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
-            let mut rng = Seeds::new(0).stream("init", 0);
-            let critics = Critics::new(2, 4, &config).unwrap();
-            Network::new(critics, &Backend::by_name(backend).unwrap(), &mut rng).unwrap()
-        });
-        let (x, upstream) = (draw(20, 1), draw(10, 2));
-        assert_close("values", fused.forward(&x).unwrap(), candle.forward(&x).unwrap());
-        let (mut a, mut b, mut alone) = (vec![0.0; 20], vec![0.0; 20], vec![9.0; 20]);
-        fused.input_gradient(&x, &upstream, &mut alone).unwrap();
-        assert!(fused.grads().unwrap().iter().all(|&g| g == 0.0));
-        fused.backward(&x, &upstream, Some(&mut a)).unwrap();
-        assert_eq!(a, alone);
-        candle.backward(&x, &upstream, Some(&mut b)).unwrap();
-        assert_close("input gradient", &a, &b);
-        assert_close("gradient", &fused.grads().unwrap(), &candle.grads().unwrap());
-        candle.zero_grads().unwrap();
-        candle.forward(&x).unwrap();
-        candle.input_gradient(&x, &upstream, &mut alone).unwrap();
-        assert_close("input gradient alone", &alone, &b);
-        assert!(candle.grads().unwrap().iter().all(|&g| g == 0.0));
-        // Only the first critic's value counts: the second adds nothing.
-        let first: Vec<f32> =
-            upstream.iter().enumerate().map(|(i, g)| if i % 2 == 0 { *g } else { 0.0 }).collect();
-        fused.forward(&x).unwrap();
-        fused.input_gradient(&x, &first, &mut a).unwrap();
-        candle.forward(&x).unwrap();
-        candle.input_gradient(&x, &first, &mut b).unwrap();
-        assert_close("input gradient of the first", &a, &b);
-        let along = draw(fused.num_params(), 3);
-        let tangents = (fused.tangent(&x, &along).unwrap(), candle.tangent(&x, &along).unwrap());
-        assert_close("tangent", &tangents.0, &tangents.1);
-    }
 }

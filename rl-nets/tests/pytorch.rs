@@ -4,7 +4,10 @@
 
 use candle_core::{Device, Tensor};
 use rl_core::Seeds;
-use rl_nets::{Activation, Backend, Mlp, MlpConfig, Network, Optimizer, OptimizerConfig, TdLoss};
+use rl_nets::{
+    Activation, Backend, Linear, Network, NetworkConfig, Optimizer, OptimizerConfig, TdLoss,
+    with_head,
+};
 use serde_json::Value;
 
 fn fixture(name: &str) -> Value {
@@ -31,14 +34,14 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
 }
 
 fn backends() -> [Backend; 2] {
-    [Backend::Fused, Backend::Candle(Device::Cpu)]
+    [Backend::cpu(), Backend::candle(Device::Cpu)]
 }
 
 #[test]
 fn the_perceptron_and_its_gradients() {
     for (name, activation) in [("mlp_tanh", Activation::Tanh), ("mlp_relu", Activation::Relu)] {
         let data = fixture(name);
-        let config = MlpConfig { hidden: vec![16, 16], activation, ..MlpConfig::default() };
+        let config = NetworkConfig { hidden: vec![16, 16], activation, ..NetworkConfig::default() };
         let interleaved = |weights: &str, biases: &str| -> Vec<f32> {
             let lists = data[weights].as_array().unwrap().iter();
             lists
@@ -48,13 +51,14 @@ fn the_perceptron_and_its_gradients() {
         };
         for backend in backends() {
             let mut rng = Seeds::new(0).stream("init", 0);
-            let mlp = Mlp::new("f", 5, 3, &config).unwrap();
+            let mlp = with_head(&config, &[5], |features| Linear::new(features, 3)).unwrap();
             let mut net = Network::new(mlp, &backend, &mut rng).unwrap();
             net.set_params(&interleaved("weights", "biases")).unwrap();
             let x = flat(&data["x"]);
-            assert_close(name, net.forward(&x).unwrap(), &flat(&data["y"]));
+            let pass = net.forward(&x).unwrap();
+            assert_close(name, pass.output(), &flat(&data["y"]));
             let mut grad_x = vec![f32::NAN; x.len()];
-            net.backward(&x, &flat(&data["upstream"]), Some(&mut grad_x)).unwrap();
+            pass.backward_to_input(&mut flat(&data["upstream"]), &mut grad_x).unwrap();
             assert_close(name, &net.grads().unwrap(), &interleaved("grad_weights", "grad_biases"));
             assert_close(name, &grad_x, &flat(&data["grad_x"]));
         }

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use rl_core::Seeds;
 use rl_nets::{
-    Activation, ActorCritic, ActorCriticConfig, Backend, Critics, DiagGaussian, LogStd, Mlp,
-    MlpConfig, Module, Network, OptimizerConfig, Threads,
+    Activation, ActorCriticConfig, Backend, ConvConfig, DiagGaussian, Linear, LogStd, Module,
+    Network, NetworkConfig, OptimizerConfig, Threads, actor_critic, critics, with_head,
 };
 
 fn draw(n: usize, seed: u64) -> Vec<f32> {
@@ -27,21 +27,23 @@ fn train(
     let (mut y, mut tangent, mut gradient) = (Vec::new(), Vec::new(), vec![0.0; x.len()]);
     let direction = draw(net.num_params(), seed + 1);
     for _ in 0..2 {
-        y = net.forward(&x).unwrap().to_vec();
-        let grad: Vec<f32> = y.iter().map(|y| y / batch as f32).collect();
-        tangent = net.tangent(&x, &direction).unwrap();
-        net.backward(&x, &grad, Some(&mut gradient)).unwrap();
+        let mut pass = net.forward(&x).unwrap();
+        y = pass.output().to_vec();
+        let mut grad: Vec<f32> = y.iter().map(|y| y / batch as f32).collect();
+        tangent.resize(y.len(), 0.0);
+        pass.tangent(&direction, &mut tangent).unwrap();
+        pass.backward_to_input(&mut grad, &mut gradient).unwrap();
         net.step(&mut optimizer, 1e-2, Some(0.5)).unwrap();
     }
     [y, tangent, gradient, net.params().unwrap()]
 }
 
 fn modules(inputs: usize, width: usize, layer_norm: bool) -> Vec<Box<dyn Module>> {
-    let mlp = |activation| MlpConfig {
+    let mlp = |activation| NetworkConfig {
         hidden: vec![width, width + 5],
         activation,
         layer_norm,
-        ..MlpConfig::default()
+        ..NetworkConfig::default()
     };
     let distribution = DiagGaussian::new(2);
     let separate = ActorCriticConfig {
@@ -51,12 +53,23 @@ fn modules(inputs: usize, width: usize, layer_norm: bool) -> Vec<Box<dyn Module>
         ..ActorCriticConfig::default()
     };
     let shared = ActorCriticConfig { trunk: Some(mlp(Activation::Silu)), ..separate.clone() };
+    let agent = |config: &ActorCriticConfig| {
+        Box::new(actor_critic(config, config.bodies(), &[inputs], &distribution).unwrap())
+    };
+    let images = NetworkConfig {
+        conv: vec![ConvConfig { channels: 16, kernel: 3, stride: 1, padding: 1 }],
+        ..mlp(Activation::Relu)
+    };
+    let head = |body: &NetworkConfig, shape: &[usize]| {
+        Box::new(with_head(body, shape, |features| Linear::new(features, 3)).unwrap())
+    };
     vec![
-        Box::new(Mlp::new("f", inputs, 3, &mlp(Activation::Gelu)).unwrap()),
-        Box::new(ActorCritic::new(inputs, &distribution, &separate).unwrap()),
-        Box::new(ActorCritic::new(inputs, &distribution, &shared).unwrap()),
-        Box::new(Critics::new(2, inputs, &mlp(Activation::Relu)).unwrap()),
-        Box::new(Critics::new(3, inputs, &mlp(Activation::Elu)).unwrap()),
+        head(&mlp(Activation::Gelu), &[inputs]),
+        agent(&separate),
+        agent(&shared),
+        Box::new(critics(&mlp(Activation::Relu), 2, &[inputs]).unwrap()),
+        Box::new(critics(&mlp(Activation::Elu), 3, &[inputs]).unwrap()),
+        head(&images, &[inputs % 4 + 1, 10, 10]),
     ]
 }
 
@@ -65,7 +78,7 @@ proptest! {
     #[test]
     fn threads_change_no_bit(
         inputs in 1usize..40, width in 90usize..400, batch in 1usize..200, seed: u32,
-        layer_norm: bool, which in 0usize..5, method in 0usize..3,
+        layer_norm: bool, which in 0usize..6, method in 0usize..3,
     ) {
         let optimizer = [
             OptimizerConfig::adam(),
@@ -76,9 +89,9 @@ proptest! {
         ];
         let module = &*modules(inputs, width, layer_norm)[which];
         let run = |backend: &Backend| train(module, &optimizer[method], backend, (batch, seed.into()));
-        let one = run(&Backend::Fused);
+        let one = run(&Backend::cpu());
         for count in [2, 3, 5] {
-            let threads = Backend::Threaded(Threads::new(count).unwrap());
+            let threads = Backend::cpu().with_threads(count).unwrap();
             prop_assert!(run(&threads) == one, "{count} threads");
         }
     }
@@ -86,12 +99,12 @@ proptest! {
 
 #[test]
 fn two_agents_may_share_threads() {
-    let backend = Backend::Fused.on_threads(2).unwrap();
+    let backend = Backend::cpu().with_threads(2).unwrap();
     let run = |backend: &Backend| {
         let module = &*modules(8, 128, false)[0];
         train(module, &OptimizerConfig::adam(), backend, (128, 1))
     };
-    let one = run(&Backend::Fused);
+    let one = run(&Backend::cpu());
     std::thread::scope(|scope| {
         let learners = [(); 3].map(|()| {
             let clone = backend.clone();

@@ -3,8 +3,8 @@ use rl_core::{
     Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Optimizer,
-    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Coefficients, Distribution, InputSpace,
+    Loss, OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
 use rl_replay::{Collector, Rollout, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
@@ -97,43 +97,62 @@ impl A2cConfig {
 /// use rl_pg::{A2c, A2cConfig};
 /// let env = || TimeLimit::new(rl_envs::CartPole::default(), 500);
 /// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
-/// let agent = A2c::new(&A2cConfig::default(), &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = A2c::new(&A2cConfig::default(), &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(100))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
+///
+/// Observations are numbers or images of bytes (`O`).
 #[derive(Debug)]
-pub struct A2c<D: Distribution> {
+pub struct A2c<D: Distribution, O: Space = BoxSpace> {
     config: A2cConfig,
-    pub(crate) policy: ActorCriticPolicy<D>,
-    optimizer: Optimizer,
-    pub(crate) collector: Collector<D::Action>,
+    pub(crate) policy: ActorCriticPolicy<D, O>,
+    pub(crate) collector: Collector<O, D::Action>,
     rng: Rng,
     /// Scratch: the advantages and the gradient of the network's output.
     advantages: Vec<f32>,
     grad: Vec<f32>,
 }
 
-impl<D: Distribution> A2c<D> {
-    /// An agent for `envs`. Continuous actions outside the bounds are clipped on their way to the
-    /// environment; the policy learns from what it proposed.
+impl<D: Distribution, O: InputSpace> A2c<D, O> {
+    /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
+    /// are clipped on their way to the environment; the policy learns from what it proposed.
     ///
     /// # Errors
-    /// Those of [`A2cConfig::validate`], and of candle.
+    /// Those of [`A2cConfig::validate`], observations that the networks cannot read, and those of candle.
     pub fn new<V>(config: &A2cConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
-        V: VecEnv<Obs = BoxSpace>,
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of [`new`](A2c::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &A2cConfig,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
         V::Action: PolicySpace<Distribution = D>,
         D: Distribution<Action = V::Action>,
     {
         config.validate()?;
         let (space, actions) = (envs.observation_space(), envs.action_space().clone());
         let mut init = seeds.stream("init", 0);
-        let distribution = actions.distribution();
-        let network = &config.network;
+        let (distribution, network) = (actions.distribution(), (&config.network, bodies));
+        let optimizer = &config.optimizer;
         let policy =
-            ActorCriticPolicy::new(space.width(), distribution, network, backend, &mut init)?;
+            ActorCriticPolicy::new(space, distribution, network, optimizer, backend, &mut init)?;
         Ok(A2c {
-            optimizer: policy.network().optimizer(config.optimizer.clone())?,
             collector: Collector::new(config.n_steps, envs.num_envs(), space, actions)?,
             rng: seeds.stream("agent", 0),
             advantages: Vec::new(),
@@ -147,12 +166,12 @@ impl<D: Distribution> A2c<D> {
     ///
     /// # Errors
     /// An input that is not whole rows.
-    pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
+    pub fn values(&mut self, observations: &[O::Elem]) -> Result<Vec<f32>> {
         self.policy.values_of(observations)
     }
 
-    /// Adds the gradient of the loss over the whole rollout to that of the network.
-    pub(crate) fn backward(&mut self) -> Result<PolicyStats> {
+    /// The loss over the whole rollout.
+    pub(crate) fn loss(&mut self) -> Result<Loss<'_, PolicyStats>> {
         let A2c { config, policy, collector, advantages, grad, .. } = self;
         let rollout = &collector.rollout;
         advantages.clear();
@@ -170,37 +189,40 @@ impl<D: Distribution> A2c<D> {
         let coefficients =
             Coefficients { value: config.vf_coef as f32, entropy: config.ent_coef as f32 };
         let distribution = policy.distribution().clone();
-        let network = policy.network_mut();
-        let output = network.forward(rollout.observations())?;
-        grad.resize(output.len(), 0.0);
-        let stats = policy_gradient(&distribution, output, rows, coefficients, grad)?;
+        let pass = policy.forward(rollout.observations())?;
+        grad.resize(pass.output().len(), 0.0);
+        let stats = policy_gradient(&distribution, pass.output(), rows, coefficients, grad)?;
         check_finite("the loss", stats.policy_loss + stats.value_loss)?;
-        network.backward(rollout.observations(), grad, None)?;
-        Ok(stats)
+        Ok(Loss::new(pass, grad, stats))
     }
 }
 
-impl<D: Distribution> Policy for A2c<D> {
-    type Obs = BoxSpace;
+impl<D: Distribution, O: InputSpace> Policy for A2c<D, O> {
+    type Obs = O;
     type Action = D::Action;
 
-    fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+    fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         self.policy.mode(observations, actions)?;
         self.collector.clip(actions);
         Ok(())
     }
 }
 
-impl<D: Distribution> Agent for A2c<D> {
+impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
     fn name(&self) -> &'static str {
         "a2c"
     }
 
-    fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [D::Elem]) -> Result<()> {
+    fn act(
+        &mut self,
+        observations: &[O::Elem],
+        _: Progress,
+        actions: &mut [D::Elem],
+    ) -> Result<()> {
         self.collector.act(&mut self.policy, observations, &mut self.rng, actions)
     }
 
-    fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+    fn observe(&mut self, transitions: &Transitions<'_, O::Elem, D::Elem>) -> Result<()> {
         self.collector.observe(&mut self.policy, transitions)?;
         if self.collector.rollout.is_full() {
             let A2cConfig { gamma, gae_lambda, .. } = self.config;
@@ -214,9 +236,10 @@ impl<D: Distribution> Agent for A2c<D> {
             return Ok(());
         }
         let learning_rate = self.config.learning_rate.at(progress.fraction());
-        let stats = self.backward()?;
-        let (optimizer, max_norm) = (&mut self.optimizer, self.config.max_grad_norm);
-        let norm = self.policy.network_mut().step(optimizer, learning_rate, max_norm)?;
+        let max_norm = self.config.max_grad_norm;
+        let loss = self.loss()?;
+        let stats = loss.stats;
+        let norm = loss.step(learning_rate, max_norm)?;
         metrics.record("policy_loss", stats.policy_loss);
         metrics.record("value_loss", stats.value_loss);
         metrics.record("entropy", stats.entropy);
@@ -230,28 +253,24 @@ impl<D: Distribution> Agent for A2c<D> {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.policy.network().save()?);
-        Ok(())
+        Ok(self.policy.save_weights(out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.network_mut().load(from.file("policy.safetensors")?)?)
+        Ok(self.policy.load_weights(from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("optimizer.bin", self.optimizer.save()?);
+        self.policy.save(out)?;
         out.put("a2c", &(&self.rng, &self.collector.rollout))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything into copies first: what fails here has changed nothing.
-        let (mut policy, mut optimizer) = (self.policy.twin(), self.optimizer.clone());
-        policy.network_mut().load(from.file("policy.safetensors")?)?;
-        optimizer.load(from.file("optimizer.bin")?)?;
-        let (rng, rollout): (Rng, Rollout<f32, D::Elem>) = from.get("a2c")?;
+        // Everything is read first: what fails here has changed nothing.
+        let learned = self.policy.loaded(from)?;
+        let (rng, rollout): (Rng, Rollout<O::Elem, D::Elem>) = from.get("a2c")?;
         self.collector.rollout.check_same_shape(&rollout)?;
-        (self.policy, self.optimizer) = (policy, optimizer);
+        self.policy.replace(learned);
         (self.rng, self.collector.rollout) = (rng, rollout);
         Ok(())
     }

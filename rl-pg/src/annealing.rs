@@ -1,6 +1,6 @@
 use crate::local_search::{LocalSearch, Standing, Start, Step};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, check};
-use rl_nets::MlpConfig;
+use rl_nets::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`SimulatedAnnealing`].
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct SimulatedAnnealingConfig {
     /// The policy; linear.
-    pub network: MlpConfig,
+    pub network: NetworkConfig,
     /// Episodes that score a candidate; 2.
     pub episodes: usize,
     /// How often the policy that the search stands at is scored; 5.
@@ -24,7 +24,7 @@ pub struct SimulatedAnnealingConfig {
 impl Default for SimulatedAnnealingConfig {
     fn default() -> Self {
         SimulatedAnnealingConfig {
-            network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
+            network: NetworkConfig { hidden: vec![], ..NetworkConfig::default() },
             episodes: 2,
             trials: 5,
             noise: Schedule::exponential(2.0, 0.5),

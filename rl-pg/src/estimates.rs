@@ -10,7 +10,7 @@ use crate::{
 use rl_core::{
     Agent, BoxSpace, Discrete, Env, Progress, Result, Rng, Seeds, SerialVecEnv, Step, VecEnv,
 };
-use rl_nets::{ActorCriticConfig, Backend, Init, MlpConfig, Network};
+use rl_nets::{ActorCriticConfig, Backend, Init, Network, NetworkConfig};
 
 /// `REWARD[state][action]`, the first step in state 0.
 const REWARD: [[f32; 2]; 2] = [[1.0, -0.5], [0.3, 2.0]];
@@ -59,9 +59,9 @@ impl Env for TwoSteps {
 }
 
 /// A linear policy: `[2, 2]` weights, then 2 biases.
-fn linear() -> MlpConfig {
+fn linear() -> NetworkConfig {
     let init = Init::Uniform { bound: 0.7 };
-    MlpConfig { hidden: vec![], output_init: init, ..MlpConfig::default() }
+    NetworkConfig { hidden: vec![], output_init: init, ..NetworkConfig::default() }
 }
 
 const PARAMS: usize = 6;
@@ -165,7 +165,7 @@ fn reinforce(returns: ReturnForm, baseline: bool) -> Samples {
         ..ReinforceConfig::default()
     };
     let mut envs = one();
-    let mut agent = Reinforce::new(&config, &envs, &Backend::Fused, Seeds::new(5)).unwrap();
+    let mut agent = Reinforce::new(&config, &envs, &Backend::cpu(), Seeds::new(5)).unwrap();
     if baseline {
         // The exact values, which a learned baseline comes to: the critic's weights follow the actor's.
         let mut params = agent.policy.network().params().unwrap();
@@ -190,8 +190,7 @@ fn reinforce(returns: ReturnForm, baseline: bool) -> Samples {
             envs.step(&action).unwrap();
             agent.observe(&envs.batch().transitions(&action)).unwrap();
         }
-        let rows = agent.episodes.gather();
-        agent.backward(&rows).unwrap();
+        agent.loss().unwrap().backward().unwrap();
         samples.take(agent.policy.network_mut());
         agent.episodes.clear();
     }
@@ -222,7 +221,7 @@ fn a2c_is_unbiased_with_returns_to_the_end() {
         ..A2cConfig::default()
     };
     let mut envs = one();
-    let mut agent = A2c::new(&config, &envs, &Backend::Fused, Seeds::new(6)).unwrap();
+    let mut agent = A2c::new(&config, &envs, &Backend::cpu(), Seeds::new(6)).unwrap();
     let mut samples = Samples::of(&agent.policy.network().params().unwrap()[..PARAMS]);
     // A rollout's loss is a mean over its two rows, the theorem's a sum.
     samples.exact.iter_mut().for_each(|g| *g /= 2.0);
@@ -234,7 +233,7 @@ fn a2c_is_unbiased_with_returns_to_the_end() {
             envs.step(&action).unwrap();
             agent.observe(&envs.batch().transitions(&action)).unwrap();
         }
-        agent.backward().unwrap();
+        agent.loss().unwrap().backward().unwrap();
         samples.take(agent.policy.network_mut());
         agent.collector.rollout.clear();
     }
@@ -251,8 +250,8 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
             baseline,
             ..QActorCriticConfig::default()
         };
-        let mut agent = QActorCritic::new(&config, &one(), &Backend::Fused, Seeds::new(7)).unwrap();
-        let policy = agent.actor.params().unwrap();
+        let mut agent = QActorCritic::new(&config, &one(), &Backend::cpu(), Seeds::new(7)).unwrap();
+        let policy = agent.actor.network().params().unwrap();
         let exact: Vec<f64> = policy.iter().map(|&p| p.into()).collect();
         // The last step's values are the rewards. The first step's are those of another state, which
         // the critic cannot tell apart: it is set for each.
@@ -270,16 +269,16 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
                     REWARD[s][a] + later as f32
                 };
                 let values = [q(0, 0), q(1, 0), q(0, 1), q(1, 1), 0.0, 0.0];
-                agent.critic.set_params(&values).unwrap();
+                agent.critic.network_mut().set_params(&values).unwrap();
                 let first = rng.uniform(0.0, 1.0) < probabilities(&exact, state)[0];
                 let action = usize::from(!first);
                 let mut observations = vec![0.0; 2];
                 show(state, &mut observations);
                 let step =
                     StepRows { observations, actions: vec![action as u32], ..StepRows::default() };
-                agent.actor_backward(&step).unwrap();
-                let grads = agent.actor.grads().unwrap();
-                agent.actor.zero_grads().unwrap();
+                agent.actor_loss(&step).unwrap().backward().unwrap();
+                let grads = agent.actor.network().grads().unwrap();
+                agent.actor.network_mut().zero_grads().unwrap();
                 sum.iter_mut().zip(&grads).for_each(|(s, g)| *s -= f64::from(*g));
                 state = action;
             }
@@ -301,14 +300,14 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
 fn the_q_actor_critic_credits_an_action_with_what_it_is_worth_more_than_the_rest() {
     let config =
         QActorCriticConfig { actor: linear(), critic: linear(), ..QActorCriticConfig::default() };
-    let mut agent = QActorCritic::new(&config, &one(), &Backend::Fused, Seeds::new(7)).unwrap();
-    agent.actor.set_params(&[0.4, 0.0, -0.3, 0.0, 0.0, 0.0]).unwrap();
-    agent.critic.set_params(&[2.0, 0.0, 5.0, 0.0, 0.0, 0.0]).unwrap();
+    let mut agent = QActorCritic::new(&config, &one(), &Backend::cpu(), Seeds::new(7)).unwrap();
+    agent.actor.network_mut().set_params(&[0.4, 0.0, -0.3, 0.0, 0.0, 0.0]).unwrap();
+    agent.critic.network_mut().set_params(&[2.0, 0.0, 5.0, 0.0, 0.0, 0.0]).unwrap();
     let step = StepRows { observations: vec![1.0, 0.0], actions: vec![1], ..StepRows::default() };
-    agent.actor_backward(&step).unwrap();
+    agent.actor_loss(&step).unwrap().backward().unwrap();
     let p = probabilities(&[0.4, 0.0, -0.3, 0.0, 0.0, 0.0], 0);
     let credit = 5.0 - (2.0 * p[0] + 5.0 * p[1]);
-    let biases = &agent.actor.grads().unwrap()[4..];
+    let biases = &agent.actor.network().grads().unwrap()[4..];
     for (got, expected) in biases.iter().zip([credit * p[0], -credit * (1.0 - p[1])]) {
         assert!((f64::from(*got) - expected).abs() < 1e-5, "{biases:?} {expected}");
     }

@@ -1,6 +1,6 @@
 use crate::{PolicySearch, SearchRule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Schedule, Seeds, VecEnv, check};
-use rl_nets::{Distribution, MlpConfig, Optimizer, OptimizerConfig, PolicySpace};
+use rl_nets::{Distribution, NetworkConfig, Optimizer, OptimizerConfig, PolicySpace};
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`EvolutionStrategies`].
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct EvolutionStrategiesConfig {
     /// The policy; linear.
-    pub network: MlpConfig,
+    pub network: NetworkConfig,
     /// Episodes that score a candidate; 1.
     pub episodes: usize,
     /// Antithetic pairs of candidates in a generation; 4.
@@ -24,7 +24,7 @@ pub struct EvolutionStrategiesConfig {
 impl Default for EvolutionStrategiesConfig {
     fn default() -> Self {
         EvolutionStrategiesConfig {
-            network: MlpConfig { hidden: vec![], ..MlpConfig::default() },
+            network: NetworkConfig { hidden: vec![], ..NetworkConfig::default() },
             episodes: 1,
             pairs: 4,
             noise: 0.5,
@@ -62,6 +62,9 @@ pub struct EvolutionStrategies {
     config: EvolutionStrategiesConfig,
     params: Vec<f32>,
     optimizer: Optimizer,
+    /// Scratch: the scores' ranks, and minus the estimate.
+    ranks: Vec<f64>,
+    grads: Vec<f32>,
 }
 
 impl EvolutionStrategies {
@@ -82,59 +85,65 @@ impl EvolutionStrategies {
         config.validate()?;
         PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
             let optimizer = Optimizer::new(config.optimizer.clone(), params.len())?;
-            Ok(EvolutionStrategies { config: config.clone(), params, optimizer })
+            let (ranks, grads) = (Vec::new(), Vec::new());
+            Ok(EvolutionStrategies { config: config.clone(), params, optimizer, ranks, grads })
         })
     }
 }
 
-/// The rank of each score, spread evenly over [-1/2, 1/2]; equal scores share the mean of their ranks.
-fn centred_ranks(scores: &[f64]) -> Vec<f64> {
+/// Writes the rank of each score, spread evenly over [-1/2, 1/2]; equal scores share the mean of their ranks.
+fn centred_ranks(scores: &[f64], ranks: &mut Vec<f64>) {
     let n = scores.len() as f64;
     let rank = |score: &f64| {
         let below = scores.iter().filter(|other| *other < score).count() as f64;
         let equal = scores.iter().filter(|other| *other == score).count() as f64;
         below + (equal - 1.0) / 2.0
     };
-    scores.iter().map(|score| rank(score) / (n - 1.0) - 0.5).collect()
+    ranks.clear();
+    ranks.extend(scores.iter().map(|score| rank(score) / (n - 1.0) - 0.5));
 }
 
 impl SearchRule for EvolutionStrategies {
     const NAME: &'static str = "evolution-strategies";
     type State = (Vec<f32>, Vec<u8>);
 
-    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        let mut candidates = Vec::with_capacity(2 * self.config.pairs);
-        for _ in 0..self.config.pairs {
-            let noise: Vec<f32> =
-                self.params.iter().map(|_| (self.config.noise * rng.normal()) as f32).collect();
-            let side = |sign: f32| {
-                self.params.iter().zip(&noise).map(|(p, e)| p + sign * e).collect::<Vec<_>>()
-            };
-            candidates.extend([side(1.0), side(-1.0)]);
+    fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>) {
+        let (n, noise) = (self.params.len(), self.config.noise);
+        candidates.clear();
+        candidates.resize(2 * self.config.pairs * n, 0.0);
+        for pair in candidates.chunks_exact_mut(2 * n) {
+            let (up, down) = pair.split_at_mut(n);
+            for ((up, down), p) in up.iter_mut().zip(down).zip(&self.params) {
+                let e = (noise * rng.normal()) as f32;
+                (*up, *down) = (p + e, p - e);
+            }
         }
-        candidates
     }
 
     fn tell(
         &mut self,
-        candidates: &[Vec<f32>],
+        candidates: &[f32],
         scores: &[f64],
         _: &mut Rng,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
         let learning_rate = self.config.learning_rate.at(progress.fraction());
-        let ranks = centred_ranks(scores);
+        let EvolutionStrategies { params, ranks, grads, .. } = self;
+        let n = params.len();
+        centred_ranks(scores, ranks);
         // An optimiser goes down: what it is given is minus the estimate.
-        let mut grads = vec![0.0; self.params.len()];
+        grads.clear();
+        grads.resize(n, 0.0);
         let scale = 4.0 * self.config.pairs as f64 * self.config.noise.powi(2);
-        for (pair, rank) in candidates.chunks_exact(2).zip(ranks.chunks_exact(2)) {
+        for (pair, rank) in candidates.chunks_exact(2 * n).zip(ranks.chunks_exact(2)) {
             let weight = ((rank[0] - rank[1]) / scale) as f32;
-            for ((g, up), down) in grads.iter_mut().zip(&pair[0]).zip(&pair[1]) {
+            let (up, down) = pair.split_at(n);
+            for ((g, up), down) in grads.iter_mut().zip(up).zip(down) {
                 *g -= weight * (up - down);
             }
         }
-        let norm = self.optimizer.step(&mut self.params, &mut grads, learning_rate, None)?;
+        let norm = self.optimizer.step(params, grads, learning_rate, None)?;
         metrics.record("best_score", scores.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         metrics.record("grad_norm", norm);
         metrics.record("learning_rate", learning_rate);
@@ -164,16 +173,12 @@ mod tests {
 
     #[test]
     fn ranks_are_centred_and_shared_by_equals() {
-        assert_eq!(centred_ranks(&[3.0, 1e9, -7.0]), [0.0, 0.5, -0.5]);
-        assert_eq!(
-            centred_ranks(&[2.0, 2.0, 5.0, 2.0]),
-            [-0.5 + 1.0 / 3.0; 4]
-                .map(|x| x)
-                .iter()
-                .enumerate()
-                .map(|(i, x)| if i == 2 { 0.5 } else { *x })
-                .collect::<Vec<_>>()
-        );
+        let mut ranks = Vec::new();
+        centred_ranks(&[3.0, 1e9, -7.0], &mut ranks);
+        assert_eq!(ranks, [0.0, 0.5, -0.5]);
+        centred_ranks(&[2.0, 2.0, 5.0, 2.0], &mut ranks);
+        let shared = -0.5 + 1.0 / 3.0;
+        assert_eq!(ranks, [shared, shared, 0.5, shared]);
     }
 
     /// On a slope the mean step goes up it.
@@ -185,11 +190,12 @@ mod tests {
             ..EvolutionStrategiesConfig::default()
         };
         let optimizer = Optimizer::new(config.optimizer.clone(), 2).unwrap();
-        let mut rule = EvolutionStrategies { config, params: vec![0.0; 2], optimizer };
-        let mut rng = Seeds::new(0).stream("t", 0);
-        let candidates = rule.propose(&mut rng);
-        let score = |c: &Vec<f32>| f64::from(3.0 * c[0] - 4.0 * c[1]);
-        let scores: Vec<f64> = candidates.iter().map(score).collect();
+        let (params, ranks, grads) = (vec![0.0; 2], Vec::new(), Vec::new());
+        let mut rule = EvolutionStrategies { config, params, optimizer, ranks, grads };
+        let (mut rng, mut candidates) = (Seeds::new(0).stream("t", 0), Vec::new());
+        rule.propose(&mut rng, &mut candidates);
+        let score = |c: &[f32]| f64::from(3.0 * c[0] - 4.0 * c[1]);
+        let scores: Vec<f64> = candidates.chunks_exact(2).map(score).collect();
         let progress = Progress { step: 0, total: 1 };
         rule.tell(&candidates, &scores, &mut rng, progress, &mut Metrics::default()).unwrap();
         let [x, y] = rule.params[..] else { panic!("two parameters") };

@@ -2,14 +2,14 @@
 
 use crate::{PolicySearch, SearchRule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
-use rl_nets::{Distribution, MlpConfig, PolicySpace};
+use rl_nets::{Distribution, NetworkConfig, PolicySpace};
 use serde::{Deserialize, Serialize};
 
 /// What a local search starts with.
 #[derive(Clone, Copy, Debug)]
 pub struct Start<'a> {
     /// The policy.
-    pub network: &'a MlpConfig,
+    pub network: &'a NetworkConfig,
     /// Episodes that score a candidate.
     pub episodes: usize,
     /// How often the policy that the search stands at is scored.
@@ -74,20 +74,21 @@ impl<S: Step> SearchRule for LocalSearch<S> {
     const NAME: &'static str = S::NAME;
     type State = Standing;
 
-    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>> {
-        self.standing.propose(self.trials, rng)
+    fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>) {
+        self.standing.propose(self.trials, rng, candidates);
     }
 
     fn tell(
         &mut self,
-        candidates: &[Vec<f32>],
+        candidates: &[f32],
         scores: &[f64],
         rng: &mut Rng,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
         let score = self.standing.tell(scores);
-        self.step.step(&mut self.standing, (&candidates[0], score), rng, progress);
+        let candidate = &candidates[..self.standing.params.len()];
+        self.step.step(&mut self.standing, (candidate, score), rng, progress);
         metrics.record("best_score", self.standing.score());
         self.step.record(progress, metrics);
         metrics.record("noise", self.standing.noise());
@@ -154,16 +155,15 @@ impl Standing {
     /// scored once, a lucky one would stand for good. The
     /// division keeps the parameters from growing with each step; the noise is bounded by what they began
     /// with, so that a long walk over level ground stays within the numbers.
-    pub(crate) fn propose(&self, trials: u64, rng: &mut Rng) -> Vec<Vec<f32>> {
+    pub(crate) fn propose(&self, trials: u64, rng: &mut Rng, candidates: &mut Vec<f32>) {
         let scale = self.noise * rms(&self.params).clamp(0.1 * self.start, 10.0 * self.start);
         let shrink = 1.0 / (1.0 + self.noise * self.noise).sqrt();
         let near = |p: &f32| (shrink * (f64::from(*p) + scale * rng.normal())) as f32;
-        let near = self.params.iter().map(near).collect();
-        let mut candidates = vec![near];
+        candidates.clear();
+        candidates.extend(self.params.iter().map(near));
         if self.trials < trials {
-            candidates.push(self.params.clone());
+            candidates.extend_from_slice(&self.params);
         }
-        candidates
     }
 
     /// Takes in its own new score where there is one; gives the candidate's.

@@ -1,10 +1,10 @@
 use rl_core::{
     Agent, BoxSpace, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections,
-    Seeds, Space, Transitions, VecEnv, check,
+    Seeds, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    Activation, Backend, Categorical, Distribution, Init, LogStd, Mlp, MlpConfig, Network,
-    Optimizer, OptimizerConfig, PolicyNet, TdLoss, check_finite,
+    Backend, Body, Categorical, Distribution, Init, Learned, LogStd, Loss, Network, NetworkConfig,
+    OptimizerConfig, TdLoss, check_finite, policy_net,
 };
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 #[serde(default, deny_unknown_fields)]
 pub struct QActorCriticConfig {
     /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01.
-    pub actor: MlpConfig,
+    pub actor: NetworkConfig,
     /// The action values; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
-    pub critic: MlpConfig,
+    pub critic: NetworkConfig,
     /// The policy's step size; 3e-4.
     pub alpha: Schedule,
     /// The action values' step size; 1e-3: they have to keep up with the policy.
@@ -35,15 +35,9 @@ pub struct QActorCriticConfig {
 
 impl Default for QActorCriticConfig {
     fn default() -> Self {
-        let mlp = |gain| MlpConfig {
-            activation: Activation::Tanh,
-            init: Init::Orthogonal { gain: std::f64::consts::SQRT_2 },
-            output_init: Init::Orthogonal { gain },
-            ..MlpConfig::default()
-        };
         QActorCriticConfig {
-            actor: mlp(0.01),
-            critic: mlp(1.0),
+            actor: NetworkConfig::tanh(0.01),
+            critic: NetworkConfig::tanh(1.0),
             alpha: Schedule::constant(3e-4),
             beta: Schedule::constant(1e-3),
             optimizer: OptimizerConfig::adam_with_eps(1e-5),
@@ -98,7 +92,7 @@ impl QActorCriticConfig {
 /// let env = || TimeLimit::new(rl_envs::CartPole::default(), 500);
 /// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
 /// let config = QActorCriticConfig::default();
-/// let agent = QActorCritic::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = QActorCritic::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(100))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -106,14 +100,14 @@ impl QActorCriticConfig {
 pub struct QActorCritic {
     config: QActorCriticConfig,
     distribution: Categorical,
-    pub(crate) actor: Network,
-    pub(crate) critic: Network,
-    optimizers: [Optimizer; 2],
+    pub(crate) actor: Learned,
+    pub(crate) critic: Learned,
     rng: Rng,
     /// The newest step of every environment, between observing and learning.
     step: StepRows,
-    /// Scratch: gradients of the two outputs, `[envs, actions]`.
+    /// Scratch: gradients of the two outputs, `[envs, actions]`, and the regression targets, `[envs]`.
     grads: [Vec<f32>; 2],
+    targets: Vec<f32>,
 }
 
 /// One step of every environment.
@@ -125,10 +119,15 @@ pub(crate) struct StepRows {
     /// 1, or 0 after a termination.
     pub(crate) goes_on: Vec<f32>,
     pub(crate) next_observations: Vec<f32>,
+    /// The policy's logits there.
+    pub(crate) next_logits: Vec<f32>,
 }
 
+/// The policy's loss and the entropy.
+type ActorLoss<'a> = Loss<'a, (f64, f64)>;
+
 impl QActorCritic {
-    /// An agent for `envs`.
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
     /// Those of [`QActorCriticConfig::validate`], and of candle.
@@ -141,24 +140,42 @@ impl QActorCritic {
     where
         V: VecEnv<Obs = BoxSpace, Action = Discrete>,
     {
+        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
+    }
+
+    /// The same with a body of your own for the policy and one for the action values.
+    ///
+    /// # Errors
+    /// Those of [`new`](QActorCritic::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &QActorCriticConfig,
+        (actor, critic): (&dyn Body, &dyn Body),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = Discrete>,
+    {
         config.validate()?;
-        let (inputs, n) = (envs.observation_space().width(), envs.action_space().n());
+        let (shape, n) = (envs.observation_space().shape(), envs.action_space().n());
         let distribution = Categorical::new(n);
         let mut init = seeds.stream("init", 0);
-        let policy =
-            PolicyNet::new("actor", inputs, &distribution, &config.actor, LogStd::Free(0.0))?;
-        let actor = Network::new(policy, backend, &mut init)?;
-        let values = Mlp::new("critic", inputs, n, &config.critic)?;
-        let critic = Network::new(values, backend, &mut init)?;
-        let optimizer = |network: &Network| network.optimizer(config.optimizer.clone());
+        let mut learned = |name: &str, body: &dyn Body, gain: f64| -> Result<Learned> {
+            let start = Init::Orthogonal { gain };
+            let net = policy_net(body, shape, &distribution, LogStd::Free(0.0), start)?;
+            let net = Network::new(net.named(name), backend, &mut init)?;
+            Ok(Learned::new(net, &config.optimizer)?)
+        };
         Ok(QActorCritic {
-            optimizers: [optimizer(&actor)?, optimizer(&critic)?],
+            actor: learned("actor", actor, 0.01)?,
+            // Action values have the shape of logits.
+            critic: learned("critic", critic, 1.0)?,
             rng: seeds.stream("agent", 0),
             step: StepRows::default(),
             grads: [Vec::new(), Vec::new()],
+            targets: Vec::new(),
             distribution,
-            actor,
-            critic,
             config: config.clone(),
         })
     }
@@ -171,12 +188,13 @@ impl QActorCritic {
         Ok(self.critic.predict(observations)?)
     }
 
-    /// Adds the policy's gradient on `step` to that of the actor; returns the loss and the entropy.
-    pub(crate) fn actor_backward(&mut self, step: &StepRows) -> Result<(f64, f64)> {
-        let n = self.distribution.params_len();
-        let grad = &mut self.grads[0];
-        let values = self.critic.predict(&step.observations)?;
-        let logits = self.actor.forward(&step.observations)?;
+    /// The policy's loss on `step`; measures the loss and the entropy.
+    pub(crate) fn actor_loss<'a>(&'a mut self, step: &'a StepRows) -> Result<ActorLoss<'a>> {
+        let QActorCritic { config, distribution, actor, critic, grads: [grad, _], .. } = self;
+        let n = distribution.params_len();
+        let values = critic.predict(&step.observations)?;
+        let pass = actor.forward(&step.observations)?;
+        let logits = pass.output();
         grad.clear();
         grad.resize(logits.len(), 0.0);
         let share = 1.0 / step.actions.len() as f32;
@@ -186,39 +204,36 @@ impl QActorCritic {
             rows.zip(step.actions.chunks_exact(1)).zip(grad.chunks_exact_mut(n))
         {
             let mut credit = values[action[0] as usize];
-            if self.config.baseline {
-                credit -= self.distribution.expectation(logits, values);
+            if config.baseline {
+                credit -= distribution.expectation(logits, values);
             }
-            self.distribution.add_log_prob_grad(logits, action, -credit * share, grad);
-            self.distribution.add_entropy_grad(logits, -self.config.ent_coef as f32 * share, grad);
-            loss -= f64::from(credit * self.distribution.log_prob(logits, action));
-            entropy += f64::from(self.distribution.entropy(logits));
+            distribution.add_log_prob_grad(logits, action, -credit * share, grad);
+            distribution.add_entropy_grad(logits, -config.ent_coef as f32 * share, grad);
+            loss -= f64::from(credit * distribution.log_prob(logits, action));
+            entropy += f64::from(distribution.entropy(logits));
         }
-        self.actor.backward(&step.observations, grad, None)?;
         let count = step.actions.len() as f64;
-        Ok((loss / count, entropy / count))
+        Ok(Loss::new(pass, grad, (loss / count, entropy / count)))
     }
 
-    /// Adds the gradient of the squared temporal-difference error to that of the critic; returns its mean.
-    fn critic_backward(&mut self, step: &StepRows) -> Result<f64> {
-        let n = self.distribution.params_len();
-        let grad = &mut self.grads[1];
-        let next_logits = self.actor.predict(&step.next_observations)?;
-        let next_values = self.critic.predict(&step.next_observations)?;
-        let next = next_logits.chunks_exact(n).zip(next_values.chunks_exact(n));
-        let targets: Vec<f32> = next
-            .zip(step.rewards.iter().zip(&step.goes_on))
-            .map(|((logits, values), (reward, goes_on))| {
-                let value = self.distribution.expectation(logits, values);
-                reward + self.config.gamma as f32 * goes_on * value
-            })
-            .collect();
-        let values = self.critic.forward(&step.observations)?;
-        grad.resize(values.len(), 0.0);
-        let loss = TdLoss::Mse.of_taken(values, &step.actions, &targets, grad)?;
+    /// The mean squared temporal-difference error on `step`. The policy is the one of before its own step.
+    fn critic_loss<'a>(&'a mut self, step: &'a StepRows) -> Result<Loss<'a, f64>> {
+        let QActorCritic { config, distribution, critic, grads: [_, grad], targets, .. } = self;
+        let n = distribution.params_len();
+        let next_values = critic.predict(&step.next_observations)?;
+        let next = step.next_logits.chunks_exact(n).zip(next_values.chunks_exact(n));
+        targets.clear();
+        targets.extend(next.zip(step.rewards.iter().zip(&step.goes_on)).map(
+            |((logits, values), (reward, goes_on))| {
+                let value = distribution.expectation(logits, values);
+                reward + config.gamma as f32 * goes_on * value
+            },
+        ));
+        let pass = critic.forward(&step.observations)?;
+        grad.resize(pass.output().len(), 0.0);
+        let loss = TdLoss::Mse.of_taken(pass.output(), &step.actions, targets, grad)?;
         check_finite("the loss", loss)?;
-        self.critic.backward(&step.observations, grad, None)?;
-        Ok(loss)
+        Ok(Loss::new(pass, grad, loss))
     }
 }
 
@@ -273,15 +288,19 @@ impl Agent for QActorCritic {
         if self.step.actions.is_empty() {
             return Ok(());
         }
-        let step = std::mem::take(&mut self.step);
+        let mut step = std::mem::take(&mut self.step);
         let alpha = self.config.alpha.at(progress.fraction());
         let beta = self.config.beta.at(progress.fraction());
         let max_norm = self.config.max_grad_norm;
-        let (policy_loss, entropy) = self.actor_backward(&step)?;
-        let value_loss = self.critic_backward(&step)?;
-        let [actor, critic] = &mut self.optimizers;
-        let norm = self.actor.step(actor, alpha, max_norm)?;
-        self.critic.step(critic, beta, max_norm)?;
+        // Both losses are of the policy and the values from before their steps.
+        step.next_logits.clear();
+        step.next_logits.extend_from_slice(self.actor.predict(&step.next_observations)?);
+        let loss = self.actor_loss(&step)?;
+        let (policy_loss, entropy) = loss.stats;
+        let norm = loss.step(alpha, max_norm)?;
+        let loss = self.critic_loss(&step)?;
+        let value_loss = loss.stats;
+        loss.step(beta, max_norm)?;
         metrics.record("policy_loss", policy_loss);
         metrics.record("value_loss", value_loss);
         metrics.record("entropy", entropy);
@@ -295,32 +314,25 @@ impl Agent for QActorCritic {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.actor.save()?);
-        Ok(())
+        Ok(self.actor.save_weights("policy", out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.actor.load(from.file("policy.safetensors")?)?)
+        Ok(self.actor.load_weights("policy", from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("critic.safetensors", self.critic.save()?);
-        out.put_file("actor_optimizer.bin", self.optimizers[0].save()?);
-        out.put_file("critic_optimizer.bin", self.optimizers[1].save()?);
+        self.actor.save("policy", out)?;
+        self.critic.save("critic", out)?;
         out.put("q-actor-critic", &self.rng)
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything into copies first: what fails here has changed nothing.
-        let (mut actor, mut critic) = (self.actor.twin(), self.critic.twin());
-        let mut optimizers = self.optimizers.clone();
-        actor.load(from.file("policy.safetensors")?)?;
-        critic.load(from.file("critic.safetensors")?)?;
-        optimizers[0].load(from.file("actor_optimizer.bin")?)?;
-        optimizers[1].load(from.file("critic_optimizer.bin")?)?;
+        // Everything is read first: what fails here has changed nothing.
+        let actor = self.actor.loaded("policy", from)?;
+        let critic = self.critic.loaded("critic", from)?;
         self.rng = from.get("q-actor-critic")?;
-        (self.actor, self.critic, self.optimizers) = (actor, critic, optimizers);
+        (self.actor, self.critic) = (actor, critic);
         Ok(())
     }
 }

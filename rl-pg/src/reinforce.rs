@@ -3,7 +3,7 @@ use rl_core::{
     StochasticPolicy, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Coefficients, Distribution, Optimizer,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Coefficients, Distribution, Loss,
     OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
 use rl_replay::{EpisodeRows, Episodes, explained_variance, normalise};
@@ -109,7 +109,7 @@ impl ReinforceConfig {
 /// let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
 /// let config = ReinforceConfig { episodes: 2, ..ReinforceConfig::default() };
-/// let agent = Reinforce::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Reinforce::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(500))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -118,18 +118,33 @@ pub struct Reinforce<D: Distribution> {
     config: ReinforceConfig,
     pub(crate) policy: ActorCriticPolicy<D>,
     action_space: D::Action,
-    optimizer: Optimizer,
     pub(crate) episodes: Episodes<f32, D::Elem>,
     rng: Rng,
     /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
     actions: Vec<D::Elem>,
     /// Scratch: log-probabilities and values when acting, which are worked out anew when learning.
     unused: [Vec<f32>; 2],
+    /// Scratch: the episodes that are learned from, and what is worked out of them.
+    rows: EpisodeRows<f32, D::Elem>,
+    scratch: Scratch,
+}
+
+/// What is worked out of whole episodes.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// The values of final observations, `[episodes]`.
+    finals: Vec<f32>,
+    /// One number a step: the baseline, the return, what the action is credited with.
+    baseline: Vec<f32>,
+    returns: Vec<f32>,
+    credits: Vec<f32>,
+    /// The gradient of the network's output.
+    grad: Vec<f32>,
 }
 
 impl<D: Distribution> Reinforce<D> {
-    /// An agent for `envs`. Continuous actions outside the bounds are clipped on their way to the
-    /// environment; the policy learns from what it proposed.
+    /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
+    /// are clipped on their way to the environment; the policy learns from what it proposed.
     ///
     /// # Errors
     /// Those of [`ReinforceConfig::validate`], and of candle.
@@ -144,20 +159,41 @@ impl<D: Distribution> Reinforce<D> {
         V::Action: PolicySpace<Distribution = D>,
         D: Distribution<Action = V::Action>,
     {
+        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of [`new`](Reinforce::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &ReinforceConfig,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
         let n = envs.num_envs();
         config.validate(n)?;
-        let (width, action_space) = (envs.observation_space().width(), envs.action_space().clone());
+        let (space, action_space) = (envs.observation_space(), envs.action_space().clone());
         let action_width = action_space.width();
         let mut init = seeds.stream("init", 0);
-        let distribution = action_space.distribution();
-        let network = &config.network;
-        let policy = ActorCriticPolicy::new(width, distribution, network, backend, &mut init)?;
+        let (distribution, network) = (action_space.distribution(), (&config.network, bodies));
+        let optimizer = &config.optimizer;
+        let policy =
+            ActorCriticPolicy::new(space, distribution, network, optimizer, backend, &mut init)?;
         Ok(Reinforce {
-            optimizer: policy.network().optimizer(config.optimizer.clone())?,
-            episodes: Episodes::new(config.episodes, n, width, action_width)?,
+            episodes: Episodes::new(config.episodes, n, space.width(), action_width)?,
             rng: seeds.stream("agent", 0),
             actions: vec![D::Elem::default(); n * action_width],
             unused: [vec![0.0; n], vec![0.0; n]],
+            rows: EpisodeRows::default(),
+            scratch: Scratch::default(),
             policy,
             action_space,
             config: config.clone(),
@@ -172,21 +208,25 @@ impl<D: Distribution> Reinforce<D> {
         self.policy.values_of(observations)
     }
 
-    /// Adds the gradient of the loss over whole episodes to that of the network; gives also the share
-    /// of the returns' variance that the baseline explains.
-    pub(crate) fn backward(
-        &mut self,
-        rows: &EpisodeRows<f32, D::Elem>,
-    ) -> Result<(PolicyStats, f64)> {
+    /// The loss over the complete episodes; measures also the share of the returns' variance that the baseline
+    /// explains.
+    pub(crate) fn loss(&mut self) -> Result<Loss<'_, (PolicyStats, f64)>> {
+        let Reinforce { config, policy, episodes, rows, scratch, .. } = self;
+        let Scratch { finals, baseline, returns, credits, grad } = scratch;
+        episodes.gather(rows);
         let (n, m) = (rows.rewards.len(), rows.lengths.len());
-        let (mut finals, mut baseline) = (vec![0.0; m], vec![0.0; n]);
-        if self.config.baseline {
-            self.policy.values(&rows.finals, &mut finals)?;
-            self.policy.values(&rows.observations, &mut baseline)?;
+        for (values, len) in [(&mut *finals, m), (&mut *baseline, n)] {
+            values.clear();
+            values.resize(len, 0.0);
         }
-        let returns = rows.returns(self.config.gamma, &finals)?;
-        let mut credits = returns.clone();
-        if self.config.returns == ReturnForm::WholeEpisode {
+        if config.baseline {
+            policy.values(&rows.finals, finals)?;
+            policy.values(&rows.observations, baseline)?;
+        }
+        rows.returns(config.gamma, finals, returns)?;
+        credits.clear();
+        credits.extend_from_slice(returns);
+        if config.returns == ReturnForm::WholeEpisode {
             let mut rest = &mut credits[..];
             for &length in &rows.lengths {
                 let (episode, later) = rest.split_at_mut(length);
@@ -194,31 +234,29 @@ impl<D: Distribution> Reinforce<D> {
                 rest = later;
             }
         }
-        credits.iter_mut().zip(&baseline).for_each(|(credit, b)| *credit -= b);
-        if self.config.normalize_returns {
-            normalise(&mut credits);
+        credits.iter_mut().zip(&*baseline).for_each(|(credit, b)| *credit -= b);
+        if config.normalize_returns {
+            normalise(credits);
         }
         // The loss is a mean over rows; the theorem has a sum over an episode's rows.
         credits.iter_mut().for_each(|credit| *credit *= n as f32 / m as f32);
 
-        let vf_coef = if self.config.baseline { self.config.vf_coef as f32 } else { 0.0 };
-        let coefficients = Coefficients { value: vf_coef, entropy: self.config.ent_coef as f32 };
-        let distribution = self.policy.distribution().clone();
-        let network = self.policy.network_mut();
-        let output = network.forward(&rows.observations)?;
-        let mut grad = vec![0.0; output.len()];
+        let vf_coef = if config.baseline { config.vf_coef as f32 } else { 0.0 };
+        let coefficients = Coefficients { value: vf_coef, entropy: config.ent_coef as f32 };
+        let distribution = policy.distribution().clone();
+        let pass = policy.forward(&rows.observations)?;
+        grad.resize(pass.output().len(), 0.0);
         let policy_rows = PolicyRows {
             actions: &rows.actions,
             // No ratio is taken in this loss.
-            log_probs: &baseline,
-            advantages: &credits,
-            returns: &returns,
-            values: &baseline,
+            log_probs: baseline,
+            advantages: credits,
+            returns,
+            values: baseline,
         };
-        let stats = policy_gradient(&distribution, output, policy_rows, coefficients, &mut grad)?;
+        let stats = policy_gradient(&distribution, pass.output(), policy_rows, coefficients, grad)?;
         check_finite("the loss", stats.policy_loss + stats.value_loss)?;
-        network.backward(&rows.observations, &grad, None)?;
-        Ok((stats, explained_variance(&baseline, &returns)))
+        Ok(Loss::new(pass, grad, (stats, explained_variance(baseline, returns))))
     }
 }
 
@@ -256,10 +294,10 @@ impl<D: Distribution> Agent for Reinforce<D> {
             return Ok(());
         }
         let learning_rate = self.config.learning_rate.at(progress.fraction());
-        let rows = self.episodes.gather();
-        let (stats, explained_variance) = self.backward(&rows)?;
-        let (optimizer, max_norm) = (&mut self.optimizer, self.config.max_grad_norm);
-        let norm = self.policy.network_mut().step(optimizer, learning_rate, max_norm)?;
+        let max_norm = self.config.max_grad_norm;
+        let loss = self.loss()?;
+        let (stats, explained_variance) = loss.stats;
+        let norm = loss.step(learning_rate, max_norm)?;
         metrics.record("policy_loss", stats.policy_loss);
         metrics.record("entropy", stats.entropy);
         metrics.record("grad_norm", norm);
@@ -273,28 +311,24 @@ impl<D: Distribution> Agent for Reinforce<D> {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.policy.network().save()?);
-        Ok(())
+        Ok(self.policy.save_weights(out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.network_mut().load(from.file("policy.safetensors")?)?)
+        Ok(self.policy.load_weights(from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("optimizer.bin", self.optimizer.save()?);
+        self.policy.save(out)?;
         out.put("reinforce", &(&self.rng, &self.episodes))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything into copies first: what fails here has changed nothing.
-        let (mut policy, mut optimizer) = (self.policy.twin(), self.optimizer.clone());
-        policy.network_mut().load(from.file("policy.safetensors")?)?;
-        optimizer.load(from.file("optimizer.bin")?)?;
+        // Everything is read first: what fails here has changed nothing.
+        let learned = self.policy.loaded(from)?;
         let (rng, episodes): (Rng, Episodes<f32, D::Elem>) = from.get("reinforce")?;
         self.episodes.check_same_shape(&episodes)?;
-        (self.policy, self.optimizer) = (policy, optimizer);
+        self.policy.replace(learned);
         (self.rng, self.episodes) = (rng, episodes);
         Ok(())
     }

@@ -2,7 +2,9 @@ use rl_core::{
     Agent, BoxSpace, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space, Transitions,
     VecEnv, check,
 };
-use rl_nets::{Backend, Distribution, Mlp, MlpConfig, Module, Network, PolicySpace};
+use rl_nets::{
+    Backend, Body, Chain, Distribution, Linear, Module, Network, PolicySpace, with_head,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -14,16 +16,16 @@ pub trait SearchRule {
     /// What changes while it searches.
     type State: Serialize + DeserializeOwned;
 
-    /// The next candidates, each a flat parameter vector, `[params]`.
-    fn propose(&mut self, rng: &mut Rng) -> Vec<Vec<f32>>;
+    /// Writes the next candidates one after another, `[candidates, params]`.
+    fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>);
 
-    /// Learns what each candidate earned: the mean of its episodes' returns.
+    /// Learns what each candidate, `[candidates, params]`, earned: the mean of its episodes' returns.
     ///
     /// # Errors
     /// Scores that are not finite.
     fn tell(
         &mut self,
-        candidates: &[Vec<f32>],
+        candidates: &[f32],
         scores: &[f64],
         rng: &mut Rng,
         progress: Progress,
@@ -62,7 +64,8 @@ pub trait SearchRule {
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 pub struct PolicySearch<D: Distribution, R> {
-    module: Mlp,
+    /// The policy's network, with the parameters of whichever candidate acts.
+    module: Chain,
     /// Holds the policy that the search stands at.
     policy: Network,
     distribution: D,
@@ -72,12 +75,15 @@ pub struct PolicySearch<D: Distribution, R> {
     episodes: usize,
     rng: Rng,
     generation: Generation,
+    /// Scratch: the mean return of each candidate.
+    scores: Vec<f64>,
 }
 
 /// A generation that is being scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Generation {
-    candidates: Vec<Vec<f32>>,
+    /// `[candidates, params]`.
+    candidates: Vec<f32>,
     /// The return of each episode played, `[candidates, episodes]`.
     returns: Vec<Option<f64>>,
     /// The first episode that no environment has begun.
@@ -105,14 +111,14 @@ impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
 }
 
 impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
-    /// A search of the parameters of a perceptron, with a rule made from their initial values; each
-    /// candidate is scored by `episodes` episodes.
+    /// A search of the parameters of a body with a head on it, with a rule made from their initial values; each
+    /// candidate is scored by `episodes` episodes. The body needs a fused pass.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a zero; those of the rule.
+    /// [`rl_core::Error::Config`] for a zero; those of the body and of the rule.
     pub fn new<V>(
         envs: &V,
-        network: &MlpConfig,
+        body: &dyn Body,
         episodes: usize,
         seeds: Seeds,
         rule: impl FnOnce(Vec<f32>) -> Result<R>,
@@ -126,14 +132,20 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         let action_space = envs.action_space().clone();
         let distribution = action_space.distribution();
         let outputs = distribution.params_len() - distribution.log_stds();
-        let module = Mlp::new("policy", envs.observation_space().width(), outputs, network)?;
-        let policy = Network::new(module.clone(), &Backend::Fused, &mut seeds.stream("init", 0))?;
+        let shape = envs.observation_space().shape();
+        let module = with_head(body, shape, |features| Linear::new(features, outputs))?;
+        let module = module.named("policy");
+        if !module.is_fused() {
+            let error = rl_nets::Error::Unsupported("a search, which acts by a fused pass,");
+            return Err(error.into());
+        }
+        let policy = Network::new(module.clone(), &Backend::cpu(), &mut seeds.stream("init", 0))?;
         let mut rule = rule(policy.params()?)?;
-        let mut rng = seeds.stream("agent", 0);
-        let candidates = rule.propose(&mut rng);
+        let (mut rng, mut candidates) = (seeds.stream("agent", 0), Vec::new());
+        rule.propose(&mut rng, &mut candidates);
         let lane = Lane { episode: None, fresh: true, earned: 0.0 };
         let generation = Generation {
-            returns: vec![None; candidates.len() * episodes],
+            returns: vec![None; candidates.len() / policy.num_params() * episodes],
             candidates,
             next: 0,
             lanes: vec![lane; envs.num_envs()],
@@ -147,6 +159,7 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
             episodes,
             rng,
             generation,
+            scores: Vec::new(),
         })
     }
 
@@ -191,10 +204,14 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
             }
             lane.fresh = false;
             let params = match lane.episode {
-                Some(episode) => &candidates[episode / self.episodes][..],
+                Some(episode) => {
+                    let n = module.layout().len();
+                    &candidates[episode / self.episodes * n..][..n]
+                }
                 None => rule.best(),
             };
-            distribution.mode(module.forward(params, observation), action);
+            module.forward(params, observation)?;
+            distribution.mode(module.output(), action);
             action_space.clip(action);
         }
         Ok(())
@@ -217,17 +234,21 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
     }
 
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
-        let generation = &mut self.generation;
-        let Some(returns) = generation.returns.iter().copied().collect::<Option<Vec<f64>>>() else {
+        let PolicySearch { generation, scores, rule, rng, policy, episodes, .. } = self;
+        if generation.returns.iter().any(Option::is_none) {
             return Ok(());
-        };
-        let mean = |episodes: &[f64]| episodes.iter().sum::<f64>() / episodes.len() as f64;
-        let scores: Vec<f64> = returns.chunks_exact(self.episodes).map(mean).collect();
-        self.rule.tell(&generation.candidates, &scores, &mut self.rng, progress, metrics)?;
-        self.policy.set_params(self.rule.best())?;
-        metrics.record("score", mean(&scores));
-        generation.candidates = self.rule.propose(&mut self.rng);
-        generation.returns = vec![None; generation.candidates.len() * self.episodes];
+        }
+        scores.clear();
+        for played in generation.returns.chunks_exact(*episodes) {
+            scores.push(played.iter().flatten().sum::<f64>() / *episodes as f64);
+        }
+        rule.tell(&generation.candidates, scores, rng, progress, metrics)?;
+        policy.set_params(rule.best())?;
+        metrics.record("score", scores.iter().sum::<f64>() / scores.len() as f64);
+        rule.propose(rng, &mut generation.candidates);
+        let count = generation.candidates.len() / policy.num_params();
+        generation.returns.clear();
+        generation.returns.resize(count * *episodes, None);
         generation.next = 0;
         Ok(())
     }
@@ -253,10 +274,9 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         policy.load(from.file("policy.safetensors")?)?;
         let (rng, generation): (Rng, Generation) = from.get("search")?;
         check::len("environments", self.generation.lanes.len(), generation.lanes.len())?;
-        for candidate in &generation.candidates {
-            check::len("candidate", policy.num_params(), candidate.len())?;
-        }
-        let episodes = generation.candidates.len() * self.episodes;
+        let (params, numbers) = (policy.num_params(), generation.candidates.len());
+        check::len("candidates", numbers.div_ceil(params) * params, numbers)?;
+        let episodes = numbers / params * self.episodes;
         check::len("returns", episodes, generation.returns.len())?;
         let begun = generation.lanes.iter().filter_map(|lane| lane.episode).max();
         check::at_most("episode", episodes as u64, "episodes", begun.map_or(0, |e| e as u64 + 1))?;

@@ -33,7 +33,7 @@ macro_rules! exact {
                     envs: V,
                     seed: u64,
                 ) -> (Sections, Vec<Row>) {
-                    let ($envs, $backend, $seeds) = (&envs, &Backend::Fused, Seeds::new(seed));
+                    let ($envs, $backend, $seeds) = (&envs, &Backend::cpu(), Seeds::new(seed));
                     let agent = $make.unwrap();
                     let sink = MemorySink::default();
                     let trainer = Trainer::new(envs, agent, TrainerConfig::new(1_000)).unwrap();
@@ -107,7 +107,7 @@ fn odd_shapes_work_or_are_config_errors() {
     let make = |n| SerialVecEnv::new(cart_poles(n), Seeds::new(0)).unwrap();
     let a2c = |n, n_steps| {
         let config = A2cConfig { n_steps, ..A2cConfig::default() };
-        let agent = A2c::new(&config, &make(n), &Backend::Fused, Seeds::new(0))?;
+        let agent = A2c::new(&config, &make(n), &Backend::cpu(), Seeds::new(0))?;
         Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
     };
     a2c(1, 1).unwrap();
@@ -115,7 +115,7 @@ fn odd_shapes_work_or_are_config_errors() {
     assert_eq!(a2c(1, 0).unwrap_err().to_string(), "n_steps: expected an integer >= 1, got 0");
     let reinforce = |n, episodes| {
         let config = ReinforceConfig { episodes, ..ReinforceConfig::default() };
-        let agent = Reinforce::new(&config, &make(n), &Backend::Fused, Seeds::new(0))?;
+        let agent = Reinforce::new(&config, &make(n), &Backend::cpu(), Seeds::new(0))?;
         Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
     };
     reinforce(1, 1).unwrap();

@@ -89,16 +89,16 @@ fn values_are_exact() {
     let seeds = Seeds::new(2);
     for (kind, observation, expected) in VALUES {
         let make = || Probe::<Discrete>::new(kind);
-        let agent = A2c::new(&a2c(), &four(make), &Backend::Fused, seeds).unwrap();
+        let agent = A2c::new(&a2c(), &four(make), &Backend::cpu(), seeds).unwrap();
         let value = trained(make, agent, 40_000).agent_mut().values(&[observation]).unwrap();
         assert_near(kind, value[0], expected);
 
-        let agent = Reinforce::new(&reinforce(), &four(make), &Backend::Fused, seeds).unwrap();
+        let agent = Reinforce::new(&reinforce(), &four(make), &Backend::cpu(), seeds).unwrap();
         let value = trained(make, agent, 80_000).agent_mut().values(&[observation]).unwrap();
         assert_near(kind, value[0], expected);
 
         let config = q_actor_critic();
-        let agent = QActorCritic::new(&config, &four(make), &Backend::Fused, seeds).unwrap();
+        let agent = QActorCritic::new(&config, &four(make), &Backend::cpu(), seeds).unwrap();
         let mut trainer = trained(make, agent, 40_000);
         for value in trainer.agent_mut().action_values(&[observation]).unwrap() {
             assert_near(kind, *value, expected);
@@ -109,7 +109,7 @@ fn values_are_exact() {
 #[test]
 fn truncation_taken_for_termination_loses_value() {
     let make = || Probe::<Discrete>::mistaken(ProbeKind::Endless);
-    let (envs, backend, seeds) = (four(make), Backend::Fused, Seeds::new(2));
+    let (envs, backend, seeds) = (four(make), Backend::cpu(), Seeds::new(2));
     let mut values = Vec::new();
     let agent = A2c::new(&a2c(), &envs, &backend, seeds).unwrap();
     values.extend(trained(make, agent, 40_000).agent_mut().values(&[0.0]).unwrap());
@@ -134,7 +134,7 @@ fn choices_are_made_right() {
     for kind in KINDS_OF_CHOICE {
         let make = || Probe::<Discrete>::new(kind);
         let envs = four(make);
-        for backend in [Backend::Fused, Backend::by_name("reference").unwrap()] {
+        for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
             assert_right(make, A2c::new(&a2c(), &envs, &backend, seeds).unwrap(), 8_000);
             let agent: Reinforce<Categorical> =
                 Reinforce::new(&reinforce(), &envs, &backend, seeds).unwrap();
@@ -176,8 +176,8 @@ fn continuous_actions_find_the_best_number() {
     let seeds = Seeds::new(3);
     for kind in KINDS_OF_CHOICE {
         let envs = four(|| Probe::<BoxSpace>::new(kind));
-        assert_best(kind, A2c::new(&a2c(), &envs, &Backend::Fused, seeds).unwrap(), 60_000);
-        let agent = Reinforce::new(&reinforce(), &envs, &Backend::Fused, seeds).unwrap();
+        assert_best(kind, A2c::new(&a2c(), &envs, &Backend::cpu(), seeds).unwrap(), 60_000);
+        let agent = Reinforce::new(&reinforce(), &envs, &Backend::cpu(), seeds).unwrap();
         assert_best(kind, agent, 60_000);
         let config = HillClimbingConfig { episodes: 8, ..HillClimbingConfig::default() };
         assert_best(kind, HillClimbing::agent(&config, &envs, seeds).unwrap(), 40_000);

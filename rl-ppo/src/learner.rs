@@ -3,55 +3,52 @@
 
 use rl_core::{BoxSpace, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Distribution, Optimizer, OptimizerConfig,
-    PolicyRows, PolicyStats, check_finite,
+    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Distribution, InputSpace, Loss,
+    OptimizerConfig, PolicyRows, PolicyStats, check_finite,
 };
 use rl_replay::{Collector, Minibatch, Rollout, normalise, shuffle};
 use std::ops::Range;
 
 /// An actor-critic that gathers rollouts and takes gradient steps on minibatches of them: what a
-/// [`Rule`](crate::Rule) works with.
+/// [`Rule`](crate::Rule) works with. `O` is the kind of observation.
 #[derive(Debug)]
-pub struct Learner<D: Distribution> {
-    /// The policy and its value function.
-    pub policy: ActorCriticPolicy<D>,
-    /// The optimiser of both.
-    pub optimizer: Optimizer,
+pub struct Learner<D: Distribution, O: Space = BoxSpace> {
+    /// The policy and its value function, with their optimiser.
+    pub policy: ActorCriticPolicy<D, O>,
     /// What gathers rollouts.
-    pub collector: Collector<D::Action>,
+    pub collector: Collector<O, D::Action>,
     /// The source of actions and of the order of rows.
     pub rng: Rng,
     /// The order in which rows are learned from, `[steps * envs]`.
     order: Vec<u32>,
     /// Scratch: a minibatch, and the gradient of the network's output.
-    minibatch: Minibatch<f32, D::Elem>,
+    minibatch: Minibatch<O::Elem, D::Elem>,
     grad: Vec<f32>,
 }
 
-impl<D: Distribution> Learner<D> {
+impl<D: Distribution, O: InputSpace> Learner<D, O> {
     /// A learner for `envs` with rollouts of `n_steps` steps of each.
     ///
     /// # Errors
-    /// Those of [`ActorCriticPolicy::new`], [`Collector::new`] and the optimiser's settings.
+    /// Those of [`ActorCriticPolicy::new`] and [`Collector::new`].
     pub fn new<V>(
         envs: &V,
         distribution: D,
-        network: &ActorCriticConfig,
+        network: (&ActorCriticConfig, Bodies<'_>),
         optimizer: &OptimizerConfig,
         n_steps: usize,
         (backend, seeds): (&Backend, Seeds),
     ) -> Result<Self>
     where
-        V: VecEnv<Obs = BoxSpace, Action = D::Action>,
+        V: VecEnv<Obs = O, Action = D::Action>,
     {
         let (space, actions) = (envs.observation_space(), envs.action_space().clone());
         let mut init = seeds.stream("init", 0);
         let policy =
-            ActorCriticPolicy::new(space.width(), distribution, network, backend, &mut init)?;
+            ActorCriticPolicy::new(space, distribution, network, optimizer, backend, &mut init)?;
         let collector = Collector::new(n_steps, envs.num_envs(), space, actions)?;
         Ok(Learner {
             order: (0..collector.rollout.capacity() as u32).collect(),
-            optimizer: policy.network().optimizer(optimizer.clone())?,
             minibatch: Minibatch::default(),
             grad: Vec::new(),
             rng: seeds.stream("agent", 0),
@@ -60,13 +57,13 @@ impl<D: Distribution> Learner<D> {
         })
     }
 
-    pub(crate) fn act(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+    pub(crate) fn act(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         self.collector.act(&mut self.policy, observations, &mut self.rng, actions)
     }
 
     pub(crate) fn act_greedily(
         &mut self,
-        observations: &[f32],
+        observations: &[O::Elem],
         actions: &mut [D::Elem],
     ) -> Result<()> {
         self.policy.mode(observations, actions)?;
@@ -77,7 +74,7 @@ impl<D: Distribution> Learner<D> {
     /// Stores a step; a full rollout gets its advantages and returns.
     pub(crate) fn observe(
         &mut self,
-        transitions: &Transitions<'_, f32, D::Elem>,
+        transitions: &Transitions<'_, O::Elem, D::Elem>,
         (gamma, gae_lambda): (f64, f64),
     ) -> Result<()> {
         self.collector.observe(&mut self.policy, transitions)?;
@@ -88,7 +85,10 @@ impl<D: Distribution> Learner<D> {
     }
 
     /// Shuffles the rows and says which of them make up each minibatch.
-    pub fn shuffled(&mut self, batch_size: usize) -> impl Iterator<Item = Range<usize>> + use<D> {
+    pub fn shuffled(
+        &mut self,
+        batch_size: usize,
+    ) -> impl Iterator<Item = Range<usize>> + use<D, O> {
         shuffle(&mut self.order, &mut self.rng);
         let n = self.order.len();
         (0..n).step_by(batch_size).map(move |start| start..(start + batch_size).min(n))
@@ -120,11 +120,11 @@ impl<D: Distribution> Learner<D> {
             PolicyRows<'_, D::Elem>,
             &mut [f32],
         ) -> rl_nets::Result<PolicyStats>,
-    ) -> Result<PolicyStats> {
+    ) -> Result<Loss<'_, PolicyStats>> {
         let Learner { policy, minibatch, grad, .. } = self;
         let distribution = policy.distribution().clone();
-        let output = policy.network_mut().forward(&minibatch.observations)?;
-        grad.resize(output.len(), 0.0);
+        let pass = policy.forward(&minibatch.observations)?;
+        grad.resize(pass.output().len(), 0.0);
         let rows = PolicyRows {
             actions: &minibatch.actions,
             log_probs: &minibatch.log_probs,
@@ -132,19 +132,9 @@ impl<D: Distribution> Learner<D> {
             returns: &minibatch.returns,
             values: &minibatch.values,
         };
-        let stats = loss(&distribution, output, rows, grad)?;
+        let stats = loss(&distribution, pass.output(), rows, grad)?;
         check_finite("the loss", stats.policy_loss + stats.value_loss)?;
-        Ok(stats)
-    }
-
-    /// One gradient step on the loss last computed; returns the gradient's norm.
-    ///
-    /// # Errors
-    /// [`NotFinite`](rl_nets::Error::NotFinite) for a gradient that is not.
-    pub fn step(&mut self, learning_rate: f64, max_norm: Option<f64>) -> Result<f64> {
-        let network = self.policy.network_mut();
-        network.backward(&self.minibatch.observations, &self.grad, None)?;
-        Ok(network.step(&mut self.optimizer, learning_rate, max_norm)?)
+        Ok(Loss::new(pass, grad, stats))
     }
 
     /// Writes the policy's parameters at each row of the rollout into `out`, `[rows, params_len]`.
@@ -175,32 +165,20 @@ impl<D: Distribution> Learner<D> {
         Ok(total * width as f64 / old.len() as f64)
     }
 
-    pub(crate) fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        out.put_file("policy.safetensors", self.policy.network().save()?);
-        Ok(())
-    }
-
-    pub(crate) fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.network_mut().load(from.file("policy.safetensors")?)?)
-    }
-
     pub(crate) fn save(&self, out: &mut Sections) -> Result<()> {
-        self.save_policy(out)?;
-        out.put_file("optimizer.bin", self.optimizer.save()?);
+        self.policy.save(out)?;
         out.put("learner", &(&self.rng, &self.order, &self.collector.rollout))
     }
 
     pub(crate) fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything into copies first: what fails here has changed nothing.
-        let mut policy = self.policy.twin();
-        policy.network_mut().load(from.file("policy.safetensors")?)?;
-        let mut optimizer = self.optimizer.clone();
-        optimizer.load(from.file("optimizer.bin")?)?;
-        let (rng, order, rollout): (Rng, Vec<u32>, Rollout<f32, D::Elem>) = from.get("learner")?;
+        // Everything is read first: what fails here has changed nothing.
+        let learned = self.policy.loaded(from)?;
+        let (rng, order, rollout): (Rng, Vec<u32>, Rollout<O::Elem, D::Elem>) =
+            from.get("learner")?;
         self.collector.rollout.check_same_shape(&rollout)?;
         check::len("order of rows", self.order.len(), order.len())?;
-        (self.policy, self.optimizer, self.rng) = (policy, optimizer, rng);
-        (self.order, self.collector.rollout) = (order, rollout);
+        self.policy.replace(learned);
+        (self.rng, self.order, self.collector.rollout) = (rng, order, rollout);
         Ok(())
     }
 }

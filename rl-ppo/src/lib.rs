@@ -15,4 +15,4 @@ pub use learner::Learner;
 pub use on_policy::{OnPolicy, Rule};
 pub use ppo_clip::{Ppo, PpoConfig};
 pub use ppo_kl::{AdaptiveKl, PpoKl, PpoKlConfig};
-pub use trpo::{Trpo, TrpoConfig};
+pub use trpo::{Trpo, TrpoConfig, TrustRegion};

@@ -1,14 +1,16 @@
 //! The agent that the algorithms of this crate share; they differ in the rule it learns by.
 
 use crate::Learner;
-use rl_core::{Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Transitions, check};
-use rl_nets::{ActorCriticPolicy, Distribution};
+use rl_core::{
+    Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Space, Transitions, check,
+};
+use rl_nets::{ActorCriticPolicy, Distribution, InputSpace};
 use rl_replay::explained_variance;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// How an on-policy agent learns from a full rollout.
-pub trait Rule<D: Distribution> {
+pub trait Rule<D: Distribution, O: InputSpace = BoxSpace> {
     /// The algorithm's name, by which a checkpoint knows its owner.
     const NAME: &'static str;
 
@@ -24,7 +26,7 @@ pub trait Rule<D: Distribution> {
     /// A loss or gradient that is not finite.
     fn learn(
         &mut self,
-        learner: &mut Learner<D>,
+        learner: &mut Learner<D, O>,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()>;
@@ -41,14 +43,14 @@ pub trait Rule<D: Distribution> {
 
 /// An agent that gathers rollouts with its policy, learns from each by a [`Rule`], and forgets it.
 #[derive(Debug)]
-pub struct OnPolicy<D: Distribution, R> {
-    learner: Learner<D>,
+pub struct OnPolicy<D: Distribution, R, O: Space = BoxSpace> {
+    learner: Learner<D, O>,
     rule: R,
 }
 
-impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
+impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
     /// An agent of a learner and a rule of your own.
-    pub fn with_rule(learner: Learner<D>, rule: R) -> Self {
+    pub fn with_rule(learner: Learner<D, O>, rule: R) -> Self {
         OnPolicy { learner, rule }
     }
 
@@ -58,7 +60,7 @@ impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
     }
 
     /// The policy.
-    pub fn policy(&self) -> &ActorCriticPolicy<D> {
+    pub fn policy(&self) -> &ActorCriticPolicy<D, O> {
         &self.learner.policy
     }
 
@@ -66,30 +68,35 @@ impl<D: Distribution, R: Rule<D>> OnPolicy<D, R> {
     ///
     /// # Errors
     /// An input that is not whole rows.
-    pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
+    pub fn values(&mut self, observations: &[O::Elem]) -> Result<Vec<f32>> {
         self.learner.policy.values_of(observations)
     }
 }
 
-impl<D: Distribution, R> Policy for OnPolicy<D, R> {
-    type Obs = BoxSpace;
+impl<D: Distribution, O: InputSpace, R> Policy for OnPolicy<D, R, O> {
+    type Obs = O;
     type Action = D::Action;
 
-    fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
+    fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         self.learner.act_greedily(observations, actions)
     }
 }
 
-impl<D: Distribution, R: Rule<D>> Agent for OnPolicy<D, R> {
+impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> {
     fn name(&self) -> &'static str {
         R::NAME
     }
 
-    fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [D::Elem]) -> Result<()> {
+    fn act(
+        &mut self,
+        observations: &[O::Elem],
+        _: Progress,
+        actions: &mut [D::Elem],
+    ) -> Result<()> {
         self.learner.act(observations, actions)
     }
 
-    fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+    fn observe(&mut self, transitions: &Transitions<'_, O::Elem, D::Elem>) -> Result<()> {
         self.learner.observe(transitions, self.rule.discounts())
     }
 
@@ -106,11 +113,11 @@ impl<D: Distribution, R: Rule<D>> Agent for OnPolicy<D, R> {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        self.learner.save_policy(out)
+        Ok(self.learner.policy.save_weights(out)?)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        self.learner.load_policy(from)
+        Ok(self.learner.policy.load_weights(from)?)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {

@@ -2,7 +2,8 @@ use crate::on_policy::validate_rollout;
 use crate::{Learner, OnPolicy, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Coefficients, Distribution, OptimizerConfig, PolicySpace, ppo_clip,
+    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, InputSpace, OptimizerConfig,
+    PolicySpace, ppo_clip,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +28,11 @@ use serde::{Deserialize, Serialize};
 /// let env = || TimeLimit::new(rl_envs::Pendulum::default(), 200);
 /// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
 /// let config = PpoConfig { n_steps: 64, ..PpoConfig::default() };
-/// let agent = Ppo::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Ppo::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(256))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-pub type Ppo<D> = OnPolicy<D, PpoConfig>;
+pub type Ppo<D, O = BoxSpace> = OnPolicy<D, PpoConfig, O>;
 
 /// The settings of [`Ppo`]. Defaults are Stable-Baselines3's (2.9), which are those of Schulman et al.
 /// (2017) for MuJoCo with the details of its reference code.
@@ -123,14 +124,33 @@ impl PpoConfig {
     }
 }
 
-impl<D: Distribution> Ppo<D> {
-    /// An agent for `envs`.
+impl<D: Distribution, O: InputSpace> Ppo<D, O> {
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
-    /// Those of [`PpoConfig::validate`], and of candle.
+    /// Those of [`PpoConfig::validate`], observations that the networks cannot read, and those of candle.
     pub fn new<V>(config: &PpoConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
-        V: VecEnv<Obs = BoxSpace>,
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of `new` and of the bodies.
+    pub fn with_bodies<V>(
+        config: &PpoConfig,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
         V::Action: PolicySpace<Distribution = D>,
         D: Distribution<Action = V::Action>,
     {
@@ -138,12 +158,13 @@ impl<D: Distribution> Ppo<D> {
         let distribution = envs.action_space().distribution();
         let PpoConfig { network, optimizer, n_steps, .. } = config;
         let lives = (backend, seeds);
+        let network = (network, bodies);
         let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
         Ok(OnPolicy::with_rule(learner, config.clone()))
     }
 }
 
-impl<D: Distribution> Rule<D> for PpoConfig {
+impl<D: Distribution, O: InputSpace> Rule<D, O> for PpoConfig {
     const NAME: &'static str = "ppo";
     type State = ();
 
@@ -153,7 +174,7 @@ impl<D: Distribution> Rule<D> for PpoConfig {
 
     fn learn(
         &mut self,
-        learner: &mut Learner<D>,
+        learner: &mut Learner<D, O>,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
@@ -166,9 +187,10 @@ impl<D: Distribution> Rule<D> for PpoConfig {
         'epochs: for _ in 0..self.n_epochs {
             for places in learner.shuffled(self.batch_size) {
                 learner.gather(places, self.normalize_advantage);
-                let stats = learner.loss(|distribution, output, rows, grad| {
+                let loss = learner.loss(|distribution, output, rows, grad| {
                     ppo_clip(distribution, output, rows, clip_range, clip_value, coefficients, grad)
                 })?;
+                let stats = loss.stats;
                 metrics.record("policy_loss", stats.policy_loss);
                 metrics.record("value_loss", stats.value_loss);
                 metrics.record("entropy", stats.entropy);
@@ -177,7 +199,7 @@ impl<D: Distribution> Rule<D> for PpoConfig {
                 if self.target_kl.is_some_and(|target| stats.approx_kl > 1.5 * target) {
                     break 'epochs;
                 }
-                metrics.record("grad_norm", learner.step(learning_rate, self.max_grad_norm)?);
+                metrics.record("grad_norm", loss.step(learning_rate, self.max_grad_norm)?);
                 taken += 1;
             }
         }

@@ -2,8 +2,8 @@ use crate::on_policy::validate_rollout;
 use crate::{Learner, OnPolicy, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Coefficients, Distribution, KlPenalty, OptimizerConfig,
-    PolicySpace, ppo_kl,
+    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, InputSpace, KlPenalty,
+    OptimizerConfig, PolicySpace, ppo_kl,
 };
 use serde::{Deserialize, Serialize};
 
@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 /// let env = || TimeLimit::new(rl_envs::CartPole::default(), 500);
 /// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
 /// let config = PpoKlConfig { n_steps: 64, ..PpoKlConfig::default() };
-/// let agent = PpoKl::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = PpoKl::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(256))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-pub type PpoKl<D> = OnPolicy<D, AdaptiveKl>;
+pub type PpoKl<D, O = BoxSpace> = OnPolicy<D, AdaptiveKl, O>;
 
 /// The settings of [`PpoKl`]. Defaults are those of [`PpoConfig`](crate::PpoConfig), and the penalty's of
 /// Schulman et al. (2017).
@@ -138,14 +138,33 @@ impl AdaptiveKl {
     }
 }
 
-impl<D: Distribution> PpoKl<D> {
-    /// An agent for `envs`.
+impl<D: Distribution, O: InputSpace> PpoKl<D, O> {
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
-    /// Those of [`PpoKlConfig::validate`], and of candle.
+    /// Those of [`PpoKlConfig::validate`], observations that the networks cannot read, and those of candle.
     pub fn new<V>(config: &PpoKlConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
-        V: VecEnv<Obs = BoxSpace>,
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of `new` and of the bodies.
+    pub fn with_bodies<V>(
+        config: &PpoKlConfig,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
         V::Action: PolicySpace<Distribution = D>,
         D: Distribution<Action = V::Action>,
     {
@@ -153,6 +172,7 @@ impl<D: Distribution> PpoKl<D> {
         let distribution = envs.action_space().distribution();
         let PpoKlConfig { network, optimizer, n_steps, initial_beta, .. } = config;
         let lives = (backend, seeds);
+        let network = (network, bodies);
         let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
         let rule = AdaptiveKl {
             config: config.clone(),
@@ -164,7 +184,7 @@ impl<D: Distribution> PpoKl<D> {
     }
 }
 
-impl<D: Distribution> Rule<D> for AdaptiveKl {
+impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
     const NAME: &'static str = "ppo-kl";
     type State = f64;
 
@@ -174,7 +194,7 @@ impl<D: Distribution> Rule<D> for AdaptiveKl {
 
     fn learn(
         &mut self,
-        learner: &mut Learner<D>,
+        learner: &mut Learner<D, O>,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
@@ -195,14 +215,15 @@ impl<D: Distribution> Rule<D> for AdaptiveKl {
                 }
                 learner.gather(places, self.config.normalize_advantage);
                 let penalty = KlPenalty { old_params: &self.old_rows, beta: self.beta as f32 };
-                let stats = learner.loss(|distribution, output, rows, grad| {
+                let loss = learner.loss(|distribution, output, rows, grad| {
                     ppo_kl(distribution, output, rows, penalty, coefficients, grad)
                 })?;
+                let stats = loss.stats;
                 metrics.record("policy_loss", stats.policy_loss);
                 metrics.record("value_loss", stats.value_loss);
                 metrics.record("entropy", stats.entropy);
                 metrics.record("approx_kl", stats.approx_kl);
-                let norm = learner.step(learning_rate, self.config.max_grad_norm)?;
+                let norm = loss.step(learning_rate, self.config.max_grad_norm)?;
                 metrics.record("grad_norm", norm);
             }
         }

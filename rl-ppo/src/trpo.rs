@@ -2,8 +2,8 @@ use crate::on_policy::validate_rollout;
 use crate::{Learner, OnPolicy, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Coefficients, Distribution, OptimizerConfig, PolicyRows,
-    PolicySpace, check_finite, fisher_product, policy_gradient,
+    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, FisherProduct, InputSpace,
+    OptimizerConfig, PolicyRows, PolicySpace, check_finite, policy_gradient,
 };
 use rl_replay::normalise;
 use serde::{Deserialize, Serialize};
@@ -28,11 +28,11 @@ use serde::{Deserialize, Serialize};
 /// let env = || TimeLimit::new(rl_envs::CartPole::default(), 500);
 /// let envs = SerialVecEnv::new(vec![env()?, env()?], Seeds::new(0))?;
 /// let config = TrpoConfig { n_steps: 64, ..TrpoConfig::default() };
-/// let agent = Trpo::new(&config, &envs, &rl_nets::Backend::Fused, Seeds::new(0))?;
+/// let agent = Trpo::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(256))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-pub type Trpo<D> = OnPolicy<D, TrpoConfig>;
+pub type Trpo<D, O = BoxSpace> = OnPolicy<D, TrustRegion, O>;
 
 /// The settings of [`Trpo`]. Defaults are those of SB3-contrib's (2.9).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,8 +97,7 @@ impl TrpoConfig {
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         self.network.validate()?;
         if self.network.trunk.is_some() {
-            let expected = "none: the policy's step must leave the value function alone";
-            return Err(rl_core::Error::config("network.trunk", expected, "one"));
+            return Err(shared_trunk());
         }
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
@@ -111,62 +110,111 @@ impl TrpoConfig {
         check::positive_fraction("line_search_shrink", self.line_search_shrink)?;
         check::at_least("line_search_max_steps", 1, self.line_search_max_steps as u64)
     }
+}
+
+fn shared_trunk() -> rl_core::Error {
+    let expected = "none: the policy's step must leave the value function alone";
+    rl_core::Error::config("network.trunk", expected, "one")
+}
+
+/// The [`Rule`] of [`Trpo`].
+#[derive(Clone, Debug)]
+pub struct TrustRegion {
+    config: TrpoConfig,
+    scratch: Scratch,
+}
+
+/// Memory that learning from a rollout needs, kept for the next one.
+#[derive(Clone, Debug, Default)]
+struct Scratch {
+    /// `[rows]`.
+    advantages: Vec<f32>,
+    /// The policy's parameters when acting, `[rows, params_len]`.
+    old_params: Vec<f32>,
+    /// The gradient of the network's output, `[rows, params_len + 1]`.
+    grad: Vec<f32>,
+    /// The network's parameters before the step, and others on their way in and out, `[num_params]`.
+    before: Vec<f32>,
+    narrow: Vec<f32>,
+    product: Vec<f32>,
+    /// The objective's gradient, `[num_params]`.
+    gradient: Vec<f64>,
+    fisher: FisherProduct,
+    solver: ConjugateGradients,
+    /// Advantages of a minibatch whose policy is not to learn.
+    none: Vec<f32>,
+}
+
+impl TrustRegion {
+    fn new(config: &TrpoConfig) -> Self {
+        TrustRegion { config: config.clone(), scratch: Scratch::default() }
+    }
 
     /// One step of the policy within the trust region.
-    fn improve_policy<D: Distribution>(
-        &self,
-        learner: &mut Learner<D>,
+    fn improve_policy<D: Distribution, O: InputSpace>(
+        &mut self,
+        learner: &mut Learner<D, O>,
         target_kl: f64,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let mut advantages = learner.collector.rollout.advantages().to_vec();
-        if self.normalize_advantage {
-            normalise(&mut advantages);
+        let TrustRegion { config, scratch } = self;
+        let Scratch { advantages, before, narrow, .. } = scratch;
+        advantages.clear();
+        advantages.extend_from_slice(learner.collector.rollout.advantages());
+        if config.normalize_advantage {
+            normalise(advantages);
         }
-        let mut old_params = Vec::new();
-        learner.policy_params(&mut old_params)?;
-        let before = learner.policy.network().params()?;
+        before.resize(learner.policy.network().num_params(), 0.0);
+        learner.policy.network().read_params(before)?;
+        narrow.resize(before.len(), 0.0);
+        let curvature = search_direction(config, scratch, learner)?;
 
-        // At pi = pi_old the gradient of the ratio is that of the log-probability.
-        let gradient = gradient(learner, &advantages)?;
-        let observations = learner.collector.rollout.observations();
-        let distribution = learner.policy.distribution().clone();
-        let network = learner.policy.network_mut();
-        let fisher = |v: &[f64]| -> Result<Vec<f64>> {
-            let narrow: Vec<f32> = v.iter().map(|&v| v as f32).collect();
-            let product = fisher_product(network, &distribution, observations, &narrow)?;
-            Ok(product.iter().zip(v).map(|(p, v)| f64::from(*p) + self.cg_damping * v).collect())
-        };
-        let (direction, curvature) = conjugate_gradients(fisher, &gradient, self.cg_max_steps)?;
-
-        let (objective, _) = judge(learner, &advantages, &old_params)?;
+        let Scratch { advantages, old_params, before, narrow, gradient, solver, .. } = scratch;
+        let direction = &solver.x;
+        let (objective, _) = judge(learner, advantages, old_params)?;
         metrics.record("policy_loss", -objective);
-        metrics.record("grad_norm", dot(&gradient, &gradient).sqrt());
+        metrics.record("grad_norm", dot(gradient, gradient).sqrt());
         let mut step = if curvature > 0.0 { (2.0 * target_kl / curvature).sqrt() } else { 0.0 };
-        for _ in 0..self.line_search_max_steps {
-            let moved = before.iter().zip(&direction).map(|(p, d)| p + (step * d) as f32);
-            learner.policy.network_mut().set_params(&moved.collect::<Vec<_>>())?;
-            let (reached, kl) = judge(learner, &advantages, &old_params)?;
+        for _ in 0..config.line_search_max_steps {
+            for ((moved, p), d) in narrow.iter_mut().zip(&*before).zip(direction) {
+                *moved = p + (step * d) as f32;
+            }
+            learner.policy.network_mut().set_params(narrow)?;
+            let (reached, kl) = judge(learner, advantages, old_params)?;
             // A step so long that it leaves the numbers is not taken either: NaN is never above.
             if reached > objective && kl < target_kl {
                 metrics.record("kl", kl);
                 metrics.record("line_search_success", 1.0);
                 return Ok(());
             }
-            step *= self.line_search_shrink;
+            step *= config.line_search_shrink;
         }
-        learner.policy.network_mut().set_params(&before)?;
+        learner.policy.network_mut().set_params(before)?;
         metrics.record("kl", 0.0);
         metrics.record("line_search_success", 0.0);
         Ok(())
     }
 }
 
-/// The gradient of the objective at `pi = pi_old`, over the whole rollout: `[num_params]`, zero for the
-/// value function.
-fn gradient<D: Distribution>(learner: &mut Learner<D>, advantages: &[f32]) -> Result<Vec<f64>> {
-    let distribution = learner.policy.distribution().clone();
-    let rollout = &learner.collector.rollout;
+/// One forward pass of the rollout, from which the policy's parameters, the objective's gradient `g` and
+/// `x ≈ F⁻¹ g` are worked out; returns `xᵀ F x`.
+fn search_direction<D: Distribution, O: InputSpace>(
+    config: &TrpoConfig,
+    scratch: &mut Scratch,
+    learner: &mut Learner<D, O>,
+) -> Result<f64> {
+    let Scratch { advantages, old_params, grad, narrow, product, gradient, fisher, solver, .. } =
+        scratch;
+    let Learner { policy, collector, .. } = learner;
+    let (rollout, distribution) = (&collector.rollout, policy.distribution().clone());
+    let params = policy.network().num_params();
+    let mut pass = policy.forward(rollout.observations())?;
+    let width = distribution.params_len();
+    old_params.clear();
+    let rows = pass.output().chunks_exact(width + 1);
+    rows.for_each(|row| old_params.extend_from_slice(&row[..width]));
+
+    // At pi = pi_old the gradient of the ratio is that of the log-probability.
     let rows = PolicyRows {
         actions: rollout.actions(),
         log_probs: rollout.log_probs(),
@@ -174,21 +222,28 @@ fn gradient<D: Distribution>(learner: &mut Learner<D>, advantages: &[f32]) -> Re
         returns: rollout.returns(),
         values: rollout.values(),
     };
-    let network = learner.policy.network_mut();
-    let output = network.forward(rollout.observations())?;
-    let mut grad = vec![0.0; output.len()];
+    grad.resize(pass.output().len(), 0.0);
     let alone = Coefficients { value: 0.0, entropy: 0.0 };
-    policy_gradient(&distribution, output, rows, alone, &mut grad)?;
-    network.zero_grads()?;
-    network.backward(rollout.observations(), &grad, None)?;
-    let gradient = network.grads()?.iter().map(|&g| -f64::from(g)).collect();
-    network.zero_grads()?;
-    Ok(gradient)
+    policy_gradient(&distribution, pass.output(), rows, alone, grad)?;
+    product.resize(params, 0.0);
+    pass.vjp(grad, product)?;
+    gradient.clear();
+    gradient.extend(product.iter().map(|&g| -f64::from(g)));
+
+    let damped = |v: &[f64], out: &mut [f64]| -> Result<()> {
+        narrow.iter_mut().zip(v).for_each(|(narrow, v)| *narrow = *v as f32);
+        fisher.product(&mut pass, &distribution, narrow, product)?;
+        for ((out, p), v) in out.iter_mut().zip(&*product).zip(v) {
+            *out = f64::from(*p) + config.cg_damping * v;
+        }
+        Ok(())
+    };
+    solver.solve(damped, gradient, config.cg_max_steps)
 }
 
 /// The objective, `mean(pi(a | s) / pi_old(a | s) A)`, and `mean KL(pi_old || pi)` of the present policy.
-fn judge<D: Distribution>(
-    learner: &mut Learner<D>,
+fn judge<D: Distribution, O: InputSpace>(
+    learner: &mut Learner<D, O>,
     advantages: &[f32],
     old_params: &[f32],
 ) -> Result<(f64, f64)> {
@@ -209,31 +264,53 @@ fn judge<D: Distribution>(
 }
 
 /// Solves `A x = b` for a positive definite `A`, given as its product with a vector (Hestenes and
-/// Stiefel, 1952); returns `x` and `xᵀ A x`.
-fn conjugate_gradients(
-    mut product: impl FnMut(&[f64]) -> Result<Vec<f64>>,
-    b: &[f64],
-    max_steps: usize,
-) -> Result<(Vec<f64>, f64)> {
-    const TOLERANCE: f64 = 1e-10;
-    let (mut x, mut residual, mut direction) = (vec![0.0; b.len()], b.to_vec(), b.to_vec());
-    let mut size = dot(&residual, &residual);
-    for _ in 0..max_steps {
-        if size < TOLERANCE {
-            break;
+/// Stiefel, 1952).
+#[derive(Clone, Debug, Default)]
+struct ConjugateGradients {
+    /// The solution.
+    x: Vec<f64>,
+    residual: Vec<f64>,
+    direction: Vec<f64>,
+    product: Vec<f64>,
+}
+
+impl ConjugateGradients {
+    /// Works out `x`; returns `xᵀ A x`. `times` writes the product of `A` with its first argument.
+    fn solve(
+        &mut self,
+        mut times: impl FnMut(&[f64], &mut [f64]) -> Result<()>,
+        b: &[f64],
+        max_steps: usize,
+    ) -> Result<f64> {
+        const TOLERANCE: f64 = 1e-10;
+        let ConjugateGradients { x, residual, direction, product } = self;
+        for (vector, start) in [(&mut *residual, b), (&mut *direction, b)] {
+            vector.clear();
+            vector.extend_from_slice(start);
         }
-        let turned = product(&direction)?;
-        let alpha = size / dot(&direction, &turned);
-        add(&mut x, alpha, &direction);
-        add(&mut residual, -alpha, &turned);
-        let smaller = dot(&residual, &residual);
-        let beta = smaller / size;
-        direction.iter_mut().zip(&residual).for_each(|(d, r)| *d = r + beta * *d);
-        size = smaller;
+        for vector in [&mut *x, &mut *product] {
+            vector.clear();
+            vector.resize(b.len(), 0.0);
+        }
+        let mut size = dot(residual, residual);
+        for _ in 0..max_steps {
+            if size < TOLERANCE {
+                break;
+            }
+            times(direction, product)?;
+            let alpha = size / dot(direction, product);
+            add(x, alpha, direction);
+            add(residual, -alpha, product);
+            let smaller = dot(residual, residual);
+            let beta = smaller / size;
+            direction.iter_mut().zip(&*residual).for_each(|(d, r)| *d = r + beta * *d);
+            size = smaller;
+        }
+        times(x, product)?;
+        let curvature = dot(x, product);
+        check_finite("the curvature of the trust region", curvature)?;
+        Ok(curvature)
     }
-    let curvature = dot(&x, &product(&x)?);
-    check_finite("the curvature of the trust region", curvature)?;
-    Ok((x, curvature))
 }
 
 fn dot(a: &[f64], b: &[f64]) -> f64 {
@@ -244,57 +321,81 @@ fn add(x: &mut [f64], scale: f64, y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += scale * y);
 }
 
-impl<D: Distribution> Trpo<D> {
-    /// An agent for `envs`.
+impl<D: Distribution, O: InputSpace> Trpo<D, O> {
+    /// An agent for `envs`, with the networks that the settings describe.
     ///
     /// # Errors
-    /// Those of [`TrpoConfig::validate`], and of candle.
+    /// Those of [`TrpoConfig::validate`], observations that the networks cannot read, and those of candle.
     pub fn new<V>(config: &TrpoConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
-        V: VecEnv<Obs = BoxSpace>,
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of `new` and of the bodies.
+    pub fn with_bodies<V>(
+        config: &TrpoConfig,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
         V::Action: PolicySpace<Distribution = D>,
         D: Distribution<Action = V::Action>,
     {
         config.validate(envs.num_envs())?;
+        if bodies.is_shared() {
+            return Err(shared_trunk());
+        }
         let distribution = envs.action_space().distribution();
         let TrpoConfig { network, optimizer, n_steps, .. } = config;
         let lives = (backend, seeds);
+        let network = (network, bodies);
         let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
-        Ok(OnPolicy::with_rule(learner, config.clone()))
+        Ok(OnPolicy::with_rule(learner, TrustRegion::new(config)))
     }
 }
 
-impl<D: Distribution> Rule<D> for TrpoConfig {
+impl<D: Distribution, O: InputSpace> Rule<D, O> for TrustRegion {
     const NAME: &'static str = "trpo";
     type State = ();
 
     fn discounts(&self) -> (f64, f64) {
-        (self.gamma, self.gae_lambda)
+        (self.config.gamma, self.config.gae_lambda)
     }
 
     fn learn(
         &mut self,
-        learner: &mut Learner<D>,
+        learner: &mut Learner<D, O>,
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let target_kl = self.target_kl.at(progress.fraction());
-        let learning_rate = self.learning_rate.at(progress.fraction());
+        let target_kl = self.config.target_kl.at(progress.fraction());
+        let learning_rate = self.config.learning_rate.at(progress.fraction());
         self.improve_policy(learner, target_kl, metrics)?;
         // The policy's part of this loss is zero, and the optimiser, which has never seen a gradient of
         // the policy's parameters, leaves them as they are.
-        for _ in 0..self.n_critic_epochs {
-            for places in learner.shuffled(self.batch_size) {
+        let none = &mut self.scratch.none;
+        for _ in 0..self.config.n_critic_epochs {
+            for places in learner.shuffled(self.config.batch_size) {
                 learner.gather(places, false);
-                let stats = learner.loss(|distribution, output, rows, grad| {
+                let loss = learner.loss(|distribution, output, rows, grad| {
                     let alone = Coefficients { value: 1.0, entropy: 0.0 };
-                    let none = vec![0.0; rows.advantages.len()];
-                    let rows = PolicyRows { advantages: &none, ..rows };
+                    none.resize(rows.advantages.len(), 0.0);
+                    let rows = PolicyRows { advantages: none, ..rows };
                     policy_gradient(distribution, output, rows, alone, grad)
                 })?;
-                metrics.record("value_loss", stats.value_loss);
-                metrics.record("entropy", stats.entropy);
-                learner.step(learning_rate, None)?;
+                metrics.record("value_loss", loss.stats.value_loss);
+                metrics.record("entropy", loss.stats.entropy);
+                loss.step(learning_rate, None)?;
             }
         }
         metrics.record("learning_rate", learning_rate);
@@ -315,8 +416,13 @@ mod tests {
     #[test]
     fn conjugate_gradients_solve_a_system_in_as_many_steps_as_it_has_unknowns() {
         let matrix = [[4.0, 1.0, 0.0], [1.0, 3.0, 0.5], [0.0, 0.5, 2.0]];
-        let product = |v: &[f64]| Ok(matrix.iter().map(|row| dot(row, v)).collect());
-        let (x, curvature) = conjugate_gradients(product, &[1.0, 2.0, 3.0], 3).unwrap();
+        let times = |v: &[f64], out: &mut [f64]| {
+            out.iter_mut().zip(&matrix).for_each(|(out, row)| *out = dot(row, v));
+            Ok(())
+        };
+        let mut solver = ConjugateGradients::default();
+        let curvature = solver.solve(times, &[1.0, 2.0, 3.0], 3).unwrap();
+        let x = solver.x;
         let b: Vec<f64> = matrix.iter().map(|row| dot(row, &x)).collect();
         assert!(b.iter().zip([1.0, 2.0, 3.0]).all(|(a, b)| (a - b).abs() < 1e-12), "{b:?}");
         assert!((curvature - dot(&x, &[1.0, 2.0, 3.0])).abs() < 1e-12);

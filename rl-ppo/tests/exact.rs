@@ -36,7 +36,7 @@ macro_rules! exact {
                 ) -> (Sections, Vec<Row>) {
                     let envs = normalised(envs);
                     let seeds = Seeds::new(seed);
-                    let agent = $agent::new(&$config, &envs, &Backend::Fused, seeds).unwrap();
+                    let agent = $agent::new(&$config, &envs, &Backend::cpu(), seeds).unwrap();
                     let sink = MemorySink::default();
                     let trainer = Trainer::new(envs, agent, TrainerConfig::new(1_000)).unwrap();
                     let mut trainer = trainer.with_sink(sink.clone());
@@ -61,7 +61,7 @@ macro_rules! exact {
                     (config.network.actor.hidden, config.network.critic.hidden) =
                         (wide.clone(), wide);
                     let envs = SerialVecEnv::new(pendulums(3), Seeds::new(7)).unwrap();
-                    let backend = Backend::Fused.on_threads(threads).unwrap();
+                    let backend = Backend::cpu().with_threads(threads).unwrap();
                     let agent = $agent::new(&config, &envs, &backend, Seeds::new(7)).unwrap();
                     let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(240)).unwrap();
                     trainer.run().unwrap();
@@ -101,7 +101,7 @@ macro_rules! exact {
                         config
                     };
                     let make = || SerialVecEnv::new(pendulums(envs), Seeds::new(0)).unwrap();
-                    let agent = $agent::new(&config(), &make(), &Backend::Fused, Seeds::new(0))?;
+                    let agent = $agent::new(&config(), &make(), &Backend::cpu(), Seeds::new(0))?;
                     Trainer::new(make(), agent, TrainerConfig::new(1_300))?.run()
                 };
                 run(1, 40, 40).unwrap();
@@ -133,7 +133,7 @@ exact!(trust_region, Trpo, TrpoConfig { n_steps: 40, batch_size: 50, ..TrpoConfi
 fn settings_out_of_range_are_named() {
     let error = |config: PpoConfig| {
         let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
-        Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap_err().to_string()
+        Ppo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap_err().to_string()
     };
     assert!(error(PpoConfig { gae_lambda: 1.1, ..config() }).starts_with("gae_lambda"));
     let log_std = |log_std| ActorCriticConfig { log_std, ..ActorCriticConfig::default() };
@@ -150,7 +150,7 @@ fn settings_out_of_range_are_named() {
     };
     let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
     let config = TrpoConfig { network: shared, ..TrpoConfig::default() };
-    let error = Trpo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap_err().to_string();
+    let error = Trpo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap_err().to_string();
     assert!(error.starts_with("network.trunk: expected none"), "{error}");
 }
 
@@ -161,7 +161,7 @@ fn actions_are_clipped_to_the_bounds_on_their_way_out() {
         network: ActorCriticConfig { log_std: LogStd::Free(3.0), ..ActorCriticConfig::default() },
         ..config()
     };
-    let mut agent = Ppo::new(&wild, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let mut agent = Ppo::new(&wild, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     let mut actions = vec![0.0; 50];
     let progress = rl_core::Progress { step: 0, total: 1 };
     agent.act(&[0.1; 150], progress, &mut actions).unwrap();
@@ -177,7 +177,7 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
         let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
         let config =
             PpoConfig { learning_rate: rl_core::Schedule::constant(0.05), target_kl, ..config() };
-        let agent = Ppo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
+        let agent = Ppo::new(&config, &make(), &Backend::cpu(), Seeds::new(0)).unwrap();
         let sink = MemorySink::default();
         let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
         let mut trainer =
@@ -196,7 +196,7 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
 fn the_trust_region_is_kept() {
     let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
     let config = TrpoConfig { n_steps: 40, batch_size: 120, ..TrpoConfig::default() };
-    let agent = Trpo::new(&config, &make(), &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Trpo::new(&config, &make(), &Backend::cpu(), Seeds::new(0)).unwrap();
     let sink = MemorySink::default();
     let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(2_400) };
     let mut trainer = Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
@@ -222,7 +222,7 @@ fn a_failed_line_search_restores_the_policy() {
         line_search_max_steps: 1,
         ..TrpoConfig::default()
     };
-    let mut agent = Trpo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let mut agent = Trpo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     let (mut metrics, mut actions, mut mode) = (Metrics::default(), [0.0; 3], [0.0]);
     let mut taken = [0, 0];
     envs.reset().unwrap();

@@ -85,20 +85,20 @@ where
 #[test]
 fn only_allowed_actions_are_taken_and_the_better_is_learned() {
     let seeds = Seeds::new(1);
-    for backend in [Backend::Fused, Backend::by_name("reference").unwrap()] {
+    for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
         let clip = PpoConfig { network: masked(), n_steps: 64, ..PpoConfig::default() };
         learns(Ppo::new(&clip, &gates(false), &backend, seeds).unwrap());
     }
     let penalty = PpoKlConfig { network: masked(), n_steps: 64, ..PpoKlConfig::default() };
-    learns(PpoKl::new(&penalty, &gates(false), &Backend::Fused, seeds).unwrap());
+    learns(PpoKl::new(&penalty, &gates(false), &Backend::cpu(), seeds).unwrap());
     let region = TrpoConfig { network: masked(), n_steps: 64, ..TrpoConfig::default() };
-    learns(Trpo::new(&region, &gates(false), &Backend::Fused, seeds).unwrap());
+    learns(Trpo::new(&region, &gates(false), &Backend::cpu(), seeds).unwrap());
 }
 
 #[test]
 fn a_state_that_allows_nothing_is_an_error_that_says_so() {
     let config = PpoConfig { network: masked(), n_steps: 64, ..PpoConfig::default() };
-    let agent = || Ppo::new(&config, &gates(false), &Backend::Fused, Seeds::new(1)).unwrap();
+    let agent = || Ppo::new(&config, &gates(false), &Backend::cpu(), Seeds::new(1)).unwrap();
     let mut trainer = Trainer::new(gates(true), agent(), TrainerConfig::new(100)).unwrap();
     let expected =
         "action mask of environment 0: expected at least one action that is allowed, got none";

@@ -32,7 +32,7 @@ macro_rules! probes {
             /// The value of an observation after learning.
             fn value(probe: &Probe<Discrete>, observation: f32) -> f32 {
                 let make = || four(|| probe.clone());
-                let agent = $agent::new(&$config, &make(), &Backend::Fused, Seeds::new(2)).unwrap();
+                let agent = $agent::new(&$config, &make(), &Backend::cpu(), Seeds::new(2)).unwrap();
                 let mut trainer = Trainer::new(make(), agent, TrainerConfig::new(16_384)).unwrap();
                 trainer.run().unwrap();
                 trainer.agent_mut().values(&[observation]).unwrap()[0]
@@ -61,7 +61,7 @@ macro_rules! probes {
 
             #[test]
             fn choices_are_made_right() {
-                for backend in [Backend::Fused, Backend::by_name("reference").unwrap()] {
+                for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
                     for kind in [ProbeKind::Choice, ProbeKind::ObservationChoice] {
                         let make = || four(|| Probe::<Discrete>::new(kind));
                         let agent =
@@ -82,7 +82,7 @@ macro_rules! probes {
                 {
                     let make = || four(|| Probe::<BoxSpace>::new(kind));
                     let agent =
-                        $agent::new(&$config, &make(), &Backend::Fused, Seeds::new(3)).unwrap();
+                        $agent::new(&$config, &make(), &Backend::cpu(), Seeds::new(3)).unwrap();
                     let mut trainer =
                         Trainer::new(make(), agent, TrainerConfig::new(40_960)).unwrap();
                     trainer.run().unwrap();

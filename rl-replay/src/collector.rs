@@ -1,7 +1,7 @@
 //! Acting with a stochastic policy and gathering rollouts.
 
 use crate::{Beliefs, Result, Rollout};
-use rl_core::{BoxSpace, Element, End, Rng, Space, StochasticPolicy, Transitions, check};
+use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 
 /// Gathers rollouts: remembers what the policy chose and believed from acting to observing.
 ///
@@ -12,6 +12,7 @@ use rl_core::{BoxSpace, Element, End, Rng, Space, StochasticPolicy, Transitions,
 /// /// Tosses a coin.
 /// struct Coin;
 /// impl StochasticPolicy for Coin {
+///     type Obs = BoxSpace;
 ///     type Action = Discrete;
 ///     fn sample(&mut self, _: &[f32], rng: &mut Rng, actions: &mut [u32], log_probs: &mut [f32], values: &mut [f32])
 ///         -> rl_core::Result<()>
@@ -40,9 +41,9 @@ use rl_core::{BoxSpace, Element, End, Rng, Space, StochasticPolicy, Transitions,
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct Collector<A: Space> {
+pub struct Collector<O: Space, A: Space> {
     /// What has been gathered.
-    pub rollout: Rollout<f32, A::Elem>,
+    pub rollout: Rollout<O::Elem, A::Elem>,
     action_space: A,
     /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
     actions: Vec<A::Elem>,
@@ -51,10 +52,7 @@ pub struct Collector<A: Space> {
     final_values: Vec<f32>,
 }
 
-impl<A: Space> Collector<A>
-where
-    A::Elem: Element,
-{
+impl<O: Space, A: Space> Collector<O, A> {
     /// Gathers rollouts of `n_steps` steps of `num_envs` environments.
     ///
     /// # Errors
@@ -62,14 +60,14 @@ where
     pub fn new(
         n_steps: usize,
         num_envs: usize,
-        observation_space: &BoxSpace,
+        observation_space: &O,
         action_space: A,
     ) -> Result<Self> {
         let action_width = action_space.width();
         Ok(Collector {
             rollout: Rollout::new(n_steps, num_envs, observation_space.width(), action_width)?,
             action_space,
-            actions: vec![A::Elem::default(); num_envs * action_width],
+            actions: vec![<A::Elem as Default>::default(); num_envs * action_width],
             log_probs: vec![0.0; num_envs],
             values: vec![0.0; num_envs],
             final_values: vec![0.0; num_envs],
@@ -83,8 +81,8 @@ where
     /// Those of the policy; slices of a wrong length.
     pub fn act(
         &mut self,
-        policy: &mut impl StochasticPolicy<Action = A>,
-        observations: &[f32],
+        policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
+        observations: &[O::Elem],
         rng: &mut Rng,
         actions: &mut [A::Elem],
     ) -> rl_core::Result<()> {
@@ -107,8 +105,8 @@ where
     /// Those of the policy and of [`Rollout::push`].
     pub fn observe(
         &mut self,
-        policy: &mut impl StochasticPolicy<Action = A>,
-        transitions: &Transitions<'_, f32, A::Elem>,
+        policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
+        transitions: &Transitions<'_, O::Elem, A::Elem>,
     ) -> rl_core::Result<()> {
         for (i, end) in transitions.ends().iter().enumerate() {
             if *end == Some(End::Truncated) {
@@ -127,8 +125,8 @@ where
     /// Those of the policy.
     pub fn finish(
         &mut self,
-        policy: &mut impl StochasticPolicy<Action = A>,
-        transitions: &Transitions<'_, f32, A::Elem>,
+        policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
+        transitions: &Transitions<'_, O::Elem, A::Elem>,
         gamma: f64,
         gae_lambda: f64,
     ) -> rl_core::Result<()> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use rl_core::{End, StepBatch};
-/// use rl_replay::Episodes;
+/// use rl_replay::{EpisodeRows, Episodes};
 /// let mut episodes: Episodes<f32, u32> = Episodes::new(1, 1, 1, 1)?;
 /// let mut shown = StepBatch::new(1, 1);
 /// for (reward, end) in [(1.0, None), (2.0, Some(End::Terminated))] {
@@ -22,7 +22,10 @@ use serde::{Deserialize, Serialize};
 ///     episodes.push(&shown.transitions(&[1]), &[1])?;
 /// }
 /// assert!(episodes.is_full());
-/// assert_eq!(episodes.gather().returns(0.5, &[0.0])?, [1.0 + 0.5 * 2.0, 2.0]);
+/// let (mut rows, mut returns) = (EpisodeRows::default(), Vec::new());
+/// episodes.gather(&mut rows);
+/// rows.returns(0.5, &[0.0], &mut returns)?;
+/// assert_eq!(returns, [1.0 + 0.5 * 2.0, 2.0]);
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,8 +67,8 @@ pub struct EpisodeRows<T, A> {
     pub finals: Vec<T>,
 }
 
-impl<T, A> EpisodeRows<T, A> {
-    fn new() -> Self {
+impl<T, A> Default for EpisodeRows<T, A> {
+    fn default() -> Self {
         EpisodeRows {
             observations: Vec::new(),
             actions: Vec::new(),
@@ -75,8 +78,20 @@ impl<T, A> EpisodeRows<T, A> {
             finals: Vec::new(),
         }
     }
+}
 
-    /// The discounted sum of rewards from each row to its episode's end, `[n]`, and what a truncated
+impl<T, A> EpisodeRows<T, A> {
+    /// Forgets all rows and keeps the memory.
+    fn clear(&mut self) {
+        self.observations.clear();
+        self.actions.clear();
+        self.rewards.clear();
+        self.lengths.clear();
+        self.ends.clear();
+        self.finals.clear();
+    }
+
+    /// Writes the discounted sum of rewards from each row to its episode's end into `out`, `[n]`, and what a truncated
     /// episode would still have been worth: `final_values`, `[episodes]`, are the values of its final
     /// observations, anything where it terminated.
     ///
@@ -86,10 +101,11 @@ impl<T, A> EpisodeRows<T, A> {
     ///
     /// # Errors
     /// [`rl_core::Error::Mismatch`] for another number of final values.
-    pub fn returns(&self, gamma: f64, final_values: &[f32]) -> Result<Vec<f32>> {
+    pub fn returns(&self, gamma: f64, final_values: &[f32], out: &mut Vec<f32>) -> Result<()> {
         check::len("final values", self.ends.len(), final_values.len())?;
-        let mut returns = self.rewards.clone();
-        let mut rest = &mut returns[..];
+        out.clear();
+        out.extend_from_slice(&self.rewards);
+        let mut rest = &mut out[..];
         for ((&length, end), &value) in self.lengths.iter().zip(&self.ends).zip(final_values) {
             let (episode, later) = rest.split_at_mut(length);
             let mut next = if *end == End::Truncated { f64::from(value) } else { 0.0 };
@@ -99,7 +115,7 @@ impl<T, A> EpisodeRows<T, A> {
             }
             rest = later;
         }
-        Ok(returns)
+        Ok(())
     }
 }
 
@@ -117,7 +133,7 @@ impl<T: Element, A: Element> Episodes<T, A> {
         }
         check::at_least("observation width", 1, width as u64)?;
         check::at_least("action width", 1, action_width as u64)?;
-        let lane = Lane { rows: EpisodeRows::new(), open: 0, skipping: false };
+        let lane = Lane { rows: EpisodeRows::default(), open: 0, skipping: false };
         Ok(Episodes { share: episodes / envs, width, action_width, lanes: vec![lane; envs] })
     }
 
@@ -161,13 +177,14 @@ impl<T: Element, A: Element> Episodes<T, A> {
     pub fn clear(&mut self) {
         for lane in &mut self.lanes {
             lane.skipping |= lane.open > 0;
-            (lane.rows, lane.open) = (EpisodeRows::new(), 0);
+            lane.rows.clear();
+            lane.open = 0;
         }
     }
 
-    /// The complete episodes, environment after environment.
-    pub fn gather(&self) -> EpisodeRows<T, A> {
-        let mut all = EpisodeRows::new();
+    /// Puts the complete episodes into `all`, whose memory is reused, environment after environment.
+    pub fn gather(&self, all: &mut EpisodeRows<T, A>) {
+        all.clear();
         for Lane { rows, open, .. } in &self.lanes {
             let n = rows.rewards.len() - open;
             all.observations.extend_from_slice(&rows.observations[..n * self.width]);
@@ -177,7 +194,6 @@ impl<T: Element, A: Element> Episodes<T, A> {
             all.ends.extend_from_slice(&rows.ends);
             all.finals.extend_from_slice(&rows.finals);
         }
-        all
     }
 
     /// Checks that stored episodes have this one's shape, as a resumed run does before it takes them over.

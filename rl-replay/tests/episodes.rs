@@ -4,7 +4,15 @@
 use proptest::prelude::prop;
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use rl_core::{End, StepBatch};
-use rl_replay::Episodes;
+use rl_replay::{EpisodeRows, Episodes};
+
+fn gathered(episodes: &Episodes<f32, u32>) -> EpisodeRows<f32, u32> {
+    let mut rows = EpisodeRows::default();
+    // Twice: what the memory held before is gone.
+    episodes.gather(&mut rows);
+    episodes.gather(&mut rows);
+    rows
+}
 
 /// One step of every environment: the reward and the observation are its number, the action its
 /// environment.
@@ -55,7 +63,7 @@ proptest! {
             }
             prop_assert_eq!(episodes.is_full(), expected.iter().all(|e| e.len() == share));
             if episodes.is_full() {
-                let rows = episodes.gather();
+                let rows = gathered(&episodes);
                 let flat: Vec<f32> =
                     expected.iter().flatten().flatten().map(|&n| n as f32).collect();
                 prop_assert_eq!(&rows.rewards, &flat);
@@ -97,8 +105,9 @@ proptest! {
             step(&mut shown, number, &[end(code)]);
             episodes.push(&shown.transitions(&[0]), &[0]).unwrap();
         }
-        let rows = episodes.gather();
-        let returns = rows.returns(gamma, &vec![value; n]).unwrap();
+        let rows = gathered(&episodes);
+        let mut returns = vec![9.0];
+        rows.returns(gamma, &vec![value; n], &mut returns).unwrap();
         let mut start = 0;
         for (&length, end) in rows.lengths.iter().zip(&rows.ends) {
             for (t, got) in returns.iter().enumerate().skip(start).take(length) {
@@ -130,8 +139,8 @@ fn what_does_not_fit_is_an_error() {
     let mut episodes: Episodes<f32, u32> = Episodes::new(2, 2, 1, 1).unwrap();
     let shown = StepBatch::new(1, 1);
     assert!(episodes.push(&shown.transitions(&[0]), &[0]).is_err());
-    let rows = episodes.gather();
-    assert!(rows.returns(0.9, &[0.0]).is_err());
+    let rows = gathered(&episodes);
+    assert!(rows.returns(0.9, &[0.0], &mut Vec::new()).is_err());
     let other: Episodes<f32, u32> = Episodes::new(4, 2, 1, 1).unwrap();
     assert!(episodes.check_same_shape(&other).is_err());
 }
@@ -148,5 +157,5 @@ fn an_episode_that_clearing_cuts_is_not_stored() {
         }
         assert_eq!(episodes.is_full(), number == 3);
     }
-    assert_eq!(episodes.gather().rewards, [2.0, 3.0]);
+    assert_eq!(gathered(&episodes).rewards, [2.0, 3.0]);
 }

@@ -114,7 +114,7 @@ impl Built {
 pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     known_algorithm(&config.algorithm)?;
     let spec = rl_envs::find(&config.env)?;
-    let backend = Backend::by_name(&config.device)?.on_threads(config.threads)?;
+    let backend = Backend::by_name(&config.device)?.with_threads(config.threads)?;
     // An algorithm for either kind of action: the agent's type follows from the environments'.
     macro_rules! either {
         ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
@@ -172,8 +172,7 @@ pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
         _ => {
             let (parsed, settings) = settings::<DqnConfig>(config)?;
             let envs = discrete(config, seeds, false)?;
-            let spaces = (envs.observation_space().width(), *envs.action_space(), config.envs);
-            let agent = Box::new(Dqn::new(&parsed, spaces, &backend, seeds)?);
+            let agent = Box::new(Dqn::new(&parsed, &envs, &backend, seeds)?);
             Ok(Built::Discrete(Pair { envs, agent, settings }))
         }
     }

@@ -71,7 +71,7 @@ fn dqn_allocates_nothing() {
             ..DqnConfig::default()
         };
         let envs = copies(3, CartPole::default);
-        let agent = Dqn::for_envs(&config, &envs, Seeds::new(0)).unwrap();
+        let agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
         assert_eq!(allocations(envs, agent, 1_000, 1_000), [0; 4]);
     }
 }
@@ -80,21 +80,21 @@ fn dqn_allocates_nothing() {
 fn ppo_allocates_nothing() {
     let config = PpoConfig { n_steps: 40, batch_size: 50, ..PpoConfig::default() };
     let envs = copies(3, CartPole::default);
-    let agent = Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Ppo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 400), [0; 4]);
     let envs = copies(3, Pendulum::default);
-    let agent = Ppo::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Ppo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 400), [0; 4]);
     let config = PpoKlConfig { n_steps: 40, batch_size: 50, ..PpoKlConfig::default() };
     let envs = copies(3, Pendulum::default);
-    let agent = PpoKl::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = PpoKl::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 400), [0; 4]);
 }
 
 #[test]
 fn a2c_allocates_nothing() {
     let envs = copies(3, CartPole::default);
-    let agent = A2c::new(&A2cConfig::default(), &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = A2c::new(&A2cConfig::default(), &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 400), [0; 4]);
 }
 
@@ -106,7 +106,7 @@ fn experience() -> ExperienceConfig {
 fn sac_allocates_nothing() {
     let config = SacConfig { experience: experience(), ..SacConfig::default() };
     let envs = copies(2, Pendulum::default);
-    let agent = Sac::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Sac::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 200), [0; 4]);
 }
 
@@ -114,10 +114,10 @@ fn sac_allocates_nothing() {
 fn ddpg_and_td3_allocate_nothing() {
     let config = DdpgConfig { experience: experience(), ..DdpgConfig::default() };
     let envs = copies(2, Pendulum::default);
-    let agent = Ddpg::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Ddpg::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 200), [0; 4]);
     let config = Td3Config { experience: experience(), ..Td3Config::default() };
     let envs = copies(2, Pendulum::default);
-    let agent = Td3::new(&config, &envs, &Backend::Fused, Seeds::new(0)).unwrap();
+    let agent = Td3::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs, agent, 400, 200), [0; 4]);
 }

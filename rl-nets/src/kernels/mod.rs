@@ -1,23 +1,38 @@
-//! The arithmetic of the fused path: matrix products and element-wise loops, compiled for each
-//! instruction set and chosen at run time. The only `unsafe` of the workspace is in [`mod@product`]
-//! and [`mod@threads`].
+//! The arithmetic of the fused path, for leaves of your own: matrix products and element-wise loops, compiled for
+//! each instruction set and chosen at run time. The only `unsafe` of the workspace is in this module.
 //!
 //! Every loop goes over its data in a fixed order with a fixed number of partial sums, so the
 //! result depends on the processor and on nothing else.
 
+pub(crate) mod conv;
+mod im2row;
 mod product;
 mod threads;
+mod transpose;
 
-pub(crate) use product::{Matrix, product};
+pub(crate) use im2row::Geometry;
+pub use product::{Matrix, product};
 use std::sync::OnceLock;
 pub use threads::Threads;
+pub use transpose::transpose;
 
 /// Partial sums of a reduction: enough to fill the widest vector registers.
 const LANES: usize = 16;
 
-/// Runs `f` compiled for the best instruction set of this processor.
+/// Runs `f` compiled for the best instruction set of this processor. It must be marked `#[inline(always)]`, and what
+/// it calls too.
+///
+/// ```
+/// use rl_nets::kernels::{dispatch, tanh};
+/// let mut x = [0.0, 1.0, -1.0];
+/// dispatch(
+///     #[inline(always)]
+///     || x.iter_mut().for_each(|x| *x = tanh(*x)),
+/// );
+/// assert!((x[1] - 1.0f32.tanh()).abs() < 1e-6);
+/// ```
 #[inline(always)]
-pub(crate) fn dispatch<R>(f: impl FnOnce() -> R) -> R {
+pub fn dispatch<R>(f: impl FnOnce() -> R) -> R {
     struct Call<F>(F);
     impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Call<F> {
         type Output = R;
@@ -35,45 +50,48 @@ fn arch() -> pulp::Arch {
     *ARCH.get_or_init(pulp::Arch::new)
 }
 
-/// Which operand of a product is stored the other way round.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub enum Turned {
-    /// `[m, k] [k, n]`, as a layer's input gradient.
-    None,
-    /// `[k, m]ᵀ [k, n]`, as a layer's weight gradient.
-    Left,
-    /// `[m, k] [n, k]ᵀ`, as a layer's forward pass.
-    Right,
-}
-
-/// One product and nothing else, for benches that measure what arithmetic alone would take.
-#[doc(hidden)]
-pub fn bare_product(
-    out: &mut [f32],
-    (a, b): (&[f32], &[f32]),
-    (m, n, k): (usize, usize, usize),
-    turned: Turned,
-) {
-    let (plain_a, plain_b) = (!matches!(turned, Turned::Left), !matches!(turned, Turned::Right));
-    let a = if plain_a { Matrix::new(a, m, k) } else { Matrix::new(a, k, m).t() };
-    let b = if plain_b { Matrix::new(b, k, n) } else { Matrix::new(b, n, k).t() };
-    product(out, a, b, true);
-}
-
 /// Copies `bias` into each row of `out`, `[rows, bias.len()]`.
-pub(crate) fn fill_rows(out: &mut [f32], bias: &[f32]) {
+pub fn fill_rows(out: &mut [f32], bias: &[f32]) {
+    let width = bias.len();
+    if width < 8 * LANES && out.len() >= width {
+        // Short rows by doubling what is there: a copy of each would be a call of each.
+        out[..width].copy_from_slice(bias);
+        let mut done = width;
+        while done < out.len() {
+            let more = done.min(out.len() - done);
+            out.copy_within(..more, done);
+            done += more;
+        }
+        return;
+    }
     out.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
 }
 
 /// `sum[j] += sum_i rows[i][j]`.
-pub(crate) fn add_column_sums(sum: &mut [f32], rows: &[f32]) {
+pub fn add_column_sums(sum: &mut [f32], rows: &[f32]) {
+    /// The same with the sums in registers.
+    #[inline(always)]
+    fn narrow<const WIDTH: usize>(sum: &mut [f32], rows: &[f32]) {
+        let mut sums = [0.0; WIDTH];
+        sums.copy_from_slice(sum);
+        for row in rows.chunks_exact(WIDTH) {
+            for (s, x) in sums.iter_mut().zip(row) {
+                *s += x;
+            }
+        }
+        sum.copy_from_slice(&sums);
+    }
     dispatch(
         #[inline(always)]
-        || {
-            for row in rows.chunks_exact(sum.len()) {
-                for (s, x) in sum.iter_mut().zip(row) {
-                    *s += x;
+        || match sum.len() {
+            16 => narrow::<16>(sum, rows),
+            32 => narrow::<32>(sum, rows),
+            64 => narrow::<64>(sum, rows),
+            width => {
+                for row in rows.chunks_exact(width) {
+                    for (s, x) in sum.iter_mut().zip(row) {
+                        *s += x;
+                    }
                 }
             }
         },
@@ -81,7 +99,7 @@ pub(crate) fn add_column_sums(sum: &mut [f32], rows: &[f32]) {
 }
 
 /// The sum of squares. Partial sums are singles over blocks, blocks are added in double precision.
-pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
+pub fn sum_of_squares(x: &[f32]) -> f64 {
     dispatch(
         #[inline(always)]
         || {
@@ -105,7 +123,7 @@ pub(crate) fn sum_of_squares(x: &[f32]) -> f64 {
 }
 
 /// `x += tau (y - x)`: Polyak averaging.
-pub(crate) fn move_towards(x: &mut [f32], y: &[f32], tau: f32) {
+pub fn move_towards(x: &mut [f32], y: &[f32], tau: f32) {
     dispatch(
         #[inline(always)]
         || x.iter_mut().zip(y).for_each(|(x, y)| *x = tau.mul_add(y - *x, *x)),
@@ -118,7 +136,7 @@ pub(crate) fn move_towards(x: &mut [f32], y: &[f32], tau: f32) {
 /// the minimax solution, 2.1e-8 in exact arithmetic; the rest is rounding); beyond, the
 /// result stays what it is there, within 1e-7 of 1.
 #[inline(always)]
-pub(crate) fn tanh(x: f32) -> f32 {
+pub fn tanh(x: f32) -> f32 {
     let x = x.clamp(-9.02, 9.02);
     let s = x * x;
     let p = 1.331_909_8e-8f32
@@ -140,7 +158,7 @@ pub(crate) fn tanh(x: f32) -> f32 {
 /// `e^x = 2^n e^r` with `n = round(x / ln 2)`, `r` reduced in two parts (Cody and Waite), and the
 /// Taylor polynomial of degree 7 on `|r| <= ln 2 / 2`.
 #[inline(always)]
-pub(crate) fn exp(x: f32) -> f32 {
+pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     // Adding and subtracting 1.5 * 2^23 rounds to the nearest integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;

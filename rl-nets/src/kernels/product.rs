@@ -10,43 +10,58 @@
 //! operand stored by columns ([`Dots`]) sums in lanes.
 
 use super::arch;
+use super::transpose::{shuffles, tall_block};
 use pulp::{Simd, WithSimd};
 use std::cell::RefCell;
 use std::ops::Range;
 
 /// A matrix as a slice, its shape, and the distance between neighbouring rows and columns, one of which
 /// is 1.
-#[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
+///
+/// ```
+/// use rl_nets::kernels::{Matrix, product};
+/// let a = Matrix::new(&[1.0, 2.0, 3.0, 4.0], 2, 2);
+/// let mut out = [0.0; 4];
+/// product(&mut out, a, a.t(), false);
+/// assert_eq!(out, [5.0, 11.0, 11.0, 25.0]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     columns: usize,
     stride: usize,
     /// Whether `data` is column by column.
-    turned: bool,
+    transposed: bool,
 }
 
 impl<'a> Matrix<'a> {
-    /// `data` row by row.
-    pub(crate) fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
+    /// `data` row by row, `[rows, columns]`.
+    ///
+    /// # Panics
+    /// Where the data do not fill the shape.
+    pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix's data fill its shape");
-        Matrix { data, rows, columns, stride: columns, turned: false }
+        Matrix { data, rows, columns, stride: columns, transposed: false }
     }
 
-    /// The same data with rows and columns exchanged.
-    pub(crate) fn t(self) -> Self {
-        Matrix { rows: self.columns, columns: self.rows, turned: !self.turned, ..self }
+    /// The transposed matrix over the same data.
+    pub fn t(self) -> Self {
+        Matrix { rows: self.columns, columns: self.rows, transposed: !self.transposed, ..self }
     }
 
     /// Some of its rows.
-    pub(crate) fn rows(self, rows: Range<usize>) -> Self {
+    ///
+    /// # Panics
+    /// For rows that are not there, or none.
+    pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.start < rows.end && rows.end <= self.rows, "the rows are there");
         Matrix { data: &self.data[self.at(rows.start, 0)..], rows: rows.len(), ..self }
     }
 
     /// Where element `(i, j)` lies.
     fn at(&self, i: usize, j: usize) -> usize {
-        if self.turned { j * self.stride + i } else { i * self.stride + j }
+        if self.transposed { j * self.stride + i } else { i * self.stride + j }
     }
 }
 
@@ -54,7 +69,7 @@ impl<'a> Matrix<'a> {
 #[derive(Default)]
 struct Scratch {
     tiles: Tiles,
-    /// An output that is computed turned.
+    /// An output that is computed transposed.
     output: Vec<f32>,
 }
 
@@ -80,7 +95,10 @@ pub(super) const FEW: usize = 8;
 const LONG: usize = 16;
 
 /// `out = a b`, or `out += a b` where `accumulate`; `out` is row by row.
-pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
+///
+/// # Panics
+/// For shapes that do not fit.
+pub fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
     // These hold by the callers' construction; they are what the unsafe code below rests on.
     assert_eq!(a.columns, b.rows, "inner dimensions agree");
     assert_eq!(out.len(), a.rows * b.columns, "the output fills its shape");
@@ -99,7 +117,7 @@ pub(crate) fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate:
 
 fn by_dots(a: &Matrix<'_>, b: &Matrix<'_>) -> bool {
     let few = a.rows < FEW || b.columns < FEW;
-    b.turned && !a.turned && few && a.columns >= LONG
+    b.transposed && !a.transposed && few && a.columns >= LONG
 }
 
 /// A product by tiles.
@@ -118,8 +136,8 @@ impl WithSimd for Tiled<'_> {
         let Tiled { out, a, b, scratch } = self;
         let (m, n) = (a.rows, b.columns);
         let vectors = |n: usize| n.div_ceil(S::F32_LANES);
-        // Few columns fill a vector badly: then the rows of the turned product do better.
-        if a.turned && !b.turned && 5 * n * vectors(m) < 4 * m * vectors(n) {
+        // Few columns fill a vector badly: then the rows of the transposed product do better.
+        if a.transposed && !b.transposed && 5 * n * vectors(m) < 4 * m * vectors(n) {
             let Scratch { tiles: memory, output } = scratch;
             output.resize(out.len(), 0.0);
             for (j, row) in output.chunks_exact_mut(m).enumerate() {
@@ -159,7 +177,7 @@ fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratc
             };
             let width = vectors * S::F32_LANES;
             let there = width.min(left);
-            let (right, right_stride) = if b.turned || there < width {
+            let (right, right_stride) = if b.transposed || there < width {
                 (pack(panel, b, (from, depth), (column, width)), width)
             } else {
                 (&b.data[b.at(from, column)..], b.stride)
@@ -186,7 +204,7 @@ fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratc
                     out: &mut target[row * out_stride + at..],
                     out_stride,
                 };
-                tile.run_any(simd, rows, vectors, a.turned);
+                tile.run_any(simd, rows, vectors, a.transposed);
                 row += rows;
             }
             if ragged {
@@ -226,10 +244,10 @@ struct Tile<'a> {
 
 impl Tile<'_> {
     #[inline(always)]
-    fn run_any<S: Simd>(self, simd: S, rows: usize, vectors: usize, turned: bool) {
+    fn run_any<S: Simd>(self, simd: S, rows: usize, vectors: usize, transposed: bool) {
         macro_rules! run {
             ($($rows:literal $vectors:literal)*) => {
-                match (rows, vectors, turned) {
+                match (rows, vectors, transposed) {
                     $(
                         ($rows, $vectors, false) => self.run::<S, $rows, $vectors, false>(simd),
                         ($rows, $vectors, true) => self.run::<S, $rows, $vectors, true>(simd),
@@ -247,11 +265,14 @@ impl Tile<'_> {
 
     /// `ROWS` rows of `VECTORS` vectors.
     #[inline(always)]
-    fn run<S: Simd, const ROWS: usize, const VECTORS: usize, const TURNED: bool>(self, simd: S) {
+    fn run<S: Simd, const ROWS: usize, const VECTORS: usize, const TRANSPOSED: bool>(
+        self,
+        simd: S,
+    ) {
         let Tile { depth, left, left_stride, right, right_stride, out, out_stride } = self;
         let lanes = S::F32_LANES;
         let width = VECTORS * lanes;
-        let last = match TURNED {
+        let last = match TRANSPOSED {
             true => (depth - 1) * left_stride + ROWS - 1,
             false => (ROWS - 1) * left_stride + depth - 1,
         };
@@ -282,13 +303,13 @@ impl Tile<'_> {
                     *x = b.add(v * lanes).cast::<S::f32s>().read_unaligned();
                 }
                 for (r, sums) in sums.iter_mut().enumerate() {
-                    let x = *a.add(if TURNED { r } else { r * left_stride });
+                    let x = *a.add(if TRANSPOSED { r } else { r * left_stride });
                     let x = simd.splat_f32s(x);
                     for (sum, y) in sums.iter_mut().zip(row) {
                         *sum = simd.mul_add_f32s(x, y, *sum);
                     }
                 }
-                a = a.wrapping_add(if TURNED { left_stride } else { 1 });
+                a = a.wrapping_add(if TRANSPOSED { left_stride } else { 1 });
                 b = b.wrapping_add(right_stride);
             }
         }
@@ -319,18 +340,18 @@ fn pack<'a>(
     if there < width {
         panel.fill(0.0);
     }
-    if !b.turned {
+    if !b.transposed {
         for (i, row) in panel.chunks_exact_mut(width).enumerate() {
             row[..there].copy_from_slice(&b.data[b.at(from + i, column)..][..there]);
         }
         return panel;
     }
-    let turner = turner();
+    let shuffles = shuffles();
     let (blocks, deep) = (there / 8 * 8, depth / 4 * 4);
     for j in (0..blocks).step_by(8) {
         for i in (0..deep).step_by(4) {
             let block = &b.data[b.at(from + i, column + j)..];
-            turn(turner, block, b.stride, &mut panel[i * width + j..], width);
+            tall_block(shuffles, block, b.stride, &mut panel[i * width + j..], width);
         }
     }
     for j in 0..there {
@@ -341,57 +362,6 @@ fn pack<'a>(
         }
     }
     panel
-}
-
-/// Turns eight rows of four into four rows of eight.
-#[inline(always)]
-fn turn(turner: Turner, from: &[f32], from_stride: usize, to: &mut [f32], to_stride: usize) {
-    let mut rows = [[0.0; 4]; 8];
-    for (j, row) in rows.iter_mut().enumerate() {
-        row.copy_from_slice(&from[j * from_stride..][..4]);
-    }
-    for (i, column) in turned(turner, rows).into_iter().enumerate() {
-        to[i * to_stride..][..8].copy_from_slice(&column);
-    }
-}
-
-/// What turns blocks in registers, where there is such a thing.
-#[cfg(target_arch = "x86_64")]
-type Turner = Option<pulp::x86::V3>;
-#[cfg(not(target_arch = "x86_64"))]
-type Turner = ();
-
-fn turner() -> Turner {
-    #[cfg(target_arch = "x86_64")]
-    {
-        static TURNER: std::sync::OnceLock<Turner> = std::sync::OnceLock::new();
-        *TURNER.get_or_init(pulp::x86::V3::try_new)
-    }
-}
-
-#[inline(always)]
-fn turned(turner: Turner, rows: [[f32; 4]; 8]) -> [[f32; 8]; 4] {
-    #[cfg(target_arch = "x86_64")]
-    if let Some(v3) = turner {
-        use std::arch::x86_64::{__m128, __m256};
-        let avx = v3.avx;
-        // Rows `j` and `j + 4` side by side; two rounds of interleaving turn both blocks of four by four.
-        let pair = |j: usize| -> __m256 {
-            let (low, high): (__m128, __m128) = (pulp::cast(rows[j]), pulp::cast(rows[j + 4]));
-            avx._mm256_set_m128(high, low)
-        };
-        let (r0, r1, r2, r3) = (pair(0), pair(1), pair(2), pair(3));
-        let (t0, t1) = (avx._mm256_unpacklo_ps(r0, r1), avx._mm256_unpackhi_ps(r0, r1));
-        let (t2, t3) = (avx._mm256_unpacklo_ps(r2, r3), avx._mm256_unpackhi_ps(r2, r3));
-        return [
-            pulp::cast(avx._mm256_shuffle_ps::<0b01_00_01_00>(t0, t2)),
-            pulp::cast(avx._mm256_shuffle_ps::<0b11_10_11_10>(t0, t2)),
-            pulp::cast(avx._mm256_shuffle_ps::<0b01_00_01_00>(t1, t3)),
-            pulp::cast(avx._mm256_shuffle_ps::<0b11_10_11_10>(t1, t3)),
-        ];
-    }
-    let _ = turner;
-    std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
 }
 
 /// A product with both operands contiguous along the inner dimension, by dot products in lanes.
@@ -473,7 +443,7 @@ mod tests {
     #[derive(Debug)]
     struct Case {
         shape: (usize, usize, usize),
-        turned: (bool, bool),
+        transposed: (bool, bool),
         a: Vec<f32>,
         b: Vec<f32>,
         start: Vec<f32>,
@@ -484,21 +454,27 @@ mod tests {
             (1usize..60, 1usize..90, 0usize..40),
             (1usize..20, 1usize..20, 200usize..600),
         ];
-        (shape, any::<(bool, bool)>(), any::<u64>()).prop_map(|((m, n, k), turned, seed)| {
+        (shape, any::<(bool, bool)>(), any::<u64>()).prop_map(|((m, n, k), transposed, seed)| {
             let mut rng = rl_core::Seeds::new(seed).stream("t", 0);
             let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();
-            Case { shape: (m, n, k), turned, a: draw(m * k), b: draw(k * n), start: draw(m * n) }
+            Case {
+                shape: (m, n, k),
+                transposed,
+                a: draw(m * k),
+                b: draw(k * n),
+                start: draw(m * n),
+            }
         })
     }
 
     impl Case {
         fn operands(&self) -> (Matrix<'_>, Matrix<'_>) {
-            let matrix = |data, turned: bool, rows, columns| match turned {
+            let matrix = |data, transposed: bool, rows, columns| match transposed {
                 false => Matrix::new(data, rows, columns),
                 true => Matrix::new(data, columns, rows).t(),
             };
             let (m, n, k) = self.shape;
-            (matrix(&self.a, self.turned.0, m, k), matrix(&self.b, self.turned.1, k, n))
+            (matrix(&self.a, self.transposed.0, m, k), matrix(&self.b, self.transposed.1, k, n))
         }
 
         /// Each element as one chain of fused multiply-adds.

@@ -15,9 +15,9 @@ use std::thread::JoinHandle;
 ///
 /// ```
 /// use rl_core::Seeds;
-/// use rl_nets::{Backend, Mlp, MlpConfig, Network, Threads};
-/// let wide = MlpConfig { hidden: vec![256, 256], ..MlpConfig::default() };
-/// let outputs = [Backend::Fused, Backend::Threaded(Threads::new(2)?)].map(|backend| {
+/// use rl_nets::{Backend, Mlp, NetworkConfig, Network, Threads};
+/// let wide = NetworkConfig { hidden: vec![256, 256], ..NetworkConfig::default() };
+/// let outputs = [Backend::cpu(), Backend::Threaded(Threads::new(2)?)].map(|backend| {
 ///     let mlp = Mlp::new("f", 8, 1, &wide)?;
 ///     let mut net = Network::new(mlp, &backend, &mut Seeds::new(0).stream("init", 0))?;
 ///     net.predict(&[0.1; 8 * 64]).map(<[f32]>::to_vec)
@@ -211,8 +211,9 @@ impl Threads {
     }
 
     /// Shares out `rows` rows of the matrices `data`, the work of which is `work` multiplications, in runs
-    /// of rows: `f` is given which rows and their part of each matrix. A matrix may be empty.
-    pub(crate) fn share<const N: usize>(
+    /// of rows: `f` is given which rows and their part of each matrix. A matrix may be empty; one that is not
+    /// has whole rows.
+    pub fn share<const N: usize>(
         &self,
         rows: usize,
         work: usize,
@@ -238,52 +239,39 @@ impl Threads {
         self.run(&job, || take(0..rows));
     }
 
-    /// Calls `f` with each of `items` and its row of each of the matrices `data`, where `work` is that of all
-    /// together. What `f` shares out in turn is its thread's alone.
-    pub(crate) fn each<T: Send, const N: usize>(
+    /// Calls `f` with each of `items` and its part of `data`: where `ranges`, ascending and without overlap, says
+    /// that it lies, or nothing where `data` is empty. `work` is that of all items together. What `f` shares out
+    /// in turn is its thread's alone.
+    pub(crate) fn each<T: Send>(
         &self,
         items: &mut [T],
         work: usize,
-        mut data: [&mut [f32]; N],
-        f: impl Fn(usize, &mut T, [&mut [f32]; N]) + Sync,
+        (data, ranges): (&mut [f32], &[Range<usize>]),
+        f: impl Fn(usize, &mut T, &mut [f32]) + Sync,
     ) {
-        let rows = items.len();
-        let (cells, matrices) =
-            (Parts::new(items, rows), data.each_mut().map(|matrix| Parts::new(matrix, rows)));
+        let (count, len) = (items.len(), data.len());
+        if len > 0 {
+            assert_eq!(ranges.len(), count, "each item has a part");
+            let ends = ranges.iter().map(|range| range.end).chain([len]);
+            let starts = ranges.iter().map(|range| range.start).chain([len]).skip(1);
+            assert!(ends.zip(starts).all(|(end, next)| end <= next), "parts do not overlap");
+        }
+        let (cells, numbers) = (Parts::new(items, count), Parts::new(data, len));
         let one = |i: usize| {
-            // SAFETY: each item is taken once, by the thread that has its number or below.
+            let range = if len > 0 { ranges[i].clone() } else { 0..0 };
+            // SAFETY: each item is taken once, by the thread that has its number or below; parts do not
+            // overlap, as checked above.
             #[allow(unsafe_code)]
-            let (cell, data) = unsafe {
-                (cells.rows(&(i..i + 1)), matrices.each_ref().map(|m| m.rows(&(i..i + 1))))
-            };
-            f(i, &mut cell[0], data);
+            let (cell, part) = unsafe { (cells.rows(&(i..i + 1)), numbers.rows(&range)) };
+            f(i, &mut cell[0], part);
         };
         // With more threads than items, each item is better shared out among all of them.
-        let count = self.count();
-        if work < 2 * SHARE || rows < count {
-            return (0..rows).for_each(one);
+        let threads = self.count();
+        if work < 2 * SHARE || count < threads {
+            return (0..count).for_each(one);
         }
-        self.run(&|number| (number..rows).step_by(count).for_each(one), || (0..rows).for_each(one));
-    }
-
-    /// Does two things whose work is `work` together, on a thread each where there are two or three.
-    pub(crate) fn join(&self, work: usize, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        if work < 2 * SHARE || !(2..4).contains(&self.count()) {
-            a();
-            return b();
-        }
-        let (a, b) = (Mutex::new(Some(a)), Mutex::new(Some(b)));
-        let first = || a.lock().unwrap_or_else(PoisonError::into_inner).take().map(|a| a());
-        let second = || b.lock().unwrap_or_else(PoisonError::into_inner).take().map(|b| b());
-        let job = |number| match number {
-            0 => drop(first()),
-            1 => drop(second()),
-            _ => {}
-        };
-        self.run(&job, || {
-            first();
-            second();
-        });
+        let job = |number: usize| (number..count).step_by(threads).for_each(one);
+        self.run(&job, || (0..count).for_each(one));
     }
 }
 
@@ -340,16 +328,19 @@ mod tests {
                 assert!(wide.iter().all(|&x| x == 1.0));
                 assert!(narrow.iter().enumerate().all(|(row, &x)| x == row as f32));
             }
-            let (mut items, mut rows) = (vec![0usize; 5], vec![0.0f32; 10]);
-            threads.each(&mut items, 100 * SHARE, [&mut rows], |i, item, [row]| {
-                *item += i + 1;
-                row.iter_mut().for_each(|x| *x += i as f32);
+            let (mut items, mut data) = (vec![0usize; 4], vec![0.0f32; 8]);
+            let ranges = [0..2, 2..2, 3..6, 6..8];
+            threads.each(&mut items, 100 * SHARE, (&mut data, &ranges), |i, item, part| {
+                *item += part.len() + i;
+                part.iter_mut().for_each(|x| *x += i as f32 + 1.0);
             });
-            assert_eq!(items, [1, 2, 3, 4, 5]);
-            assert_eq!(rows, [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
-            let (mut a, mut b) = (0, 0);
-            threads.join(100 * SHARE, || a += 1, || b += 2);
-            assert_eq!((a, b), (1, 2));
+            assert_eq!(items, [2, 1, 5, 5]);
+            assert_eq!(data, [1.0, 1.0, 0.0, 3.0, 3.0, 3.0, 4.0, 4.0]);
+            threads.each(&mut items, 100 * SHARE, (&mut [], &ranges), |_, item, part| {
+                assert!(part.is_empty());
+                *item = 0;
+            });
+            assert_eq!(items, [0; 4]);
         }
     }
 

@@ -7,9 +7,9 @@ use super::statistics::median;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
-use rl_core::{Discrete, Metrics, Seeds, SerialVecEnv, TimeLimit, Transitions, VecEnv};
+use rl_core::{Metrics, Seeds, SerialVecEnv, TimeLimit, Transitions, VecEnv};
 use rl_dqn::{Dqn, DqnConfig};
-use rl_nets::{Activation, Backend, MlpConfig, OptimizerConfig, TdLoss};
+use rl_nets::{Activation, Backend, NetworkConfig, OptimizerConfig, TdLoss};
 use rl_replay::{Batch, Horizon, ReplayRing};
 use std::time::Instant;
 
@@ -82,7 +82,7 @@ fn play(mut show: impl FnMut(&Transitions<'_, f32, u32>) -> rl_core::Result<()>)
 fn ours() -> Result<Dqn> {
     use rl_core::Agent;
     let config = DqnConfig {
-        network: MlpConfig { activation: Activation::Tanh, ..MlpConfig::default() },
+        network: NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::default() },
         optimizer: OptimizerConfig::adam_with_eps(1e-5),
         max_grad_norm: None,
         loss: TdLoss::Mse,
@@ -91,8 +91,9 @@ fn ours() -> Result<Dqn> {
         batch_size: BATCH,
         ..DqnConfig::default()
     };
-    let spaces = (4, Discrete::new(2)?, 1);
-    let mut agent = Dqn::new(&config, spaces, &Backend::Fused, Seeds::new(0))?;
+    let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
+    let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
+    let mut agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(0))?;
     play(|step| agent.observe(step))?;
     Ok(agent)
 }

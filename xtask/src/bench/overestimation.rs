@@ -91,7 +91,7 @@ fn dqn(double_q: bool) -> Result<Box<Run>> {
     Ok(Box::new(move |args, seed| {
         let seeds = Seeds::new(seed);
         let envs = one(CartPole::default(), 500, seeds)?;
-        let agent = Dqn::for_envs(&config, &envs, seeds)?;
+        let agent = Dqn::new(&config, &envs, &Backend::cpu(), seeds)?;
         let endless = one(CartPole::default(), HORIZON, seeds.child("look", 0))?;
         looks(args, (envs, agent, run.steps), endless, config.gamma, |agent, observation, _| {
             let values = agent.action_values(observation)?;
@@ -103,13 +103,13 @@ fn dqn(double_q: bool) -> Result<Box<Run>> {
 fn ddpg() -> Result<Box<Run>> {
     let (run, config) = settings::<DdpgConfig>("ddpg", "Pendulum-v1")?;
     let gamma = config.experience.gamma;
-    continuous(run.steps, gamma, move |e, s| Ddpg::new(&config, e, &Backend::Fused, s))
+    continuous(run.steps, gamma, move |e, s| Ddpg::new(&config, e, &Backend::cpu(), s))
 }
 
 fn td3() -> Result<Box<Run>> {
     let (run, config) = settings::<Td3Config>("td3", "Pendulum-v1")?;
     let gamma = config.experience.gamma;
-    continuous(run.steps, gamma, move |e, s| Td3::new(&config, e, &Backend::Fused, s))
+    continuous(run.steps, gamma, move |e, s| Td3::new(&config, e, &Backend::cpu(), s))
 }
 
 type Pendulums = SerialVecEnv<TimeLimit<Pendulum>>;

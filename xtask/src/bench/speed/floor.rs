@@ -1,13 +1,24 @@
 //! What the matrix products of each workload take by themselves: no update can be faster by these kernels.
 
 use super::{Report, WORKLOADS};
-use rl_nets::{Turned, bare_product};
+use rl_nets::kernels::{Matrix, product};
 use std::time::Instant;
+
+/// Which operand of a product is stored transposed.
+#[derive(Clone, Copy)]
+enum Transposed {
+    /// `[m, k] [k, n]`, as a layer's input gradient.
+    None,
+    /// `[k, m]ᵀ [k, n]`, as a layer's weight gradient.
+    Left,
+    /// `[m, k] [n, k]ᵀ`, as a layer's forward pass.
+    Right,
+}
 
 /// A product and the operands that it is done on, again and again.
 struct Product {
     shape: (usize, usize, usize),
-    turned: Turned,
+    transposed: Transposed,
     /// How often a unit of the workload needs it.
     times: f64,
     a: Vec<f32>,
@@ -29,12 +40,12 @@ enum Pass {
 struct Products(Vec<Product>);
 
 impl Products {
-    fn add(&mut self, shape: (usize, usize, usize), turned: Turned, times: f64) {
+    fn add(&mut self, shape: (usize, usize, usize), transposed: Transposed, times: f64) {
         let (m, n, k) = shape;
         let full = |n: usize| vec![0.5; n];
         self.0.push(Product {
             shape,
-            turned,
+            transposed,
             times,
             a: full(m * k),
             b: full(k * n),
@@ -46,8 +57,8 @@ impl Products {
         for (i, layer) in widths.windows(2).enumerate() {
             let (inputs, outputs) = (layer[0], layer[1]);
             match pass {
-                Pass::Forward => self.add((batch, outputs, inputs), Turned::Right, times),
-                Pass::Backward => self.add((outputs, inputs, batch), Turned::Left, times),
+                Pass::Forward => self.add((batch, outputs, inputs), Transposed::Right, times),
+                Pass::Backward => self.add((outputs, inputs, batch), Transposed::Left, times),
                 Pass::InputGradient => {}
             }
             let through = match pass {
@@ -56,21 +67,27 @@ impl Products {
                 Pass::InputGradient => true,
             };
             if through {
-                self.add((batch, inputs, outputs), Turned::None, times);
+                self.add((batch, inputs, outputs), Transposed::None, times);
             }
         }
     }
 
     /// Seconds that a unit's products take, each in a loop of its own.
     fn seconds(&mut self) -> f64 {
-        let each = self.0.iter_mut().map(|product| {
-            let Product { shape, turned, times, a, b, out } = product;
+        let each = self.0.iter_mut().map(|item| {
+            let Product { shape, transposed, times, a, b, out } = item;
+            let (m, n, k) = *shape;
             const REPEATS: u32 = 2_000;
             let mut best = f64::INFINITY;
             for _ in 0..5 {
                 let started = Instant::now();
                 for _ in 0..REPEATS {
-                    bare_product(out, (a, b), *shape, *turned);
+                    let (a, b) = match transposed {
+                        Transposed::None => (Matrix::new(a, m, k), Matrix::new(b, k, n)),
+                        Transposed::Left => (Matrix::new(a, k, m).t(), Matrix::new(b, k, n)),
+                        Transposed::Right => (Matrix::new(a, m, k), Matrix::new(b, n, k).t()),
+                    };
+                    product(out, a, b, true);
                 }
                 best = best.min(started.elapsed().as_secs_f64() / f64::from(REPEATS));
             }

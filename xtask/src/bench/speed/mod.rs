@@ -126,7 +126,7 @@ struct Measured {
 
 /// One measurement in this process, for the process that asked for it.
 fn worker(what: &str, threads: usize) -> Result<()> {
-    let backend = &Backend::Fused.on_threads(threads)?;
+    let backend = &Backend::cpu().with_threads(threads)?;
     let report = match what {
         "ppo" => workloads::ppo(backend)?,
         "ppo-wide" => workloads::ppo_wide(backend)?,

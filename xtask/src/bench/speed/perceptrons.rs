@@ -3,7 +3,7 @@
 use super::Perceptron;
 use crate::Result;
 use rl_core::Seeds;
-use rl_nets::{Activation, Backend, Mlp, MlpConfig, Network, OptimizerConfig};
+use rl_nets::{Activation, Backend, Linear, Network, NetworkConfig, OptimizerConfig, with_head};
 use std::time::Instant;
 
 /// Widths and batch of each network that is measured.
@@ -17,9 +17,8 @@ const SHAPES: [(&[usize], usize); 4] = [
 fn network(widths: &[usize], backend: &Backend) -> Result<Network> {
     let (first, rest) = (widths[0], &widths[1..]);
     let (hidden, last) = rest.split_at(rest.len() - 1);
-    let config =
-        MlpConfig { hidden: hidden.to_vec(), activation: Activation::Tanh, ..MlpConfig::default() };
-    let mlp = Mlp::new("f", first, last[0], &config)?;
+    let body = NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::mlp(hidden) };
+    let mlp = with_head(&body, &[first], |features| Linear::new(features, last[0]))?;
     Ok(Network::new(mlp, backend, &mut Seeds::new(0).stream("init", 0))?)
 }
 
@@ -48,10 +47,10 @@ pub(super) fn measure(backend: &Backend) -> Result<Vec<Perceptron>> {
         let (x, y) = (draw(batch * widths[0], 0), draw(batch * widths[widths.len() - 1], 1));
         let (mut grad, share) = (vec![0.0; y.len()], 2.0 / y.len() as f32);
         let microseconds = micros(1_000, || {
-            let output = net.forward(&x)?;
-            let errors = output.iter().zip(&y);
+            let pass = net.forward(&x)?;
+            let errors = pass.output().iter().zip(&y);
             grad.iter_mut().zip(errors).for_each(|(g, (o, y))| *g = share * (o - y));
-            net.backward(&x, &grad, None)?;
+            pass.backward(&mut grad)?;
             net.step(&mut adam, 1e-4, None)?;
             Ok(())
         })?;

@@ -9,7 +9,7 @@ use rl_core::{
 use rl_ddpg::{ExperienceConfig, Sac, SacConfig};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{CartPole, Pendulum};
-use rl_nets::{Activation, Backend, MlpConfig, OptimizerConfig, TdLoss};
+use rl_nets::{Activation, Backend, NetworkConfig, OptimizerConfig, TdLoss};
 use rl_ppo::{Ppo, PpoConfig};
 use std::time::Instant;
 
@@ -18,8 +18,8 @@ fn copies<E: Env>(n: usize, limit: u32, make: fn() -> E) -> Result<SerialVecEnv<
     Ok(SerialVecEnv::new(envs, Seeds::new(0))?)
 }
 
-fn tanh() -> MlpConfig {
-    MlpConfig { activation: Activation::Tanh, ..MlpConfig::default() }
+fn tanh() -> NetworkConfig {
+    NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
 /// Runs `warm_up` transitions, then times `timed` of them. `step` is the metric that is recorded once a
@@ -93,8 +93,7 @@ pub(super) fn dqn(backend: &Backend) -> Result<Report> {
         epsilon: Schedule::constant(0.1),
         ..DqnConfig::default()
     };
-    let spaces = (envs.observation_space().width(), *envs.action_space(), envs.num_envs());
-    let agent = Dqn::new(&config, spaces, backend, Seeds::new(0))?;
+    let agent = Dqn::new(&config, &envs, backend, Seeds::new(0))?;
     let parameters = agent.network().num_params();
     measure((envs, agent), (1_024, 4_096), (parameters, "loss"))
 }

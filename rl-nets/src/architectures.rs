@@ -1,0 +1,276 @@
+//! Networks of agents: bodies with heads on them.
+
+use crate::{
+    Activation, Body, Chain, ClampLogStd, Distribution, Fork, FreeLogStd, Init, Linear, LogStd,
+    Masked, Module, NetworkConfig, Result,
+};
+use rl_core::check;
+use serde::{Deserialize, Serialize};
+
+/// A body with one fully connected head on it, made for the number of its features: action values, a deterministic
+/// actor. The head is named like one more layer of the body.
+///
+/// ```
+/// use rl_nets::{Linear, Module, NetworkConfig, with_head};
+/// let body = NetworkConfig::mlp(&[64, 64]);
+/// let q = with_head(&body, &[4], |features| Linear::new(features, 2))?.named("q");
+/// assert_eq!(q.layout().len(), 4 * 64 + 64 + 64 * 64 + 64 + 64 * 2 + 2);
+/// assert_eq!(q.layout().entries()[4].name, "q.2.weight");
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of the body and of the head.
+pub fn with_head(
+    body: &dyn Body,
+    shape: &[usize],
+    head: impl FnOnce(usize) -> Result<Linear>,
+) -> Result<Chain> {
+    let chain = body.build(shape)?;
+    check::len("inputs of the body", shape.iter().product(), chain.input_len())?;
+    let head = head(chain.output_len())?;
+    chain.then(match body.output_init() {
+        Some(init) => head.with_init(init),
+        None => head,
+    })
+}
+
+/// A body with a head that gives the parameters of a distribution of actions; it starts with `init` where the body
+/// does not say otherwise. `log_std` is for distributions that have one.
+///
+/// ```
+/// use rl_nets::{DiagGaussian, Init, LogStd, Module, NetworkConfig, policy_net};
+/// let (body, init) = (NetworkConfig::mlp(&[8]), Init::Pytorch);
+/// let net = policy_net(&body, &[3], &DiagGaussian::new(2), LogStd::Free(0.0), init)?;
+/// assert_eq!((net.output_len(), net.layout().len()), (4, 3 * 8 + 8 + 8 * 2 + 2 + 2));
+/// let net = policy_net(&body, &[3], &DiagGaussian::new(2), LogStd::OfState, init)?;
+/// assert_eq!((net.output_len(), net.layout().len()), (4, 3 * 8 + 8 + 8 * 4 + 4));
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of the body and of [`LogStd::validate`].
+pub fn policy_net(
+    body: &dyn Body,
+    shape: &[usize],
+    distribution: &impl Distribution,
+    log_std: LogStd,
+    init: Init,
+) -> Result<Chain> {
+    log_std.validate()?;
+    let (params, log_stds) = (distribution.params_len(), distribution.log_stds());
+    let head = |outputs| {
+        with_head(body, shape, |features| Ok(Linear::new(features, outputs)?.with_init(init)))
+    };
+    match log_std {
+        _ if log_stds == 0 => head(params),
+        LogStd::Free(initial) => {
+            let means = params - log_stds;
+            head(means)?.then_named("", FreeLogStd::new(means, log_stds, initial as f32))
+        }
+        LogStd::OfState => head(params)?.then_named("", ClampLogStd::new(params, log_stds)),
+    }
+}
+
+/// Several value functions of one shape side by side, such as the twin critics of TD3 and SAC; a row of output has
+/// one number of each.
+///
+/// ```
+/// use rl_nets::{Module, NetworkConfig, critics};
+/// let net = critics(&NetworkConfig::default(), 2, &[3 + 1])?;
+/// assert_eq!((net.input_len(), net.output_len()), (4, 2));
+/// assert_eq!(net.layout().entries()[0].name, "critic.0.0.weight");
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of the body; [`rl_core::Error::Config`] for none.
+pub fn critics(body: &dyn Body, count: usize, shape: &[usize]) -> Result<Fork> {
+    check::at_least("critics", 1, count as u64)?;
+    (0..count).try_fold(Fork::new(shape.iter().product()), |fork, i| {
+        fork.head(
+            &format!("critic.{i}"),
+            with_head(body, shape, |features| Linear::new(features, 1))?,
+        )
+    })
+}
+
+/// The settings of an actor-critic network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActorCriticConfig {
+    /// A body that the policy and the value function share; none. The two below then stand on its features.
+    pub trunk: Option<NetworkConfig>,
+    /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01 (Andrychowicz et al., 2021).
+    pub actor: NetworkConfig,
+    /// The value function; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
+    pub critic: NetworkConfig,
+    /// The log standard deviations of continuous actions; parameters of their own that start at 0.
+    pub log_std: LogStd,
+    /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and
+    /// which are not (0); no. For discrete actions; the bodies do not see them.
+    pub action_mask: bool,
+}
+
+impl Default for ActorCriticConfig {
+    fn default() -> Self {
+        ActorCriticConfig {
+            trunk: None,
+            actor: NetworkConfig::tanh(POLICY_GAIN),
+            critic: NetworkConfig::tanh(VALUE_GAIN),
+            log_std: LogStd::Free(0.0),
+            action_mask: false,
+        }
+    }
+}
+
+/// How heads start (Andrychowicz et al., 2021).
+const POLICY_GAIN: f64 = 0.01;
+const VALUE_GAIN: f64 = 1.0;
+
+impl NetworkConfig {
+    /// The customary body of policy gradients: 64-64 tanh, orthogonal with gain sqrt 2, heads with `gain`
+    /// (Andrychowicz et al., 2021).
+    pub fn tanh(gain: f64) -> Self {
+        NetworkConfig {
+            activation: Activation::Tanh,
+            init: Init::Orthogonal { gain: std::f64::consts::SQRT_2 },
+            output_init: Init::Orthogonal { gain },
+            ..NetworkConfig::default()
+        }
+    }
+}
+
+impl ActorCriticConfig {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        if let Some(trunk) = &self.trunk {
+            trunk.validate()?;
+            let layers = trunk.conv.len() + trunk.hidden.len();
+            check::at_least("trunk.hidden", 1, layers as u64)?;
+        }
+        self.actor.validate()?;
+        self.critic.validate()?;
+        self.log_std.validate()
+    }
+
+    /// The bodies that these settings describe.
+    pub fn bodies(&self) -> Bodies<'_> {
+        let trunk = self.trunk.as_ref().map(|trunk| trunk as &dyn Body);
+        Bodies { trunk, actor: &self.actor, critic: &self.critic }
+    }
+}
+
+/// Which bodies the policy and the value function of an actor-critic have.
+#[derive(Clone, Copy)]
+pub struct Bodies<'a> {
+    trunk: Option<&'a dyn Body>,
+    actor: &'a dyn Body,
+    critic: &'a dyn Body,
+}
+
+impl<'a> Bodies<'a> {
+    /// One body, whose features the heads of both read.
+    pub fn shared(body: &'a dyn Body) -> Self {
+        Bodies { trunk: Some(body), actor: &Bare, critic: &Bare }
+    }
+
+    /// A body for each.
+    pub fn separate(actor: &'a dyn Body, critic: &'a dyn Body) -> Self {
+        Bodies { trunk: None, actor, critic }
+    }
+
+    /// Whether the two share one.
+    pub fn is_shared(&self) -> bool {
+        self.trunk.is_some()
+    }
+}
+
+impl std::fmt::Debug for Bodies<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bodies").field("shared", &self.is_shared()).finish_non_exhaustive()
+    }
+}
+
+/// A body of no layers.
+struct Bare;
+
+impl Body for Bare {
+    fn build(&self, shape: &[usize]) -> Result<Chain> {
+        Ok(Chain::new(shape.iter().product()))
+    }
+}
+
+/// An actor and a critic over one flat parameter vector, so that both are clipped and stepped as one.
+///
+/// A row of output is `[policy parameters, value]`. With `action_mask` a row of input is the bodies' own followed by
+/// the mask, see [`Masked`].
+///
+/// ```
+/// use rl_nets::{ActorCriticConfig, Bodies, Categorical, DiagGaussian, Module, NetworkConfig, actor_critic};
+/// let config = ActorCriticConfig::default();
+/// let net = actor_critic(&config, config.bodies(), &[4], &Categorical::new(2))?;
+/// assert_eq!((net.output_len(), net.layout().len()), (3, 9_155));
+/// let net = actor_critic(&config, config.bodies(), &[4], &DiagGaussian::new(2))?;
+/// assert_eq!(net.output_len(), 5);
+/// let trunk = NetworkConfig::tanh(1.0);
+/// let net = actor_critic(&config, Bodies::shared(&trunk), &[4], &Categorical::new(2))?;
+/// assert_eq!(net.layout().len(), (4 * 64 + 64) + (64 * 64 + 64) + (64 * 2 + 2) + (64 + 1));
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of [`ActorCriticConfig::validate`] and of the bodies; a mask for continuous actions, or one that leaves
+/// nothing of the observation.
+pub fn actor_critic(
+    config: &ActorCriticConfig,
+    bodies: Bodies<'_>,
+    shape: &[usize],
+    distribution: &impl Distribution,
+) -> Result<Chain> {
+    config.validate()?;
+    let mask = match (config.action_mask, distribution.choices()) {
+        (false, _) => None,
+        (true, Some(choices)) => Some(choices),
+        (true, None) => {
+            let expected = "false for continuous actions";
+            return Err(rl_core::Error::config("action_mask", expected, true).into());
+        }
+    };
+    let features = match (mask, shape) {
+        (None, shape) => shape.to_vec(),
+        (Some(choices), &[width]) => {
+            let field = "observation width with action_mask";
+            check::at_least(field, choices as u64 + 1, width as u64)?;
+            vec![width - choices]
+        }
+        (Some(_), shape) => {
+            let expected = "false for images";
+            let got = format_args!("true for {shape:?}");
+            return Err(rl_core::Error::config("action_mask", expected, got).into());
+        }
+    };
+    let trunk = bodies.trunk.map(|body| body.build(&features)).transpose()?;
+    let read = trunk.as_ref().map_or(features, |trunk| vec![trunk.output_len()]);
+    let start = |gain| Init::Orthogonal { gain };
+    let policy = policy_net(bodies.actor, &read, distribution, config.log_std, start(POLICY_GAIN))?;
+    let value = with_head(bodies.critic, &read, |features| {
+        Ok(Linear::new(features, 1)?.with_init(start(VALUE_GAIN)))
+    })?;
+    let heads = Fork::new(read.iter().product()).head("actor", policy)?.head("critic", value)?;
+    let chain = match trunk {
+        Some(trunk) => Chain::new(trunk.input_len()).then_named("trunk", trunk)?,
+        None => Chain::new(heads.input_len()),
+    };
+    let chain = chain.then_named("", heads)?;
+    match mask {
+        None => Ok(chain),
+        Some(choices) => {
+            let width = chain.input_len() + choices;
+            Chain::new(width).then_named("", Masked::new(chain, choices))
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Where a network's work happens.
+
+use crate::{Error, Result, Threads};
+use candle_core::Device;
+
+/// Where a network lives and computes: on the CPU by the fused path, or by candle on a device; and how many
+/// threads share out passes of large networks.
+///
+/// ```
+/// use rl_nets::Backend;
+/// let backend = Backend::cpu().with_threads(2)?;
+/// assert!(backend.device().is_none());
+/// assert_eq!(backend.threads().count(), 2);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// None on the fused path.
+    device: Option<Device>,
+    threads: Threads,
+}
+
+impl Default for Backend {
+    fn default() -> Self {
+        Backend::cpu()
+    }
+}
+
+impl Backend {
+    /// The fused path: hand-derived passes over slices on the CPU, on the caller's thread.
+    pub fn cpu() -> Self {
+        Backend { device: None, threads: Threads::one() }
+    }
+
+    /// The reference path: candle's operations and autograd on a device.
+    pub fn candle(device: Device) -> Self {
+        Backend { device: Some(device), threads: Threads::one() }
+    }
+
+    /// Shares passes of large networks out among `count` threads, with the same bits. Candle sees to its threads
+    /// itself.
+    ///
+    /// # Errors
+    /// Those of [`Threads::new`].
+    pub fn with_threads(self, count: usize) -> Result<Self> {
+        rl_core::check::at_least("threads", 1, count as u64)?;
+        let threads = if self.device.is_some() { Threads::one() } else { Threads::new(count)? };
+        Ok(Backend { threads, ..self })
+    }
+
+    /// The device that candle computes on; none on the fused path.
+    pub fn device(&self) -> Option<&Device> {
+        self.device.as_ref()
+    }
+
+    /// The threads that passes are shared out among.
+    pub fn threads(&self) -> &Threads {
+        &self.threads
+    }
+
+    /// The backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.
+    ///
+    /// ```
+    /// use rl_nets::Backend;
+    /// assert!(Backend::by_name("cpu")?.device().is_none());
+    /// let error = Backend::by_name("tpu").unwrap_err().to_string();
+    /// assert_eq!(error, "device 'tpu': unknown; expected cpu, reference, cuda or metal");
+    /// # Ok::<(), rl_nets::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Device`] for an unknown name, a device that is not compiled in, or one that is not there.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let error = |problem: String| Error::Device { device: name.to_owned(), problem };
+        let compiled = |available: bool, feature: &str| match available {
+            true => Ok(()),
+            false => Err(error(format!("not compiled in; build with --features {feature}"))),
+        };
+        let there = |device: candle_core::Result<Device>| {
+            // candle appends a backtrace where one is asked for; the first line is the reason.
+            let reason = |e: candle_core::Error| e.to_string().lines().next().map(str::to_owned);
+            device.map_err(|e| error(format!("not there: {}", reason(e).unwrap_or_default())))
+        };
+        match name {
+            "cpu" => Ok(Backend::cpu()),
+            "reference" => Ok(Backend::candle(Device::Cpu)),
+            "cuda" => {
+                compiled(candle_core::utils::cuda_is_available(), "cuda")?;
+                Ok(Backend::candle(there(Device::new_cuda(0))?))
+            }
+            "metal" => {
+                compiled(candle_core::utils::metal_is_available(), "metal")?;
+                Ok(Backend::candle(there(Device::new_metal(0))?))
+            }
+            _ => Err(error("unknown; expected cpu, reference, cuda or metal".to_owned())),
+        }
+    }
+}

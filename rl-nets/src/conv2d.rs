@@ -1,0 +1,300 @@
+//! The two-dimensional convolution.
+
+use crate::kernels::conv::{
+    add_kernel, convolve, image_gradient, kernel_columns, kernel_gradient, kernel_rows,
+};
+use crate::kernels::{Geometry, add_column_sums, transpose};
+use crate::{Activation, Init, Layout, Module, Result, Threads};
+use candle_core::Tensor;
+use rl_core::{Rng, check};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The shape of a convolution with a square kernel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConvConfig {
+    /// Channels of the output.
+    pub channels: usize,
+    /// Height and width of the kernel.
+    pub kernel: usize,
+    /// Pixels from one position of the kernel to the next; 1.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Zeros on each side of the image; 0.
+    #[serde(default)]
+    pub padding: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl ConvConfig {
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for no channels, an empty kernel, no stride, or a border as wide as the
+    /// kernel, whose outermost positions would cover nothing but zeros.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        check::at_least("channels", 1, self.channels as u64)?;
+        check::at_least("kernel", 1, self.kernel as u64)?;
+        check::at_least("stride", 1, self.stride as u64)?;
+        check::at_most("padding", self.kernel as u64 - 1, "kernel - 1", self.padding as u64)
+    }
+}
+
+/// A two-dimensional convolution and an activation, with PyTorch's shapes and order.
+///
+/// An input row is an image, `[channels, height, width]`; an output row is `[filters, out_height, out_width]`.
+/// Parameters are `weight` `[filters, channels, kernel, kernel]` and `bias` `[filters]`.
+///
+/// ```
+/// use rl_nets::{Activation, Conv2d, ConvConfig, Module};
+/// let config = ConvConfig { channels: 32, kernel: 8, stride: 4, padding: 0 };
+/// let conv = Conv2d::new([4, 84, 84], &config)?.with_activation(Activation::Relu);
+/// assert_eq!(conv.output_shape(), [32, 20, 20]);
+/// assert_eq!(conv.layout().entries()[0].shape, [32, 4, 8, 8]);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    layout: Layout,
+    weight: Range<usize>,
+    bias: Range<usize>,
+    geometry: Geometry,
+    activation: Activation,
+    init: Init,
+    threads: Threads,
+    /// The output, `[batch, filters, positions]`.
+    y: Vec<f32>,
+    /// The activation's input, shaped as the output, where its derivative needs it.
+    z: Vec<f32>,
+    /// The gradient of the linear part, `[batch, positions, filters]`.
+    grad: Vec<f32>,
+    /// Weights in another order, as long as the weight each: the forward product's operand; the direction's,
+    /// or the gradient; the image gradient's operand.
+    kernels: [Vec<f32>; 3],
+}
+
+impl Conv2d {
+    /// A convolution of images `[channels, height, width]`, without an activation, that starts as in PyTorch.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for what [`ConvConfig::validate`] refuses, an empty image, or one smaller than
+    /// the kernel.
+    pub fn new(input: [usize; 3], config: &ConvConfig) -> Result<Self> {
+        config.validate()?;
+        let [channels, height, width] = input;
+        for (name, size) in [("input channels", channels), ("height", height), ("width", width)] {
+            check::at_least(name, 1, size as u64)?;
+        }
+        let ConvConfig { channels: filters, kernel, stride, padding } = *config;
+        let smallest = height.min(width) + 2 * padding;
+        check::at_most("kernel", smallest as u64, "the padded image's size", kernel as u64)?;
+        let out = [height, width].map(|size| (size + 2 * padding - kernel) / stride + 1);
+        let size = [height, width];
+        let geometry = Geometry { channels, size, kernel, stride, padding, filters, out };
+        let mut layout = Layout::default();
+        let weight = layout.push("weight", &[filters, channels, kernel, kernel]);
+        let bias = layout.push("bias", &[filters]);
+        Ok(Conv2d {
+            weight: weight..bias,
+            bias: bias..layout.len(),
+            layout,
+            geometry,
+            activation: Activation::Identity,
+            init: Init::Pytorch,
+            threads: Threads::one(),
+            y: Vec::new(),
+            z: Vec::new(),
+            grad: Vec::new(),
+            kernels: Default::default(),
+        })
+    }
+
+    /// Ends the layer with an activation.
+    pub fn with_activation(self, activation: Activation) -> Self {
+        Conv2d { activation, ..self }
+    }
+
+    /// Starts the weights and biases otherwise.
+    pub fn with_init(self, init: Init) -> Self {
+        Conv2d { init, ..self }
+    }
+
+    /// Channels, height and width of an output row.
+    pub fn output_shape(&self) -> [usize; 3] {
+        let Geometry { filters, out: [height, width], .. } = self.geometry;
+        [filters, height, width]
+    }
+
+    /// How many images `input` has.
+    fn batch(&self, input: &[f32]) -> Result<usize> {
+        let batch = input.len() / self.geometry.input_len();
+        check::len("images", batch * self.geometry.input_len(), input.len())?;
+        Ok(batch)
+    }
+
+    /// How many images `input` has, which is the last forward pass's.
+    fn last_batch(&self, input: &[f32]) -> Result<usize> {
+        let batch = self.batch(input)?;
+        check::len("the last output", batch * self.geometry.output_len(), self.y.len())?;
+        Ok(batch)
+    }
+}
+
+impl Module for Conv2d {
+    fn input_len(&self) -> usize {
+        self.geometry.input_len()
+    }
+
+    fn output_len(&self) -> usize {
+        self.geometry.output_len()
+    }
+
+    fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        let (weight, bias) = params.split_at_mut(self.bias.start);
+        self.init.fill(weight, bias, rng);
+    }
+
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {
+        let batch = self.batch(input)?;
+        let Conv2d { geometry, activation, y, z, kernels: [kernel, ..], .. } = self;
+        let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
+        y.resize(batch * output_len, 0.0);
+        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0);
+        kernel.resize(self.weight.len(), 0.0);
+        kernel_rows(geometry, &params[self.weight.clone()], kernel);
+        let (bias, kernel) = (&params[self.bias.clone()], &kernel[..]);
+        let work = batch * geometry.work();
+        self.threads.share(batch, work, [y, z], |images, [y, mut z]| {
+            // As many images at a time as a block has, so that the activation finds them in the cache.
+            let together = geometry.images_together();
+            let x = input[images.start * input_len..].chunks(together * input_len);
+            for (x, y) in x.zip(y.chunks_mut(together * output_len)) {
+                convolve(geometry, bias, &[(x, kernel)], y);
+                let kept = y.len().min(z.len());
+                let (now, later) = std::mem::take(&mut z).split_at_mut(kept);
+                now.copy_from_slice(&y[..kept]);
+                z = later;
+                activation.apply(y);
+            }
+        });
+        Ok(())
+    }
+
+    fn output(&self) -> &[f32] {
+        &self.y
+    }
+
+    fn backward(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        grad_output: &mut [f32],
+        grads: Option<&mut [f32]>,
+        grad_input: Option<&mut [f32]>,
+    ) -> Result<()> {
+        let batch = self.last_batch(input)?;
+        check::len("gradient of the output", self.y.len(), grad_output.len())?;
+        let Conv2d { geometry, activation, y, z, grad, kernels: [_, kernel, other], .. } = self;
+        let (filters, positions) = (geometry.filters, geometry.positions());
+        let (depth, output_len) = (geometry.depth(), geometry.output_len());
+        let work = batch * geometry.work();
+        grad.resize(y.len(), 0.0);
+        other.resize(self.weight.len(), 0.0);
+        self.threads.share(batch, work, [grad_output, grad], |images, [from, to]| {
+            let rows = from.chunks_exact_mut(output_len).zip(to.chunks_exact_mut(output_len));
+            for (image, (from, to)) in images.zip(rows) {
+                let part = image * output_len..(image + 1) * output_len;
+                activation.chain(from, &y[part.clone()], z.get(part).unwrap_or_default());
+                transpose((filters, positions), (from, positions), (to, filters));
+            }
+        });
+        let grad = &grad[..];
+        if let Some(grads) = grads {
+            add_column_sums(&mut grads[self.bias.clone()], grad);
+            kernel.clear();
+            kernel.resize(self.weight.len(), 0.0);
+            self.threads.share(depth, work, [kernel], |columns, [kernel]| {
+                kernel_gradient(geometry, input, grad, columns, kernel);
+            });
+            add_kernel(geometry, kernel, other, &mut grads[self.weight.clone()]);
+        }
+        if let Some(grad_input) = grad_input {
+            check::len("gradient of the input", input.len(), grad_input.len())?;
+            kernel_columns(geometry, &params[self.weight.clone()], other);
+            let kernel = &other[..];
+            self.threads.share(batch, work, [grad_input], |images, [out]| {
+                let grad = &grad[images.start * output_len..images.end * output_len];
+                image_gradient(geometry, kernel, grad, out);
+            });
+        }
+        Ok(())
+    }
+
+    fn tangent(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        direction: &[f32],
+        input_tangent: Option<&[f32]>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let batch = self.last_batch(input)?;
+        if let Some(moved) = input_tangent {
+            check::len("derivative of the input", input.len(), moved.len())?;
+        }
+        let Conv2d { geometry, activation, y, z, kernels: [kernel, moving, _], .. } = self;
+        let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
+        for (kernel, params) in [(&mut *kernel, params), (&mut *moving, direction)] {
+            kernel.resize(self.weight.len(), 0.0);
+            kernel_rows(geometry, &params[self.weight.clone()], kernel);
+        }
+        let (bias, kernel, moving) = (&direction[self.bias.clone()], &kernel[..], &moving[..]);
+        let work = 2 * batch * geometry.work();
+        self.threads.share(batch, work, [out], |images, [out]| {
+            let inputs = images.start * input_len..images.end * input_len;
+            let by_kernel = (&input[inputs.clone()], moving);
+            match input_tangent {
+                None => convolve(geometry, bias, &[by_kernel], out),
+                Some(moved) => {
+                    let by_input = (&moved[inputs], kernel);
+                    convolve(geometry, bias, &[by_kernel, by_input], out);
+                }
+            }
+            let part = images.start * output_len..images.end * output_len;
+            activation.chain(out, &y[part.clone()], z.get(part).unwrap_or_default());
+        });
+        Ok(())
+    }
+
+    fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
+        let Geometry { channels, size, kernel, stride, padding, filters, out } = self.geometry;
+        let weight = params.narrow(0, self.weight.start, self.weight.len())?;
+        let weight = weight.reshape((filters, channels, kernel, kernel))?;
+        let bias = params.narrow(0, self.bias.start, filters)?.reshape((1, filters, 1, 1))?;
+        let mut x = input.reshape(((), channels, size[0], size[1]))?;
+        // Candle's gradient fails where strides leave another rest of the width than of the height. So it is
+        // given what the kernel reaches and no more.
+        for (dim, out) in [(2, out[0]), (3, out[1])] {
+            let reached = (out - 1) * stride + kernel;
+            x = x.pad_with_zeros(dim, padding, padding)?.narrow(dim, 0, reached)?;
+        }
+        let y = x.contiguous()?.conv2d(&weight, 0, stride, 1, 1)?.broadcast_add(&bias)?;
+        Ok(self.activation.reference(&y.flatten_from(1)?)?)
+    }
+
+    fn share_among(&mut self, threads: &Threads) {
+        self.threads = threads.clone();
+    }
+
+    fn work(&self) -> usize {
+        self.geometry.work()
+    }
+}

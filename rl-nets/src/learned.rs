@@ -1,0 +1,226 @@
+//! A network that learns: with its optimiser and, where it has one, its target.
+
+use crate::{Network, Optimizer, OptimizerConfig, Pass, Result, Rows};
+use rl_core::{Rng, Sections};
+use std::ops::{Deref, DerefMut};
+
+/// A network with its optimiser and, where asked for, a target network that follows it.
+///
+/// ```
+/// use rl_core::{Sections, Seeds};
+/// use rl_nets::{Backend, Learned, Linear, Network, OptimizerConfig};
+/// let mut rng = Seeds::new(0).stream("init", 0);
+/// let net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut rng)?;
+/// let mut value = Learned::new(net, &OptimizerConfig::adam())?.with_target();
+/// let pass = value.forward(&[1.0])?;
+/// let mut grad = [pass.output()[0] - 3.0];
+/// pass.step(&mut grad, 1e-2, None)?;
+/// value.track(0.005)?;
+/// let mut sections = Sections::default();
+/// value.save("value", &mut sections)?;
+/// let copy = value.loaded("value", &sections)?;
+/// assert_eq!(copy.network().params()?, value.network().params()?);
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Learned {
+    network: Network,
+    target: Option<Network>,
+    optimizer: Optimizer,
+}
+
+impl Learned {
+    /// A network that an optimiser with these settings steps.
+    ///
+    /// # Errors
+    /// Those of the settings, and of candle.
+    pub fn new(network: Network, optimizer: &OptimizerConfig) -> Result<Self> {
+        let optimizer = network.optimizer(optimizer.clone())?;
+        Ok(Learned { network, target: None, optimizer })
+    }
+
+    /// Adds a target network, a copy for now.
+    pub fn with_target(self) -> Self {
+        Learned { target: Some(self.network.twin()), ..self }
+    }
+
+    /// The network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The network, to be changed from outside. Its target does not follow by itself.
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
+    /// The network's output, see [`Network::predict`].
+    ///
+    /// # Errors
+    /// Those of [`Network::predict`].
+    pub fn predict<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+        self.network.predict(input)
+    }
+
+    /// The target network's output, see [`Network::predict`].
+    ///
+    /// # Errors
+    /// Those of [`Network::predict`]; [`rl_core::Error::Mismatch`] where there is no target.
+    pub fn predict_target<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+        let none = || rl_core::Error::mismatch("network", "one with a target", "one without");
+        self.target.as_mut().ok_or_else(none)?.predict(input)
+    }
+
+    /// A forward pass that can be stepped on.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`].
+    pub fn forward<'a>(&'a mut self, input: impl Into<Rows<'a>>) -> Result<LearnedPass<'a>> {
+        Ok(LearnedPass { pass: self.network.forward(input)?, optimizer: &mut self.optimizer })
+    }
+
+    /// Draws the noise of layers that have some of their own, of the target too, see [`Network::resample`].
+    pub fn resample(&mut self, mut rng: Option<&mut Rng>) {
+        self.network.resample(rng.as_deref_mut());
+        if let Some(target) = &mut self.target {
+            target.resample(rng);
+        }
+    }
+
+    /// Moves the target towards the network by the share `tau`; with 1 it becomes a copy.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn track(&mut self, tau: f64) -> Result<()> {
+        self.target.as_mut().map_or(Ok(()), |target| target.move_towards(&self.network, tau))
+    }
+
+    /// Writes the network's parameters as `{name}.safetensors`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn save_weights(&self, name: &str, out: &mut Sections) -> Result<()> {
+        out.put_file(&format!("{name}.safetensors"), self.network.save()?);
+        Ok(())
+    }
+
+    /// Takes over what [`save_weights`](Learned::save_weights) wrote, for the target too. On an error nothing has
+    /// changed.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, or of a network of another shape.
+    pub fn load_weights(&mut self, name: &str, from: &Sections) -> Result<()> {
+        self.network.load(from.file(&format!("{name}.safetensors"))?)?;
+        self.track(1.0)
+    }
+
+    /// Writes all of it: `{name}.safetensors`, `{name}_target.safetensors` and `{name}_optimizer.bin`.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn save(&self, name: &str, out: &mut Sections) -> Result<()> {
+        self.save_weights(name, out)?;
+        if let Some(target) = &self.target {
+            out.put_file(&format!("{name}_target.safetensors"), target.save()?);
+        }
+        out.put_file(&format!("{name}_optimizer.bin"), self.optimizer.save()?);
+        Ok(())
+    }
+
+    /// A copy that went back to what [`save`](Learned::save) wrote. This one stays as it is, so that several can be
+    /// loaded before any is replaced.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged, or of a network of another shape or another optimiser.
+    pub fn loaded(&self, name: &str, from: &Sections) -> Result<Self> {
+        let (mut network, mut optimizer) = (self.network.twin(), self.optimizer.clone());
+        network.load(from.file(&format!("{name}.safetensors"))?)?;
+        optimizer.load(from.file(&format!("{name}_optimizer.bin"))?)?;
+        let load_target = |target: &Network| {
+            let mut target = target.twin();
+            target.load(from.file(&format!("{name}_target.safetensors"))?)?;
+            Ok::<_, crate::Error>(target)
+        };
+        let target = self.target.as_ref().map(load_target).transpose()?;
+        Ok(Learned { network, target, optimizer })
+    }
+}
+
+/// A forward [`Pass`] of a network that learns. Step on its loss, or drop it.
+#[must_use = "a forward pass that is not stepped on is `predict`'s work"]
+#[derive(Debug)]
+pub struct LearnedPass<'a> {
+    pass: Pass<'a>,
+    optimizer: &'a mut Optimizer,
+}
+
+impl<'a> LearnedPass<'a> {
+    /// Takes one gradient step, given the gradient of the loss with respect to the output, `[batch,
+    /// output_len]`, which it may overwrite: at most of the global norm `max_norm`, where one is given. Returns the
+    /// gradient's norm before clipping.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a gradient that is not finite, the parameters being as they
+    /// were; [`rl_core::Error::Mismatch`] for a slice that does not fit.
+    pub fn step(
+        self,
+        grad_output: &mut [f32],
+        learning_rate: f64,
+        max_norm: Option<f64>,
+    ) -> Result<f64> {
+        let network = self.pass.into_network(grad_output)?;
+        network.step(self.optimizer, learning_rate, max_norm)
+    }
+
+    /// The pass alone.
+    pub fn into_pass(self) -> Pass<'a> {
+        self.pass
+    }
+}
+
+impl<'a> Deref for LearnedPass<'a> {
+    type Target = Pass<'a>;
+
+    fn deref(&self) -> &Pass<'a> {
+        &self.pass
+    }
+}
+
+impl DerefMut for LearnedPass<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.pass
+    }
+}
+
+/// A loss on a forward pass: what was measured, and the pass that it rests on. Step on it, or drop it.
+#[must_use = "a loss that is neither stepped on nor looked at was for nothing"]
+#[derive(Debug)]
+pub struct Loss<'a, S> {
+    /// What was measured.
+    pub stats: S,
+    pass: LearnedPass<'a>,
+    grad_output: &'a mut [f32],
+}
+
+impl<'a, S> Loss<'a, S> {
+    /// A loss with the gradient of the pass's output, `[batch, output_len]`.
+    pub fn new(pass: LearnedPass<'a>, grad_output: &'a mut [f32], stats: S) -> Self {
+        Loss { stats, pass, grad_output }
+    }
+
+    /// Takes one gradient step, see [`LearnedPass::step`].
+    ///
+    /// # Errors
+    /// Those of [`LearnedPass::step`].
+    pub fn step(self, learning_rate: f64, max_norm: Option<f64>) -> Result<f64> {
+        self.pass.step(self.grad_output, learning_rate, max_norm)
+    }
+
+    /// Adds the gradient to those gathered in the network, see [`Pass::backward`].
+    ///
+    /// # Errors
+    /// Those of [`Pass::backward`].
+    pub fn backward(self) -> Result<()> {
+        self.pass.into_pass().backward(self.grad_output)
+    }
+}

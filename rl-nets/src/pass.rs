@@ -1,0 +1,267 @@
+//! A forward pass as a value.
+
+use crate::network::{Store, numbers};
+use crate::{Error, Module, Network, Result, Rows};
+use candle_core::{DType, Device, Tensor, Var};
+use rl_core::check;
+
+/// A forward pass of a [`Network`] over some rows: its output, and what its backward pass needs.
+///
+/// It borrows the network, so that nothing can change what it rests on. A backward pass consumes it. So this,
+/// which would take the gradient at another input, does not compile:
+///
+/// ```compile_fail,E0499
+/// use rl_core::Seeds;
+/// use rl_nets::{Backend, Linear, Network};
+/// let mut net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+/// let pass = net.forward(&[1.0])?;
+/// net.predict(&[2.0])?;
+/// pass.backward(&mut [1.0])?;
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// nor does a second backward pass, or one of a pass that is kept for later:
+///
+/// ```compile_fail,E0382
+/// use rl_core::Seeds;
+/// use rl_nets::{Backend, Linear, Network};
+/// let mut net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+/// let pass = net.forward(&[1.0])?;
+/// pass.backward(&mut [1.0])?;
+/// pass.backward(&mut [1.0])?;
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// and a pass that nothing is done with is a warning, here made an error:
+///
+/// ```compile_fail
+/// #![deny(unused_must_use)]
+/// use rl_core::Seeds;
+/// use rl_nets::{Backend, Linear, Network};
+/// # fn main() -> Result<(), rl_nets::Error> {
+/// let mut net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+/// net.forward(&[1.0])?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What does compile:
+///
+/// ```
+/// #![deny(unused_must_use)]
+/// use rl_core::Seeds;
+/// use rl_nets::{Backend, Linear, Network};
+/// # fn main() -> Result<(), rl_nets::Error> {
+/// let mut net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+/// let pass = net.forward(&[3.0])?;
+/// let mut grad = [pass.output()[0] - 1.0];
+/// pass.backward(&mut grad)?;
+/// net.predict(&[2.0])?;
+/// assert!((net.grads()?[0] / net.grads()?[1] - 3.0).abs() < 1e-6);
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a forward pass without a backward one is `predict`'s work"]
+pub struct Pass<'a> {
+    network: &'a mut Network,
+    rows: Rows<'a>,
+    /// What candle needs of the pass.
+    graph: Option<Graph>,
+}
+
+struct Graph {
+    params: Var,
+    input: Var,
+    output: Tensor,
+}
+
+impl std::fmt::Debug for Pass<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pass").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+/// Which gradients a backward pass gives, and where they go.
+struct Wanted<'a> {
+    /// Adds that of the parameters to those gathered in the network.
+    gather: bool,
+    /// Writes that of the parameters, `[num_params]`.
+    params: Option<&'a mut [f32]>,
+    /// Writes that of the input, `[batch, input_len]`.
+    input: Option<&'a mut [f32]>,
+}
+
+impl<'a> Pass<'a> {
+    pub(crate) fn new(network: &'a mut Network, rows: Rows<'a>) -> Result<Self> {
+        let Store::Candle { device, params, .. } = &network.store else {
+            network.predict_rows(rows)?;
+            return Ok(Pass { network, rows, graph: None });
+        };
+        network.check_rows(rows)?;
+        let x = network.upload(rows, device)?;
+        let (params, input) = (Var::from_tensor(params)?, Var::from_tensor(&x)?);
+        let y = network.module.reference(&params, &input)?;
+        let host = y.flatten_all()?.to_vec1()?;
+        if let Store::Candle { output, .. } = &mut network.store {
+            *output = host;
+        }
+        Ok(Pass { network, rows, graph: Some(Graph { params, input, output: y }) })
+    }
+
+    /// The output, `[batch, output_len]`.
+    pub fn output(&self) -> &[f32] {
+        self.network.output()
+    }
+
+    /// Numbers in one output row.
+    pub fn output_len(&self) -> usize {
+        self.network.output_len()
+    }
+
+    /// Given the gradient of the loss with respect to the output, `[batch, output_len]`, which it may
+    /// overwrite, adds that with respect to the parameters to those gathered in the network.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for a slice that does not fit; those of candle.
+    pub fn backward(self, grad_output: &mut [f32]) -> Result<()> {
+        self.into_network(grad_output).map(drop)
+    }
+
+    /// The same; gives the network back.
+    pub(crate) fn into_network(mut self, grad_output: &mut [f32]) -> Result<&'a mut Network> {
+        self.go_back(grad_output, Wanted { gather: true, params: None, input: None })?;
+        Ok(self.network)
+    }
+
+    /// The same, and writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Pass::backward).
+    pub fn backward_to_input(
+        mut self,
+        grad_output: &mut [f32],
+        grad_input: &mut [f32],
+    ) -> Result<()> {
+        self.go_back(grad_output, Wanted { gather: true, params: None, input: Some(grad_input) })
+    }
+
+    /// Writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`, and leaves that of
+    /// the parameters alone: how an actor learns from a critic. Otherwise as [`backward`](Pass::backward).
+    ///
+    /// # Errors
+    /// Those of [`backward`](Pass::backward).
+    pub fn input_gradient(mut self, grad_output: &mut [f32], grad_input: &mut [f32]) -> Result<()> {
+        self.go_back(grad_output, Wanted { gather: false, params: None, input: Some(grad_input) })
+    }
+
+    /// The product of the Jacobian's transpose with `grad_output`: writes the gradient with respect to the
+    /// parameters into `out`, `[num_params]`, and leaves what the network has gathered alone. The pass can be gone
+    /// through again.
+    ///
+    /// # Errors
+    /// Those of [`backward`](Pass::backward).
+    pub fn vjp(&mut self, grad_output: &mut [f32], out: &mut [f32]) -> Result<()> {
+        check::len("parameter gradient", self.network.num_params(), out.len())?;
+        self.go_back(grad_output, Wanted { gather: false, params: Some(out), input: None })
+    }
+
+    fn go_back(&mut self, grad_output: &mut [f32], wanted: Wanted<'_>) -> Result<()> {
+        check::len("output gradient", self.output().len(), grad_output.len())?;
+        if let Some(out) = &wanted.input {
+            check::len("input gradient", self.rows.len(), out.len())?;
+        }
+        let Wanted { gather, params: own, input: grad_input } = wanted;
+        let Network { module, store, scaled, .. } = &mut *self.network;
+        match (store, &self.graph) {
+            (Store::Fused { params, grads }, _) => {
+                let into = match own {
+                    Some(own) => {
+                        own.fill(0.0);
+                        Some(own)
+                    }
+                    None => gather.then_some(&mut grads[..]),
+                };
+                let rows = numbers(self.rows, scaled);
+                module.backward(params, rows, grad_output, into, grad_input)
+            }
+            (Store::Candle { device, grads, .. }, Some(graph)) => {
+                let upstream = Tensor::from_slice(grad_output, graph.output.shape(), device)?;
+                let found = (&graph.output * upstream)?.sum_all()?.backward()?;
+                if let Some(grad) = found.get(&graph.params) {
+                    if gather {
+                        *grads = (&*grads + grad.detach())?;
+                    }
+                    if let Some(own) = own {
+                        own.copy_from_slice(&grad.to_vec1::<f32>()?);
+                    }
+                } else if let Some(own) = own {
+                    own.fill(0.0);
+                }
+                if let Some(out) = grad_input {
+                    match found.get(&graph.input) {
+                        Some(grad) => {
+                            out.copy_from_slice(&grad.flatten_all()?.to_vec1::<f32>()?);
+                        }
+                        None => out.fill(0.0),
+                    }
+                }
+                Ok(())
+            }
+            (Store::Candle { .. }, None) => Err(Error::Unsupported("a pass without its graph")),
+        }
+    }
+
+    /// Writes the derivative of the output where the parameters move in `direction`, `[num_params]`, into `out`,
+    /// `[batch, output_len]`: `d/dt f(params + t direction)` at `t = 0`. The pass can be gone through again.
+    ///
+    /// The work is done on the host, so that a device need not compute in double precision: by the module's
+    /// own derivative, or by central differences in double precision where it has none.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
+    pub fn tangent(&mut self, direction: &[f32], out: &mut [f32]) -> Result<()> {
+        check::len("direction", self.network.num_params(), direction.len())?;
+        check::len("output tangent", self.output().len(), out.len())?;
+        let copied = match &self.network.store {
+            Store::Fused { .. } => None,
+            Store::Candle { params, .. } => Some(params.to_vec1::<f32>()?),
+        };
+        if copied.is_some() {
+            self.network.scale(self.rows);
+        }
+        let Network { module, store, scaled, .. } = &mut *self.network;
+        let rows = numbers(self.rows, scaled);
+        let params = match (&*store, &copied) {
+            (Store::Fused { params, .. }, _) => params,
+            (_, Some(params)) => params,
+            (_, None) => return Err(Error::Unsupported("a pass without parameters")),
+        };
+        if module.is_fused() {
+            if copied.is_some() {
+                module.forward(params, rows)?;
+            }
+            match module.tangent(params, rows, direction, None, out) {
+                Err(Error::Unsupported(_)) => {}
+                result => return result,
+            }
+        }
+        differences(&**module, (params, rows), direction, out)
+    }
+}
+
+/// The derivative by central differences in double precision, in candle on the CPU.
+fn differences(
+    module: &dyn Module,
+    (params, rows): (&[f32], &[f32]),
+    direction: &[f32],
+    out: &mut [f32],
+) -> Result<()> {
+    const H: f64 = 1e-5;
+    let double = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu)?.to_dtype(DType::F64);
+    let x = double(rows)?.reshape(((), module.input_len()))?;
+    let (params, direction) = (double(params)?, double(direction)?);
+    let at = |h: f64| module.reference(&(&params + (&direction * h)?)?, &x);
+    let slope = ((at(H)? - at(-H)?)? / (2.0 * H))?;
+    out.copy_from_slice(&slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What networks read.
+
+use rl_core::{BoxSpace, Element, Space};
+
+/// Rows of input, one after another. Rows of bytes are brought to [0, 1] where they enter a network, see
+/// [`Network::with_byte_range`](crate::Network::with_byte_range).
+///
+/// ```
+/// use rl_nets::Rows;
+/// assert_eq!(Rows::from(&[0.5f32, 1.0]).len(), 2);
+/// assert_eq!(Rows::from(&vec![0u8; 3]).len(), 3);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Rows<'a> {
+    /// Numbers as they are.
+    F32(&'a [f32]),
+    /// Bytes: pixels, or planes of flags.
+    U8(&'a [u8]),
+}
+
+impl Rows<'_> {
+    /// Numbers in all rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Rows::F32(rows) => rows.len(),
+            Rows::U8(rows) => rows.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// What observations that networks read are made of: `f32` or `u8`.
+pub trait RowElement: Element {
+    /// These rows.
+    fn rows(rows: &[Self]) -> Rows<'_>;
+}
+
+impl RowElement for f32 {
+    fn rows(rows: &[f32]) -> Rows<'_> {
+        Rows::F32(rows)
+    }
+}
+
+impl RowElement for u8 {
+    fn rows(rows: &[u8]) -> Rows<'_> {
+        Rows::U8(rows)
+    }
+}
+
+impl<'a, T: RowElement> From<&'a [T]> for Rows<'a> {
+    fn from(rows: &'a [T]) -> Self {
+        T::rows(rows)
+    }
+}
+
+impl<'a, T: RowElement> From<&'a Vec<T>> for Rows<'a> {
+    fn from(rows: &'a Vec<T>) -> Self {
+        T::rows(rows)
+    }
+}
+
+impl<'a, T: RowElement, const N: usize> From<&'a [T; N]> for Rows<'a> {
+    fn from(rows: &'a [T; N]) -> Self {
+        T::rows(rows)
+    }
+}
+
+/// A kind of observation that networks read: a box of `f32` or of `u8`.
+pub trait InputSpace: Space<Elem: RowElement> {
+    /// The dimensions, as in `[4]` or `[channels, height, width]`.
+    fn input_shape(&self) -> &[usize];
+
+    /// What bytes are divided by, where a row is made of them: the space's largest upper bound.
+    fn byte_range(&self) -> Option<u8>;
+}
+
+impl InputSpace for BoxSpace<f32> {
+    fn input_shape(&self) -> &[usize] {
+        self.shape()
+    }
+
+    fn byte_range(&self) -> Option<u8> {
+        None
+    }
+}
+
+impl InputSpace for BoxSpace<u8> {
+    fn input_shape(&self) -> &[usize] {
+        self.shape()
+    }
+
+    fn byte_range(&self) -> Option<u8> {
+        self.high().iter().copied().max()
+    }
+}
