@@ -151,6 +151,11 @@ where
         &self.envs
     }
 
+    /// The environments and the agent, when the run is over.
+    pub fn into_parts(self) -> (V, A) {
+        (self.envs, self.agent)
+    }
+
     /// Environment steps taken so far.
     pub fn step(&self) -> u64 {
         self.counters.step

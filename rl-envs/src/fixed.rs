@@ -11,6 +11,10 @@ pub(crate) fn bounds(low: &[f32], high: &[f32]) -> BoxSpace {
     BoxSpace::new(low.to_vec(), high.to_vec()).expect("low < high")
 }
 
+pub(crate) fn image(shape: &[usize]) -> BoxSpace<u8> {
+    BoxSpace::image(shape).expect("positive dimensions")
+}
+
 pub(crate) fn symmetric(high: &[f32]) -> BoxSpace {
     bounds(&high.iter().map(|x| -x).collect::<Vec<_>>(), high)
 }

@@ -20,6 +20,7 @@ mod fixed;
 mod mountain_car;
 mod mountain_car_continuous;
 mod pendulum;
+mod pixel_probe;
 mod probe;
 mod registry;
 mod tabular;
@@ -30,6 +31,7 @@ pub use checker::check_env;
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
+pub use pixel_probe::PixelProbe;
 pub use probe::{Probe, ProbeKind};
 pub use registry::{
     AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, Spec, TabularVecEnv, find,

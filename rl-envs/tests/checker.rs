@@ -24,6 +24,7 @@ fn every_environment_of_this_crate_passes() {
         rl_core::RescaleAction::new(Pendulum::default()).unwrap(),
         rl_core::ClipAction::new(Pendulum::default()),
     );
+    passes!(rl_envs::PixelProbe::default());
     for kind in ProbeKind::ALL {
         passes!(Probe::<Discrete>::new(kind), Probe::<BoxSpace>::new(kind));
     }

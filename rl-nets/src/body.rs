@@ -1,6 +1,6 @@
 //! Bodies: what a user chooses of a network. Agents put their own heads on them.
 
-use crate::{Activation, Chain, Conv2d, ConvConfig, Init, Linear, Module, Result};
+use crate::{Activation, Chain, Conv2d, ConvConfig, Error, Init, Linear, Module, Result};
 use rl_core::check;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -107,8 +107,20 @@ impl NetworkConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] for a layer without units; those of [`ConvConfig::validate`].
     pub fn validate(&self) -> rl_core::Result<()> {
-        self.conv.iter().try_for_each(ConvConfig::validate)?;
+        for (i, layer) in self.conv.iter().enumerate() {
+            layer.validate().map_err(|error| of_layer(i, error.into()))?;
+        }
         self.hidden.iter().try_for_each(|&h| check::at_least("hidden", 1, h as u64))
+    }
+}
+
+/// An error of a convolution's settings, its field with its place.
+fn of_layer(i: usize, error: Error) -> Error {
+    match error {
+        Error::Core(rl_core::Error::Config { field, expected, got }) => {
+            rl_core::Error::config(format!("conv.{i}.{field}"), expected, got).into()
+        }
+        error => error,
     }
 }
 
@@ -125,8 +137,8 @@ impl Body for NetworkConfig {
                 return Err(rl_core::Error::config("conv", expected, got).into());
             }
         };
-        for layer in &self.conv {
-            let conv = Conv2d::new(image, layer)?;
+        for (i, layer) in self.conv.iter().enumerate() {
+            let conv = Conv2d::new(image, layer).map_err(|error| of_layer(i, error))?;
             let conv = conv.with_activation(self.activation).with_init(self.init);
             image = conv.output_shape();
             chain = chain.then(conv)?;

@@ -402,7 +402,10 @@ fn compositions_that_do_not_fit_are_errors() {
     let masked = Masked::new(linear(2, 3), 3);
     assert_eq!((masked.input_len(), masked.output_len()), (5, 3));
     let error = NetworkConfig::nature().build(&[4, 20, 20]).unwrap_err().to_string();
-    assert!(error.starts_with("kernel: expected at most the padded image's size"), "{error}");
+    assert!(
+        error.starts_with("conv.2.kernel: expected at most the padded image's size"),
+        "{error}"
+    );
 }
 
 #[test]

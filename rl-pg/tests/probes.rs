@@ -4,8 +4,10 @@
 use rl_core::{
     Agent, BoxSpace, Discrete, Env, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate,
 };
-use rl_envs::{Probe, ProbeKind};
-use rl_nets::{ActorCriticConfig, Backend, Categorical, OptimizerConfig};
+use rl_envs::{PixelProbe, Probe, ProbeKind};
+use rl_nets::{
+    ActorCriticConfig, Backend, Bodies, Categorical, ConvConfig, NetworkConfig, OptimizerConfig,
+};
 use rl_pg::{
     A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
     HillClimbingConfig, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
@@ -196,4 +198,23 @@ fn continuous_actions_find_the_best_number() {
         };
         assert_best(kind, EvolutionStrategies::agent(&config, &envs, seeds).unwrap(), 40_000);
     }
+}
+
+#[test]
+fn an_image_is_read() {
+    let conv = ConvConfig { channels: 8, kernel: 3, stride: 1, padding: 1 };
+    let body = NetworkConfig { conv: vec![conv], hidden: vec![32], ..NetworkConfig::tanh(1.0) };
+    let envs = |seed| SerialVecEnv::new(vec![PixelProbe::default(); 16], Seeds::new(seed)).unwrap();
+    let config = A2cConfig {
+        learning_rate: Schedule::linear(3e-3, 1e-4),
+        optimizer: OptimizerConfig::adam(),
+        ..A2cConfig::default()
+    };
+    let bodies = Bodies::shared(&body);
+    let agent =
+        A2c::with_bodies(&config, bodies, &envs(0), &Backend::cpu(), Seeds::new(0)).unwrap();
+    let mut trainer = Trainer::new(envs(0), agent, TrainerConfig::new(60_000)).unwrap();
+    trainer.run().unwrap();
+    let mean = evaluate(trainer.agent_mut(), &mut envs(9), 400).unwrap().mean();
+    assert!(mean >= 0.95, "{mean}");
 }

@@ -64,6 +64,45 @@ def perceptrons():
     print(json.dumps({"network": "4-64-64-2 acting", "batch": 1, "microseconds": micros}))
 
 
+def convolutions():
+    """The same for networks over images of bytes; and forward passes of few rows."""
+    nature = lambda: nn.Sequential(
+        nn.Conv2d(4, 32, 8, 4), nn.ReLU(), nn.Conv2d(32, 64, 4, 2), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(3136, 512), nn.ReLU(), nn.Linear(512, 6))
+    minatar = lambda: nn.Sequential(
+        nn.Conv2d(4, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU(), nn.Linear(128, 6))
+
+    def micros(calls, call):
+        for _ in range(calls // 5):
+            call()
+        started = time.perf_counter()
+        for _ in range(calls):
+            call()
+        return (time.perf_counter() - started) / calls * 1e6
+
+    for name, make, side, batches in [
+        ("Nature CNN", nature, 84, [(32, 60), (128, 20)]),
+        ("MinAtar CNN", minatar, 10, [(32, 2_000), (256, 300)]),
+    ]:
+        net = make()
+        optimizer = torch.optim.Adam(net.parameters(), lr=1e-4, fused=True)
+        for batch, calls in batches:
+            x, y = torch.randint(0, 256, (batch, 4, side, side), dtype=torch.uint8), torch.randn(batch, 6)
+
+            def step():
+                loss = (net(x.float() / 255) - y).pow(2).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+
+            print(json.dumps({"network": name, "batch": batch, "microseconds": micros(calls, step)}))
+        for rows, calls in [(1, 2_000), (8, 500)]:
+            x = torch.randint(0, 256, (rows, 4, side, side), dtype=torch.uint8)
+            with torch.inference_mode():
+                took = micros(calls, lambda: net(x.float() / 255))
+            print(json.dumps({"network": name + " acting", "batch": rows, "microseconds": took}))
+
+
 def ppo():
     import gymnasium as gym
 
@@ -228,4 +267,4 @@ def sac():
     report(timed, time.perf_counter() - started, count(actor, q1, q2), taken)
 
 
-{"ppo": ppo, "dqn": dqn, "sac": sac, "mlp": perceptrons}[workload]()
+{"ppo": ppo, "dqn": dqn, "sac": sac, "mlp": perceptrons, "conv": convolutions}[workload]()

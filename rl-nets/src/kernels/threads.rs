@@ -15,12 +15,12 @@ use std::thread::JoinHandle;
 ///
 /// ```
 /// use rl_core::Seeds;
-/// use rl_nets::{Backend, Mlp, NetworkConfig, Network, Threads};
-/// let wide = NetworkConfig { hidden: vec![256, 256], ..NetworkConfig::default() };
-/// let outputs = [Backend::cpu(), Backend::Threaded(Threads::new(2)?)].map(|backend| {
-///     let mlp = Mlp::new("f", 8, 1, &wide)?;
-///     let mut net = Network::new(mlp, &backend, &mut Seeds::new(0).stream("init", 0))?;
-///     net.predict(&[0.1; 8 * 64]).map(<[f32]>::to_vec)
+/// use rl_nets::{Backend, Linear, Network};
+/// let outputs = [1, 2].map(|threads| {
+///     let backend = Backend::cpu().with_threads(threads)?;
+///     let layer = Linear::new(256, 256)?;
+///     let mut net = Network::new(layer, &backend, &mut Seeds::new(0).stream("init", 0))?;
+///     net.predict(&[0.1; 256 * 64]).map(<[f32]>::to_vec)
 /// });
 /// let [one, two] = outputs;
 /// assert_eq!(one?, two?);

@@ -1,6 +1,7 @@
 //! What the matrix products of each workload take by themselves: no update can be faster by these kernels.
 
-use super::{Report, WORKLOADS};
+use super::{Report, Step, WORKLOADS, steps};
+use rl_nets::ConvConfig;
 use rl_nets::kernels::{Matrix, product};
 use std::time::Instant;
 
@@ -72,16 +73,41 @@ impl Products {
         }
     }
 
+    /// A convolution from `input` to `filters` channels, in blocks as they are made; gives the shape of its output.
+    fn convolution(
+        &mut self,
+        [channels, height, width]: [usize; 3],
+        layer: &ConvConfig,
+        batch: usize,
+        passes: &[Pass],
+    ) -> [usize; 3] {
+        let side = |size: usize| (size - layer.kernel) / layer.stride + 1;
+        let output = [layer.channels, side(height), side(width)];
+        let (filters, depth) = (layer.channels, channels * layer.kernel * layer.kernel);
+        let positions = batch * output[1] * output[2];
+        let rows = (64 * 1024 / depth).min(positions);
+        let times = positions as f64 / rows as f64;
+        for pass in passes {
+            match pass {
+                Pass::Forward => self.add((rows, filters, depth), Transposed::None, times),
+                Pass::Backward => self.add((depth, filters, rows), Transposed::Left, times),
+                Pass::InputGradient => self.add((rows, depth, filters), Transposed::None, times),
+            }
+        }
+        output
+    }
+
     /// Seconds that a unit's products take, each in a loop of its own.
     fn seconds(&mut self) -> f64 {
         let each = self.0.iter_mut().map(|item| {
             let Product { shape, transposed, times, a, b, out } = item;
             let (m, n, k) = *shape;
-            const REPEATS: u32 = 2_000;
+            // A fixed amount of work, whatever the shape.
+            let repeats = (400_000_000 / (m * n * k)).clamp(3, 2_000) as u32;
             let mut best = f64::INFINITY;
             for _ in 0..5 {
                 let started = Instant::now();
-                for _ in 0..REPEATS {
+                for _ in 0..repeats {
                     let (a, b) = match transposed {
                         Transposed::None => (Matrix::new(a, m, k), Matrix::new(b, k, n)),
                         Transposed::Left => (Matrix::new(a, k, m).t(), Matrix::new(b, k, n)),
@@ -89,7 +115,7 @@ impl Products {
                     };
                     product(out, a, b, true);
                 }
-                best = best.min(started.elapsed().as_secs_f64() / f64::from(REPEATS));
+                best = best.min(started.elapsed().as_secs_f64() / f64::from(repeats));
             }
             best * *times
         });
@@ -140,4 +166,40 @@ pub(super) fn sac() -> Report {
     products.pass(critic, 64, Pass::Backward, 2.0);
     products.pass(critic, 64, Pass::InputGradient, 2.0);
     products.report(2, 1.0)
+}
+
+/// The products of each convolutional network's gradient steps and forward passes.
+pub(super) fn convolutions() -> Vec<Step> {
+    let mut all = Vec::new();
+    for (name, shape, body, batches) in steps::images() {
+        let mut measure = |network: String, batch: usize, learning: bool| {
+            let (mut products, mut image) = (Products::default(), shape);
+            for (i, layer) in body.conv.iter().enumerate() {
+                let passes = match (learning, i) {
+                    (false, _) => &[Pass::Forward][..],
+                    (true, 0) => &[Pass::Forward, Pass::Backward],
+                    (true, _) => &[Pass::Forward, Pass::Backward, Pass::InputGradient],
+                };
+                image = products.convolution(image, layer, batch, passes);
+            }
+            let features = image.iter().product();
+            let widths = [&[features], &body.hidden[..], &[6]].concat();
+            for layer in widths.windows(2) {
+                let (inputs, outputs) = (layer[0], layer[1]);
+                products.add((batch, outputs, inputs), Transposed::Right, 1.0);
+                if learning {
+                    products.add((outputs, inputs, batch), Transposed::Left, 1.0);
+                    products.add((batch, inputs, outputs), Transposed::None, 1.0);
+                }
+            }
+            all.push(Step { network, batch, microseconds: products.seconds() * 1e6 });
+        };
+        for (batch, _) in batches {
+            measure(name.to_owned(), batch, true);
+        }
+        for (rows, _) in steps::ACTING {
+            measure(format!("{name} acting"), rows, false);
+        }
+    }
+    all
 }

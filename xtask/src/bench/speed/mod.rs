@@ -1,5 +1,5 @@
 //! `cargo xtask bench speed`: transitions a second on three fixed workloads, and the gradient step of
-//! perceptrons, on one thread, beside the peers where asked.
+//! perceptrons and of convolutional networks, on one thread, beside the peers where asked.
 //!
 //! The time covers acting, stepping, storing, targets, losses, backward passes, optimiser and target updates;
 //! start-up, compilation and warm-up are left out. Every measurement is a process of its own, pinned to one
@@ -8,7 +8,7 @@
 
 mod floor;
 pub(crate) mod peers;
-mod perceptrons;
+mod steps;
 mod workloads;
 
 use super::statistics::median;
@@ -53,9 +53,9 @@ pub(crate) struct Report {
     gradient_steps: u64,
 }
 
-/// The gradient step of a perceptron, or its forward pass on one row.
+/// The gradient step of a network, or its forward pass on few rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Perceptron {
+pub(crate) struct Step {
     network: String,
     batch: usize,
     microseconds: f64,
@@ -101,6 +101,9 @@ const WORKLOADS: [Workload; 4] = [
     },
 ];
 
+/// What is measured in microseconds: key and name.
+const STEPS: [(&str, &str); 2] = [("mlp", "perceptrons"), ("conv", "convolutional networks")];
+
 impl Workload {
     fn check(&self, runner: &str, report: &Report) -> Result<()> {
         let expected = (self.transitions, self.parameters, self.gradient_steps);
@@ -120,7 +123,7 @@ impl Workload {
 struct Measured {
     runner: &'static str,
     workload: String,
-    /// Transitions a second, or microseconds for a perceptron, a round each.
+    /// Transitions a second, or microseconds for a network's step, a round each.
     rounds: Vec<f64>,
 }
 
@@ -136,8 +139,13 @@ fn worker(what: &str, threads: usize) -> Result<()> {
         "floor-dqn" => floor::dqn(),
         "floor-sac" => floor::sac(),
         _ => {
-            for perceptron in perceptrons::measure(backend)? {
-                println!("{}", crate::train::json(&perceptron)?);
+            let steps = match what {
+                "conv" => steps::convolutions(backend)?,
+                "floor-conv" => floor::convolutions(),
+                _ => steps::perceptrons(backend)?,
+            };
+            for step in steps {
+                println!("{}", crate::train::json(&step)?);
             }
             return Ok(());
         }
@@ -159,7 +167,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             None => measured.push(Measured { runner: runner.name, workload, rounds: vec![value] }),
         }
     };
-    let kinds = WORKLOADS.iter().map(|w| w.key).chain(["mlp"]);
+    let kinds = WORKLOADS.iter().map(|w| w.key).chain(STEPS.map(|(key, _)| key));
     let a_round = kinds.map(|kind| runners.iter().filter(|r| r.runs(kind)).count()).sum::<usize>();
     let bar = progress_bar((a_round * args.rounds) as u64)?;
     let show = |round: usize, what: &str, runner: &Runner| {
@@ -180,13 +188,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 bar.inc(1);
             }
         }
-        for runner in runners.iter().filter(|runner| runner.runs("mlp")) {
-            show(round, "perceptrons", runner);
-            for step in runner.measure::<Perceptron>("mlp", args.core)? {
-                let name = format!("{}, batch {}", step.network, step.batch);
-                keep(runner, name, step.microseconds);
+        for (key, what) in STEPS {
+            for runner in runners.iter().filter(|runner| runner.runs(key)) {
+                show(round, what, runner);
+                for step in runner.measure::<Step>(key, args.core)? {
+                    let name = format!("{}, batch {}", step.network, step.batch);
+                    keep(runner, name, step.microseconds);
+                }
+                bar.inc(1);
             }
-            bar.inc(1);
         }
     }
     bar.finish_and_clear();

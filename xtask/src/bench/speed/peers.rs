@@ -87,16 +87,16 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
         let arguments = ["bench", "speed", "--threads", &threads, "--worker"].map(PathBuf::from);
         [vec![own.clone()], arguments.to_vec()].concat()
     };
-    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "mlp"];
-    let runner = |name, workloads, prefix, threads| Runner {
+    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "mlp", "conv"];
+    let products = &["ppo", "dqn", "sac", "conv"];
+    let runner = |name, workloads: &'static [&'static str], prefix, threads| Runner {
         name,
         workloads,
         prefix,
         command: worker(threads),
         cores: threads,
     };
-    let mut runners =
-        vec![runner(OURS, workloads, "", 1), runner(FLOOR, &workloads[..3], "floor-", 1)];
+    let mut runners = vec![runner(OURS, workloads, "", 1), runner(FLOOR, products, "floor-", 1)];
     if args.threads > 1 {
         runners.push(runner(THREADED, workloads, "", args.threads));
     }
@@ -116,7 +116,11 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
         cores: 1,
     };
     runners.push(script("Stable-Baselines3", &["ppo", "dqn", "sac"], "sb3.py"));
-    runners.push(script("PyTorch, single file", &["ppo", "dqn", "sac", "mlp"], "pytorch.py"));
+    runners.push(script(
+        "PyTorch, single file",
+        &["ppo", "dqn", "sac", "mlp", "conv"],
+        "pytorch.py",
+    ));
     runners.push(script("SBX (JAX)", &["ppo", "dqn", "sac"], "sbx_jax.py"));
     runners.push(script("JAX, all in one jit", &["ppo"], "jax_ppo.py"));
     if let Some(program) = modurl(&folder)? {

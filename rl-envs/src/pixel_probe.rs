@@ -1,0 +1,78 @@
+//! A probe environment whose observation is an image.
+
+use crate::fixed;
+use rl_core::{BoxSpace, Discrete, Env, Error, Result, Rng, Space, Step};
+
+/// Height and width of the image.
+const SIDE: usize = 8;
+/// Pixels of the bar.
+const LENGTH: usize = 4;
+
+/// An image that must be read: one channel of 8x8 bytes with a bright bar somewhere on a dim, noisy ground. One
+/// step; action 1 is right where the bar stands, action 0 where it lies. The right action gives 1, the wrong one
+/// -1. Each pixel by itself is as often bright under either, so no sum of pixels
+/// tells them apart: what counts is neighbours.
+///
+/// ```
+/// use rl_core::{Env, Seeds};
+/// let mut probe = rl_envs::PixelProbe::default();
+/// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0; 64]);
+/// probe.reset(&mut rng, &mut obs)?;
+/// assert_eq!(obs.iter().filter(|&&pixel| pixel == 255).count(), 4);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct PixelProbe {
+    stands: bool,
+}
+
+impl PixelProbe {
+    fn show(&mut self, rng: &mut Rng, obs: &mut [u8]) {
+        obs.fill_with(|| rng.below(60) as u8);
+        self.stands = rng.below(2) == 1;
+        // It goes on at the other side, so that each pixel is as often part of it.
+        let (along, across) = (rng.below(SIDE), rng.below(SIDE));
+        for i in 0..LENGTH {
+            let at = (along + i) % SIDE;
+            let (y, x) = if self.stands { (at, across) } else { (across, at) };
+            obs[y * SIDE + x] = u8::MAX;
+        }
+    }
+}
+
+impl Env for PixelProbe {
+    type Obs = BoxSpace<u8>;
+    type Action = Discrete;
+    type State = bool;
+
+    fn observation_space(&self) -> BoxSpace<u8> {
+        fixed::image(&[1, SIDE, SIDE])
+    }
+
+    fn action_space(&self) -> Discrete {
+        fixed::choices(2)
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [u8]) -> Result<()> {
+        self.show(rng, obs);
+        Ok(())
+    }
+
+    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [u8]) -> Result<Step> {
+        let action = u32::try_from(action)
+            .map_err(|_| Error::mismatch("action", "an index below 2", action))?;
+        self.action_space().check("action", &[action])?;
+        let right = (action == 1) == self.stands;
+        self.show(rng, obs);
+        Ok(Step::terminated_if(true, if right { 1.0 } else { -1.0 }))
+    }
+
+    fn state(&self) -> bool {
+        self.stands
+    }
+
+    fn set_state(&mut self, stands: bool) -> Result<()> {
+        self.stands = stands;
+        Ok(())
+    }
+}
