@@ -78,11 +78,15 @@ pub struct Manifest {
 }
 
 const MANIFEST: &str = "manifest.json";
+const REPLACEMENT: &str = ".next";
+const TEMPORARY: &str = ".writing-";
 
 /// A folder of checkpoints, one folder each, named after the step.
 ///
 /// A checkpoint is written under a temporary name, synced, renamed, and the folder synced: after a
-/// crash at any moment, every checkpoint that is there is whole. The newest `keep` are kept.
+/// crash at any moment, every checkpoint that is there is whole. One that replaces another of the same step lies
+/// beside it, as `step-….next`, until the other is gone. `keep` are kept: the one written last, and of the others
+/// those of the latest steps.
 #[derive(Clone, Debug)]
 pub struct CheckpointDir {
     root: PathBuf,
@@ -104,18 +108,58 @@ impl CheckpointDir {
 
     /// Where the checkpoint of `step` lies.
     pub fn path(&self, step: u64) -> PathBuf {
+        let replacement = self.replacement(step);
+        if replacement.exists() { replacement } else { self.place(step) }
+    }
+
+    fn place(&self, step: u64) -> PathBuf {
         self.root.join(format!("step-{step:012}"))
     }
 
-    /// Writes a checkpoint; only then removes those that are no longer kept.
+    /// Where a checkpoint lies that replaces another of the same step, until that one is gone.
+    fn replacement(&self, step: u64) -> PathBuf {
+        self.root.join(format!("step-{step:012}{REPLACEMENT}"))
+    }
+
+    /// Removes what a crash left of checkpoints that were being written.
+    fn sweep(&self) -> Result<()> {
+        let io = |e| Error::io(&self.root, e);
+        for entry in fs::read_dir(&self.root).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings a replacement, which is whole, to its place.
+    fn settle(&self, step: u64) -> Result<()> {
+        let (place, replacement) = (self.place(step), self.replacement(step));
+        if replacement.exists() {
+            remove_if_there(&place)?;
+            fs::rename(&replacement, &place).map_err(|e| Error::io(&place, e))?;
+            sync_folder(&self.root)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a checkpoint; only then removes those that are no longer kept. Where the same one is there already,
+    /// as when a run that was resumed passes its old steps again, it stays as it is.
     ///
     /// # Errors
     /// [`Error::Io`]; the checkpoints that were there still are.
     pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
-        let target = self.path(step);
-        let temporary = self.root.join(format!(".writing-{step:012}"));
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
-        remove_if_there(&temporary)?;
+        self.sweep()?;
+        self.settle(step)?;
+        let place = self.place(step);
+        let there = place.exists().then(|| read_checkpoint(&place).ok()).flatten();
+        if there.is_some_and(|(manifest, old)| manifest.algorithm == algorithm && old == *sections)
+        {
+            return Ok(place);
+        }
+        let temporary = self.root.join(format!("{TEMPORARY}{step:012}"));
         fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
         let mut files = BTreeMap::new();
         for (name, bytes) in &sections.0 {
@@ -128,15 +172,18 @@ impl CheckpointDir {
             serde_json::to_vec_pretty(&manifest).map_err(|e| Error::corrupt(MANIFEST, e))?;
         write_synced(&temporary.join(MANIFEST), &manifest)?;
         sync_folder(&temporary)?;
-        // A run that was resumed passes its old steps again; the bits are the same.
-        remove_if_there(&target)?;
+        let target = if place.exists() { self.replacement(step) } else { place.clone() };
         fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
         sync_folder(&self.root)?;
-        let steps = self.steps()?;
-        for old in steps.iter().rev().skip(self.keep) {
-            remove_if_there(&self.path(*old))?;
+        self.settle(step)?;
+        // Whatever the steps of the others, the one just written is kept.
+        let mut others = self.steps()?;
+        others.retain(|other| *other != step);
+        for old in others.iter().rev().skip(self.keep - 1) {
+            remove_if_there(&self.replacement(*old))?;
+            remove_if_there(&self.place(*old))?;
         }
-        Ok(target)
+        Ok(place)
     }
 
     /// The steps that there are checkpoints of, rising.
@@ -148,35 +195,49 @@ impl CheckpointDir {
         let mut steps = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
-            let step: Option<u64> =
-                name.to_str().and_then(|n| n.strip_prefix("step-")?.parse().ok());
-            steps.extend(step);
+            let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
+            let step = step.map(|step| step.strip_suffix(REPLACEMENT).unwrap_or(step));
+            steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
         }
         steps.sort_unstable();
+        steps.dedup();
         Ok(steps)
     }
 
-    /// Reads the newest checkpoint.
+    /// Whether there is any checkpoint.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where there is none, or where it is damaged; then it says which older one
-    /// is intact.
-    pub fn read_latest(&self) -> Result<(Manifest, Sections)> {
-        let steps = self.steps()?;
-        let Some(latest) = steps.last() else {
-            return Err(Error::corrupt(self.root.display().to_string(), "holds no checkpoint"));
-        };
-        read_checkpoint(&self.path(*latest)).map_err(|error| {
-            let older = steps.iter().rev().skip(1).map(|s| self.path(*s));
-            match (error, older.clone().find(|p| read_checkpoint(p).is_ok())) {
-                (Error::Corrupt { what, problem }, Some(intact)) => Error::corrupt(
-                    what,
-                    format_args!("{problem} (an older one is intact: {})", intact.display()),
-                ),
-                (error, _) => error,
-            }
-        })
+    /// [`Error::Io`] where the folder is there and cannot be read.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(!self.root.exists() || self.steps()?.is_empty())
     }
+
+    /// Reads the newest checkpoint that is intact, and says what is wrong with those that are newer.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] where there is none; the error of the newest where none is intact.
+    pub fn read_latest(&self) -> Result<Latest> {
+        let mut skipped = Vec::new();
+        for step in self.steps()?.into_iter().rev() {
+            match read_checkpoint(&self.path(step)) {
+                Ok((manifest, sections)) => return Ok(Latest { manifest, sections, skipped }),
+                Err(error) => skipped.push(error),
+            }
+        }
+        let none = || Error::corrupt(self.root.display().to_string(), "holds no checkpoint");
+        Err(skipped.into_iter().next().unwrap_or_else(none))
+    }
+}
+
+/// The newest checkpoint that is intact.
+#[derive(Debug)]
+pub struct Latest {
+    /// What is known about it.
+    pub manifest: Manifest,
+    /// Its parts.
+    pub sections: Sections,
+    /// What is wrong with each newer one, the newest first.
+    pub skipped: Vec<Error>,
 }
 
 /// Reads one checkpoint and checks every file of it before returning any.
@@ -253,7 +314,8 @@ fn sync_folder(path: &Path) -> Result<()> {
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_dir_all(path) {
+    let removed = if path.is_file() { fs::remove_file(path) } else { fs::remove_dir_all(path) };
+    match removed {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(path, e)),
         _ => Ok(()),
     }

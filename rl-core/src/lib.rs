@@ -47,7 +47,9 @@ pub mod doc_env;
 
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
-pub use checkpoint::{CheckpointDir, Manifest, Sections, read_checkpoint, write_atomically};
+pub use checkpoint::{
+    CheckpointDir, Latest, Manifest, Sections, read_checkpoint, write_atomically,
+};
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};
 pub use evaluate::{Evaluation, evaluate};

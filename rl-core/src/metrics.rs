@@ -77,7 +77,8 @@ pub trait Sink {
     /// Where it cannot be written.
     fn write(&mut self, row: &Row) -> Result<()>;
 
-    /// Makes sure that every row so far is kept; called before each checkpoint.
+    /// Makes sure that every row so far survives the end of the process and of the machine; called before each
+    /// checkpoint, which counts on them, and at the end of a run.
     ///
     /// # Errors
     /// Where it cannot be written.
@@ -153,23 +154,42 @@ impl FileSink {
     }
 
     /// Goes on with the file of a run that is resumed at `step`: rows after it, which the resumed
-    /// run will write again, are dropped.
+    /// run will write again, are dropped, and so is a last line that was cut off. `last_row` is the step of the last
+    /// row that the run had written by then, see [`Trainer::last_row`](crate::Trainer::last_row).
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read or written.
-    pub fn resume(path: impl AsRef<Path>, format: FileFormat, step: u64) -> Result<Self> {
+    /// [`Error::Io`] where it cannot be read or written; [`Error::Corrupt`] where rows are missing, the file being
+    /// as it was.
+    pub fn resume(
+        path: impl AsRef<Path>,
+        format: FileFormat,
+        step: u64,
+        last_row: Option<u64>,
+    ) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let io = |e| Error::io(&path, e);
-        let mut kept = 0;
-        for line in BufReader::new(File::open(&path).map_err(io)?).split(b'\n') {
-            let line = line.map_err(io)?;
-            if step_of(&line, format).is_some_and(|s| s > step) {
+        let (mut kept, mut last) = (0, None);
+        let mut lines = BufReader::new(File::open(&path).map_err(io)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            lines.read_until(b'\n', &mut line).map_err(io)?;
+            let Some((b'\n', text)) = line.split_last() else { break };
+            let row = step_of(text, format);
+            if row.is_some_and(|row| row > step) {
                 break;
             }
-            kept += line.len() as u64 + 1;
+            last = row.or(last);
+            kept += line.len() as u64;
+        }
+        if last != last_row {
+            let at =
+                |row: Option<u64>| row.map_or("no row".to_owned(), |row| format!("step {row}"));
+            let (expected, got) = (at(last_row), at(last));
+            let problem = format!("ends at {got}, where the checkpoint has seen {expected}");
+            return Err(Error::corrupt(path.display().to_string(), problem));
         }
         let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        let kept = kept.min(file.metadata().map_err(io)?.len());
         file.set_len(kept).map_err(io)?;
         Ok(FileSink { path: path.clone(), format, file: BufWriter::new(file) })
     }
@@ -207,6 +227,7 @@ impl Sink for FileSink {
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.file.flush().map_err(|e| Error::io(&self.path, e))
+        let flushed = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        flushed.map_err(|e| Error::io(&self.path, e))
     }
 }

@@ -1,8 +1,8 @@
 //! Whether a resumed run ends in the same bits as one that was not stopped.
 
 use crate::{
-    Agent, CheckpointDir, CheckpointEvery, MemorySink, Result, Row, StopAt, Trainer, TrainerConfig,
-    VecEnv,
+    Agent, CheckpointDir, CheckpointEvery, Latest, MemorySink, Result, Row, StopAt, Trainer,
+    TrainerConfig, VecEnv,
 };
 use std::path::Path;
 
@@ -49,7 +49,8 @@ where
     let mut uninterrupted = trainer("whole", u64::MAX, &whole)?;
     uninterrupted.run()?;
     trainer("stopped", 2 * third - 1, &first)?.run()?;
-    let (manifest, sections) = CheckpointDir::new(dir.join("stopped")).read_latest()?;
+    let Latest { manifest, sections, .. } =
+        CheckpointDir::new(dir.join("stopped")).read_latest()?;
     let mut resumed = trainer("stopped", u64::MAX, &second)?;
     resumed.resume(&manifest, &sections)?;
     resumed.run()?;

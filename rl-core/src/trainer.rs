@@ -51,6 +51,8 @@ pub enum Outcome {
 struct Counters {
     step: u64,
     episodes: u64,
+    /// The step of the last row of metrics.
+    last_row: Option<u64>,
     recent: VecDeque<Episode>,
     metrics: Metrics,
 }
@@ -161,6 +163,11 @@ where
         self.counters.step
     }
 
+    /// The step of the last row of metrics, where there is one: what a file of metrics ends with.
+    pub fn last_row(&self) -> Option<u64> {
+        self.counters.last_row
+    }
+
     /// Episodes finished so far.
     pub fn episodes(&self) -> u64 {
         self.counters.episodes
@@ -232,6 +239,7 @@ where
         values.extend(self.counters.metrics.means().map(|(name, v)| (name.to_owned(), v)));
         let row = Row { step: self.counters.step, values };
         self.counters.metrics.clear();
+        self.counters.last_row = Some(self.counters.step);
         self.sinks.iter_mut().try_for_each(|sink| sink.write(&row))
     }
 

@@ -214,7 +214,7 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     let path = dir.path().join("b");
     let mut before = trainer(&path, 1_000, first.clone()).with_callback(StopAt(600));
     assert_eq!(before.run().unwrap(), Outcome::Stopped);
-    let (manifest, sections) = CheckpointDir::new(&path).read_latest().unwrap();
+    let Latest { manifest, sections, .. } = CheckpointDir::new(&path).read_latest().unwrap();
     assert_eq!(manifest.step, 500);
     let mut after = trainer(&path, 1_000, second.clone()).with_callback(StopAt(u64::MAX));
     after.resume(&manifest, &sections).unwrap();
@@ -254,7 +254,7 @@ fn evaluation_stops_at_a_target_or_without_improvement() {
 }
 
 #[test]
-fn damaged_checkpoints_are_told_and_the_older_one_is_named() {
+fn a_damaged_checkpoint_is_passed_over_with_a_word() {
     let dir = tempfile::tempdir().unwrap();
     let mut run = trainer(dir.path(), 1_000, MemorySink::default());
     run.run().unwrap();
@@ -262,25 +262,99 @@ fn damaged_checkpoints_are_told_and_the_older_one_is_named() {
     assert_eq!(checkpoints.steps().unwrap(), [750, 1000]);
     let file = checkpoints.path(1000).join("trainer.bin");
     let bytes = std::fs::read(&file).unwrap();
+    let passed_over = || {
+        let latest = checkpoints.read_latest().unwrap();
+        assert_eq!((latest.manifest.step, latest.skipped.len()), (750, 1));
+        latest.skipped[0].to_string()
+    };
 
     std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
-    let error = checkpoints.read_latest().unwrap_err().to_string();
-    assert!(error.contains("trainer.bin: truncated"), "{error}");
-    assert!(error.contains("an older one is intact"), "{error}");
-
+    assert!(passed_over().contains("trainer.bin: truncated"));
     let mut flipped = bytes.clone();
     flipped[40] ^= 1;
     std::fs::write(&file, &flipped).unwrap();
-    assert!(checkpoints.read_latest().unwrap_err().to_string().contains("checksum"));
-
+    assert!(passed_over().contains("checksum"));
     std::fs::remove_file(&file).unwrap();
-    assert!(checkpoints.read_latest().unwrap_err().to_string().contains("missing"));
+    assert!(passed_over().contains("missing"));
+    std::fs::remove_file(checkpoints.path(1000).join("manifest.json")).unwrap();
+    assert!(passed_over().contains("manifest.json"));
+    // Written again, it is whole again.
+    let latest = checkpoints.read_latest().unwrap();
+    checkpoints.write("guess", 1_000, &latest.sections).unwrap();
+    assert!(checkpoints.read_latest().unwrap().skipped.is_empty());
 
-    std::fs::write(&file, &bytes).unwrap();
-    let (mut manifest, sections) = checkpoints.read_latest().unwrap();
+    for step in [750, 1_000] {
+        std::fs::remove_file(checkpoints.path(step).join("envs.bin")).unwrap();
+    }
+    let error = checkpoints.read_latest().unwrap_err().to_string();
+    assert!(error.contains("step-000000001000") && error.contains("missing"), "{error}");
+    std::fs::remove_dir_all(checkpoints.path(750)).unwrap();
+    std::fs::remove_dir_all(checkpoints.path(1_000)).unwrap();
+    let error = checkpoints.read_latest().unwrap_err().to_string();
+    assert!(error.ends_with("holds no checkpoint"), "{error}");
+}
+
+#[test]
+fn another_algorithms_checkpoint_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut run = trainer(dir.path(), 1_000, MemorySink::default());
+    run.run().unwrap();
+    let Latest { mut manifest, sections, .. } =
+        CheckpointDir::new(dir.path()).read_latest().unwrap();
     manifest.algorithm = "other".into();
     let error = run.resume(&manifest, &sections).unwrap_err().to_string();
     assert_eq!(error, "checkpoint: expected one of guess, got one of other");
+}
+
+/// A checkpoint of one section.
+fn sections(x: u8) -> Sections {
+    let mut sections = Sections::default();
+    sections.put("x", &x).unwrap();
+    sections
+}
+
+#[test]
+fn replacing_a_checkpoint_leaves_one_at_every_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path());
+    let path = checkpoints.write("a", 10, &sections(1)).unwrap();
+    let written = std::fs::metadata(path.join("x.bin")).unwrap().modified().unwrap();
+    // The same one again is left alone.
+    assert_eq!(checkpoints.write("a", 10, &sections(1)).unwrap(), path);
+    assert_eq!(std::fs::metadata(path.join("x.bin")).unwrap().modified().unwrap(), written);
+    // Another one takes its place.
+    assert_eq!(checkpoints.write("a", 10, &sections(2)).unwrap(), path);
+    assert_eq!(checkpoints.read_latest().unwrap().sections, sections(2));
+
+    // A kill after the new one lay beside the old, and after the old one was gone.
+    let next = dir.path().join("step-000000000010.next");
+    for old_is_there in [true, false] {
+        checkpoints.write("a", 10, &sections(3)).unwrap();
+        std::fs::rename(&path, &next).unwrap();
+        if old_is_there {
+            checkpoints.write("a", 11, &sections(9)).unwrap();
+            std::fs::rename(dir.path().join("step-000000000011"), &path).unwrap();
+        }
+        assert_eq!(checkpoints.steps().unwrap(), [10]);
+        assert_eq!(checkpoints.read_latest().unwrap().sections, sections(3));
+        checkpoints.write("a", 10, &sections(4)).unwrap();
+        assert_eq!(checkpoints.read_latest().unwrap().sections, sections(4));
+        assert!(!next.exists());
+    }
+}
+
+#[test]
+fn pruning_never_takes_the_checkpoint_that_was_just_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path());
+    for step in [80_000, 90_000] {
+        checkpoints.write("a", step, &sections(1)).unwrap();
+    }
+    let path = checkpoints.write("a", 5_000, &sections(2)).unwrap();
+    assert!(path.join("x.bin").exists());
+    assert_eq!(checkpoints.steps().unwrap(), [5_000, 90_000]);
+    checkpoints.write("a", 6_000, &sections(2)).unwrap();
+    assert_eq!(checkpoints.steps().unwrap(), [6_000, 90_000]);
 }
 
 #[test]
@@ -294,9 +368,9 @@ fn a_torn_write_leaves_the_previous_checkpoint() {
     let torn = dir.path().join(".writing-000000000020");
     std::fs::create_dir(&torn).unwrap();
     std::fs::write(torn.join("x.bin"), b"ha").unwrap();
-    assert_eq!(checkpoints.read_latest().unwrap().0.step, 10);
+    assert_eq!(checkpoints.read_latest().unwrap().manifest.step, 10);
     checkpoints.write("a", 20, &sections).unwrap();
-    assert_eq!(checkpoints.read_latest().unwrap().0.step, 20);
+    assert_eq!(checkpoints.read_latest().unwrap().manifest.step, 20);
 }
 
 #[test]
@@ -317,16 +391,37 @@ fn metric_files_lose_the_rows_that_a_resumed_run_writes_again() {
     let dir = tempfile::tempdir().unwrap();
     for format in [FileFormat::Csv, FileFormat::Jsonl] {
         let path = dir.path().join("metrics");
-        let row = |step| Row { step, values: vec![("loss".into(), step as f64 / 3.0)] };
+        let row = |step| Row {
+            step,
+            values: vec![("loss".into(), step as f64 / 3.0), ("more".into(), 1.0)],
+        };
         let mut sink = FileSink::create(&path, format).unwrap();
         (1..=5).for_each(|s| sink.write(&row(s)).unwrap());
         sink.flush().unwrap();
         let whole = std::fs::read_to_string(&path).unwrap();
         drop(sink);
-        let mut sink = FileSink::resume(&path, format, 3).unwrap();
-        (4..=5).for_each(|s| sink.write(&row(s)).unwrap());
-        drop(sink);
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        let resume = |step, last_row| FileSink::resume(&path, format, step, last_row);
+        let go_on = |last_row: u64| {
+            let mut sink = resume(last_row, Some(last_row)).unwrap();
+            (last_row + 1..=5).for_each(|s| sink.write(&row(s)).unwrap());
+            drop(sink);
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
+        };
+        go_on(3);
+        // A last line that a kill cut off, with and without a row that was whole after the checkpoint.
+        for torn in [whole.len() - 1, whole.len() - 5] {
+            std::fs::write(&path, &whole[..torn]).unwrap();
+            go_on(4);
+            std::fs::write(&path, &whole[..torn]).unwrap();
+            go_on(2);
+        }
+        // Rows that the checkpoint counts on are not there.
+        std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let error = resume(5, Some(5)).unwrap_err().to_string();
+        assert!(error.contains("where the checkpoint has seen step 5"), "{error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), whole[..whole.len() / 2]);
+        let error = resume(5, None).unwrap_err().to_string();
+        assert!(error.contains("where the checkpoint has seen no row"), "{error}");
     }
 }
 

@@ -108,6 +108,8 @@ impl<O: Space, A: Space> Collector<O, A> {
         policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
         transitions: &Transitions<'_, O::Elem, A::Elem>,
     ) -> rl_core::Result<()> {
+        // Zeros elsewhere: what was there before must not reach a checkpoint, which would differ after a resume.
+        self.final_values.fill(0.0);
         for (i, end) in transitions.ends().iter().enumerate() {
             if *end == Some(End::Truncated) {
                 let value = &mut self.final_values[i..=i];

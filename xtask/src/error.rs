@@ -7,6 +7,9 @@ pub(crate) enum Error {
     /// Something that the user asked for and that cannot be.
     #[error("{0}")]
     Usage(String),
+    /// A signal ended the run, which was saved: nothing to tell, but another exit code.
+    #[error("interrupted")]
+    Interrupted,
     #[error(transparent)]
     Core(#[from] rl_core::Error),
     #[error(transparent)]

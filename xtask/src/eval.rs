@@ -5,7 +5,7 @@ use crate::preset::RunConfig;
 use crate::run_dir::RunDir;
 use crate::train::json;
 use crate::{Error, Result};
-use rl_core::{Evaluation, RunningMoments, Sections, Seeds, Space, VecEnv, evaluate};
+use rl_core::{Evaluation, Latest, RunningMoments, Sections, Seeds, Space, VecEnv, evaluate};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -30,7 +30,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let (dir, config) = RunDir::open(&args.dir)?;
     let checkpoints =
         if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
-    let (manifest, sections) = checkpoints.read_latest()?;
+    let Latest { manifest, sections, skipped } = checkpoints.read_latest()?;
+    skipped.iter().for_each(|error| eprintln!("passed over: {error}"));
     if manifest.algorithm != config.algorithm {
         return Err(Error::usage(format_args!(
             "{}: its checkpoint is of {}, its settings are of {}",

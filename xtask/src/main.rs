@@ -10,6 +10,7 @@ mod bench;
 mod ci;
 mod error;
 mod eval;
+mod interrupt;
 mod list;
 mod plot;
 mod preset;
@@ -44,8 +45,12 @@ fn main() {
         Verb::Bench(verb) => bench::main(&verb),
         Verb::Ci => ci::main(),
     };
-    if let Err(error) = outcome {
-        eprintln!("error: {error}");
-        std::process::exit(2);
+    match outcome {
+        Ok(()) => {}
+        Err(Error::Interrupted) => std::process::exit(interrupt::EXIT_CODE),
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::exit(2);
+        }
     }
 }

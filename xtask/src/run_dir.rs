@@ -1,6 +1,7 @@
 //! The folder of a run.
 
 use crate::preset::RunConfig;
+use crate::train::Summary;
 use crate::{Error, Result};
 use rl_core::CheckpointDir;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,11 @@ impl RunDir {
     pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self> {
         let path = match out {
             Some(path) => {
-                let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.next().is_some());
+                // What a kill left of a run that had not begun is no run.
+                let begun = |entry: std::io::Result<std::fs::DirEntry>| {
+                    entry.map_or(true, |entry| entry.file_name() != "config.toml.writing")
+                };
+                let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.any(begun));
                 if taken || path.is_file() {
                     let path = path.display();
                     return Err(Error::usage(format_args!(
@@ -33,8 +38,23 @@ impl RunDir {
         };
         std::fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
         let dir = RunDir(path);
-        rl_core::write_atomically(&dir.config(), config.to_toml()?.as_bytes())?;
+        dir.write_config(config)?;
         Ok(dir)
+    }
+
+    pub(crate) fn write_config(&self, config: &RunConfig) -> Result<()> {
+        Ok(rl_core::write_atomically(&self.config(), config.to_toml()?.as_bytes())?)
+    }
+
+    /// What the run came to, where it is over.
+    pub(crate) fn read_summary(&self) -> Result<Option<Summary>> {
+        let path = self.summary();
+        match std::fs::read(&path) {
+            // One that cannot be read is written again.
+            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(&path, error)),
+        }
     }
 
     /// An existing run and its settings.

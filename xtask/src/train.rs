@@ -1,15 +1,16 @@
 //! `cargo xtask train`.
 
 use crate::algorithm::{Built, EvaluationEnvs, Pair, build};
+use crate::interrupt::Interrupt;
 use crate::preset::{RunConfig, known_algorithm};
 use crate::progress::Progress;
 use crate::run_dir::RunDir;
 use crate::{Error, Result, plot};
 use rl_core::{
-    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Outcome, Seeds, Space, StopAt,
-    Trainer, TrainerConfig, VecEnv, evaluate,
+    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Latest, Outcome, Seeds, Space,
+    StopAt, Trainer, TrainerConfig, VecEnv, check, evaluate,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -28,7 +29,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
     /// Environment steps; the preset's where left out.
-    #[arg(long, conflicts_with = "resume")]
+    #[arg(long)]
     pub(crate) steps: Option<u64>,
     /// Environments stepped together; the preset's where left out.
     #[arg(long, conflicts_with = "resume")]
@@ -51,7 +52,7 @@ pub(crate) struct Args {
     /// The run's folder; the first free name under runs/ where left out.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
-    /// Goes on with the run in this folder.
+    /// Goes on with the run in this folder; with --steps, to so many.
     #[arg(long)]
     pub(crate) resume: Option<PathBuf>,
     /// Writes a checkpoint at this step and stops, to be resumed later.
@@ -63,7 +64,7 @@ pub(crate) struct Args {
 }
 
 /// What a run came to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Summary {
     pub(crate) algorithm: String,
     pub(crate) env: String,
@@ -118,10 +119,13 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         Some(path) => {
             known_algorithm(&args.algorithm)?;
             rl_envs::find(&args.env)?;
-            let (dir, config) = RunDir::open(path)?;
+            let (dir, mut config) = RunDir::open(path)?;
             let of = format!("the run in {}", path.display());
             expect_same("algorithm", &args.algorithm, &config.algorithm, &of)?;
             expect_same("environment", &args.env, &config.env, &of)?;
+            if let Some(steps) = args.steps {
+                extend(&mut config, &dir, steps)?;
+            }
             let built = build(&config, Seeds::new(config.seed))?;
             (Session { config, dir, resume: true, stop_at: args.stop_at }, built)
         }
@@ -135,10 +139,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             (Session { config, dir, resume: false, stop_at: args.stop_at }, built)
         }
     };
+    if let Some(summary) = session.finished()? {
+        return session.report(&summary, args.json);
+    }
+    let interrupt = Interrupt::listen()?;
     let summary = match built {
-        Built::Discrete(pair) => session.train(pair),
-        Built::Continuous(pair) => session.train(pair),
-        Built::Tabular(pair) => session.train(pair),
+        Built::Discrete(pair) => session.train(pair, &interrupt),
+        Built::Continuous(pair) => session.train(pair, &interrupt),
+        Built::Tabular(pair) => session.train(pair, &interrupt),
     }?;
     match summary {
         Some(summary) => session.report(&summary, args.json),
@@ -150,13 +158,43 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 config.env,
                 dir.path().display()
             );
-            Ok(())
+            match interrupt.happened() {
+                true => Err(Error::Interrupted),
+                false => Ok(()),
+            }
         }
     }
 }
 
+/// Gives a run that is resumed another number of steps. Schedules then go by the new number, from here on.
+fn extend(config: &mut RunConfig, dir: &RunDir, steps: u64) -> Result<()> {
+    let checkpoints = dir.checkpoints();
+    let reached =
+        if checkpoints.is_empty()? { 0 } else { checkpoints.read_latest()?.manifest.step };
+    check::at_least("steps", reached, steps)?;
+    if steps != config.steps {
+        config.steps = steps;
+        dir.write_config(config)?;
+    }
+    Ok(())
+}
+
 impl Session {
-    fn train<O, A>(&self, pair: Pair<O, A>) -> Result<Option<Summary>>
+    /// The summary of a run that is over: there is nothing left to do.
+    fn finished(&self) -> Result<Option<Summary>> {
+        if !self.resume || self.dir.checkpoints().is_empty()? {
+            return Ok(None);
+        }
+        let latest = self.dir.checkpoints().read_latest()?;
+        let summary = self.dir.read_summary()?;
+        Ok(summary.filter(|summary| {
+            latest.manifest.step >= self.config.steps
+                && latest.skipped.is_empty()
+                && summary.steps == latest.manifest.step
+        }))
+    }
+
+    fn train<O, A>(&self, pair: Pair<O, A>, interrupt: &Interrupt) -> Result<Option<Summary>>
     where
         O: Space,
         A: Space,
@@ -171,26 +209,30 @@ impl Session {
         let evaluation =
             EvaluateEvery::new(evaluation_envs, seeds, evaluate_every, EVALUATION_ENVS)?;
 
-        let mut first_step = 0;
-        let mut found = None;
-        if self.resume {
-            let (manifest, sections) = dir.checkpoints().read_latest()?;
-            first_step = manifest.step;
-            found = Some((manifest, sections));
-        }
-        let sink = |path, format| match self.resume {
-            true => FileSink::resume(path, format, first_step),
-            false => FileSink::create(path, format),
+        // A run that was stopped before its first checkpoint begins anew.
+        let found = match self.resume && !dir.checkpoints().is_empty()? {
+            true => Some(dir.checkpoints().read_latest()?),
+            false => None,
         };
+        let first_step = found.as_ref().map_or(0, |found| found.manifest.step);
         let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?
             .with_checkpoints(dir.checkpoints())
             .with_callback(evaluation.keep_best(dir.best()))
             .with_callback(CheckpointEvery::new(checkpoint_every)?)
             .with_callback(Progress::new(first_step, config.steps))
-            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)));
-        if let Some((manifest, sections)) = &found {
+            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)))
+            .with_callback(interrupt.clone());
+        if let Some(Latest { manifest, sections, skipped }) = &found {
+            for error in skipped {
+                eprintln!("passed over: {error}");
+            }
             trainer.resume(manifest, sections)?;
         }
+        let last_row = trainer.last_row();
+        let sink = |path, format| match found {
+            Some(_) => FileSink::resume(path, format, first_step, last_row),
+            None => FileSink::create(path, format),
+        };
         trainer = trainer
             .with_sink(sink(dir.metrics_jsonl(), FileFormat::Jsonl)?)
             .with_sink(sink(dir.metrics_csv(), FileFormat::Csv)?);

@@ -108,12 +108,87 @@ fn a_kill_at_any_moment_leaves_a_run_that_resumes_to_the_same_bits() {
         }
     }
     succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "b"]);
-    let (mut whole, mut killed) = (files(&dir.join("a")), files(&dir.join("b")));
-    for found in [&mut whole, &mut killed] {
-        // A kill in the middle of a write leaves its temporary name behind.
-        found.retain(|name, _| !name.contains("writing"));
+    assert_eq!(files(&dir.join("a")), files(&dir.join("b")));
+}
+
+#[test]
+fn resuming_a_finished_run_changes_nothing_unless_it_is_given_more_steps() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let arguments = ["train", "dqn", "CartPole-v1", "--resume", "a"];
+    train(dir, &["--out", "a"]);
+    let everything = || {
+        let summary = std::fs::read(dir.join("a/summary.json")).unwrap();
+        (files(&dir.join("a")), summary)
+    };
+    let before = everything();
+    succeed(dir, &arguments);
+    assert_eq!(everything(), before);
+    let error = refuse(dir, &[&arguments[..], &["--steps", "2999"]].concat());
+    assert_eq!(error, "steps: expected an integer >= 3000, got 2999");
+    assert_eq!(everything(), before);
+    let told = succeed(dir, &[&arguments[..], &["--steps", "3600", "--json"]].concat());
+    let line: serde_json::Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+    assert_eq!(line["steps"].as_u64(), Some(3_600));
+    let metrics = std::fs::read_to_string(dir.join("a/metrics.jsonl")).unwrap();
+    let steps: Vec<u64> = metrics
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["step"].as_u64())
+        .collect::<Option<_>>()
+        .unwrap();
+    assert!(steps.is_sorted() && steps.last() == Some(&3_600), "{steps:?}");
+}
+
+#[test]
+fn a_run_that_was_killed_before_its_first_checkpoint_begins_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    // What is there before the first checkpoint: settings, and perhaps some rows.
+    for rows in ["", "{\"step\":30,\"episodes\":1.0}\n{\"st"] {
+        std::fs::create_dir_all(dir.join("b/checkpoints/.writing-000000000300")).unwrap();
+        std::fs::copy(dir.join("a/config.toml"), dir.join("b/config.toml")).unwrap();
+        std::fs::write(dir.join("b/metrics.jsonl"), rows).unwrap();
+        std::fs::write(dir.join("b/metrics.csv"), "step,na").unwrap();
+        succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "b"]);
+        assert_eq!(files(&dir.join("a")), files(&dir.join("b")));
+        std::fs::remove_dir_all(dir.join("b")).unwrap();
     }
-    assert_eq!(whole, killed);
+    // Killed while it wrote its settings: the folder is free.
+    std::fs::create_dir(dir.join("c")).unwrap();
+    std::fs::write(dir.join("c/config.toml.writing"), "alg").unwrap();
+    train(dir, &["--out", "c"]);
+}
+
+/// A signal ends a run once its step is done: it is saved, says so by its exit code, and goes on to the same bits.
+#[cfg(unix)]
+#[test]
+fn a_signal_saves_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    for signal in ["INT", "TERM"] {
+        let _ = std::fs::remove_dir_all(dir.join("b"));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
+            .args([&["train", "dqn", "CartPole-v1", "--out", "b"], &SMALL[..]].concat())
+            .current_dir(dir)
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        // It listens before it creates its metrics.
+        while !dir.join("b/metrics.csv").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        }
+        let mut kill = Command::new("kill");
+        kill.args([format!("-{signal}"), child.id().to_string()]);
+        assert!(kill.status().unwrap().success());
+        let code = child.wait().unwrap().code();
+        // A run that was all but over may finish.
+        assert!(code == Some(130) || code == Some(0), "{code:?}");
+        succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "b"]);
+        assert_eq!(files(&dir.join("a")), files(&dir.join("b")));
+    }
 }
 
 #[test]
@@ -227,13 +302,13 @@ fn foreign_and_damaged_runs_are_refused() {
         let path = newest.join(file);
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..keep]).unwrap();
-        let error = resume("dqn", "CartPole-v1", "run");
-        assert!(error.contains(file) && error.contains("an older one is intact"), "{error}");
-        std::fs::write(&path, whole).unwrap();
+        // The older one is taken, with a word, and the newest is written again.
+        let output = xtask(dir, &["train", "dqn", "CartPole-v1", "--resume", "run"]);
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && told.contains("passed over: "), "{told}");
+        assert!(told.contains(file), "{told}");
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
     }
-    let metrics = std::fs::read(dir.join("run/metrics.jsonl")).unwrap();
-    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "run"]);
-    assert_eq!(std::fs::read(dir.join("run/metrics.jsonl")).unwrap(), metrics);
 
     let error = refuse(dir, &["train", "dqn", "CartPole-v1", "--out", "run"]);
     assert_eq!(error, "--out run: not an empty folder; --resume run continues the run in it");

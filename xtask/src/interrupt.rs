@@ -1,0 +1,40 @@
+//! Signals that ask a run to end.
+
+use crate::{Error, Result};
+use rl_core::{Callback, Context, Signal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The exit code of a run that a signal ended, as shells give it for SIGINT.
+pub(crate) const EXIT_CODE: i32 = 130;
+
+/// Ends a run at the first SIGINT, SIGTERM or SIGHUP, once the step that is under way is done, so that it can be
+/// saved. The second signal ends the process at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens from now on.
+    pub(crate) fn listen() -> Result<Self> {
+        let interrupt = Interrupt::default();
+        let flag = interrupt.0.clone();
+        let handler = move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(EXIT_CODE);
+            }
+        };
+        ctrlc::set_handler(handler).map_err(Error::usage)?;
+        Ok(interrupt)
+    }
+
+    /// Whether there was a signal.
+    pub(crate) fn happened(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl<V, A> Callback<V, A> for Interrupt {
+    fn after_round(&mut self, _: &mut Context<'_, V, A>) -> rl_core::Result<Signal> {
+        Ok(if self.happened() { Signal::Stop } else { Signal::Continue })
+    }
+}
