@@ -117,8 +117,8 @@ pub trait Agent: Policy {
     /// Where a part cannot be encoded.
     fn save_policy(&self, out: &mut Sections) -> Result<()>;
 
-    /// Takes over a policy that [`save_policy`](Agent::save_policy) or [`save`](Agent::save) wrote.
-    /// On an error the agent is as it was.
+    /// Takes over a policy that [`save_policy`](Agent::save_policy) or [`save`](Agent::save) wrote, for target networks
+    /// too. On an error the agent is as it was.
     ///
     /// # Errors
     /// Those of [`load`](Agent::load).

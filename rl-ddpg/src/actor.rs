@@ -3,7 +3,7 @@
 use crate::{ActionGradient, Critic};
 use rl_core::{Result, Rng, Sections, check};
 use rl_nets::{
-    Activation, Backend, Body, Learned, Linear, Loss, Network, OptimizerConfig, with_head,
+    Activation, Backend, Body, Init, Learned, Linear, Loss, Network, OptimizerConfig, with_head,
 };
 use rl_replay::Batch;
 
@@ -24,10 +24,13 @@ impl Actor {
         backend: &Backend,
         init: &mut Rng,
     ) -> Result<Self> {
-        let head =
-            |features| Ok(Linear::new(features, action_width)?.with_activation(Activation::Tanh));
+        let start = body.output_init().unwrap_or(Init::Pytorch);
+        let head = |features| {
+            let head = Linear::new(features, action_width)?.with_init(start);
+            Ok(head.with_activation(Activation::Tanh))
+        };
         let network = Network::new(with_head(body, shape, head)?.named("actor"), backend, init)?;
-        let learned = Learned::new(network, optimizer)?.with_target();
+        let learned = Learned::new(network, optimizer)?.with_target()?;
         Ok(Actor { learned, actions: Vec::new(), grad: Vec::new() })
     }
 

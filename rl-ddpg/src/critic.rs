@@ -64,7 +64,7 @@ impl Critic {
     ) -> Result<Self> {
         let network = Network::new(critics(body, count, &[width + action_width])?, backend, init)?;
         Ok(Critic {
-            learned: Learned::new(network, optimizer)?.with_target(),
+            learned: Learned::new(network, optimizer)?.with_target()?,
             width,
             action_width,
             rows: Vec::new(),

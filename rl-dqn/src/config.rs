@@ -13,7 +13,8 @@ pub struct DqnConfig {
     pub learning_rate: Schedule,
     /// The optimiser; Adam with its published settings.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm; 10. None: no clipping.
+    /// The gradient's largest global norm; 10. None: no clipping, which learns better where values are large and errors
+    /// rare, as on CartPole.
     pub max_grad_norm: Option<f64>,
     /// How the temporal-difference error is penalised; Huber.
     pub loss: TdLoss,
@@ -25,7 +26,8 @@ pub struct DqnConfig {
     pub buffer_size: usize,
     /// Transitions in a gradient step; 32.
     pub batch_size: usize,
-    /// Environment steps before the first gradient step; 100.
+    /// Environment steps before the first gradient step; 100. Until then actions are drawn with `epsilon` too, which
+    /// is 1 at first by default.
     pub learning_starts: u64,
     /// Environment steps, over all environments, between two rounds of learning; 4.
     pub train_freq: u64,
@@ -80,7 +82,7 @@ impl DqnConfig {
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
         self.network.validate()?;
-        self.learning_rate.validate("learning_rate", check::positive)?;
+        self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
         self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
         check::fraction("gamma", self.gamma)?;

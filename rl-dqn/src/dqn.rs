@@ -5,7 +5,7 @@ use rl_core::{
     Transitions, VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, InputSpace, Learned, Linear, Module, Network, Rows, check_finite, with_head,
+    Backend, Body, Init, InputSpace, Learned, Linear, Module, Network, check_finite, with_head,
 };
 use rl_replay::{Batch, Horizon, ReplayRing};
 
@@ -104,7 +104,8 @@ impl<O: InputSpace> Dqn<O> {
         V: VecEnv<Obs = O, Action = Discrete>,
     {
         let (shape, n) = (envs.observation_space().input_shape(), envs.action_space().n());
-        let q = with_head(body, shape, |features| Linear::new(features, n))?;
+        let init = body.output_init().unwrap_or(Init::Pytorch);
+        let q = with_head(body, shape, |features| Ok(Linear::new(features, n)?.with_init(init)))?;
         Self::with_network(config, q.named("q"), envs, backend, seeds)
     }
 
@@ -126,12 +127,10 @@ impl<O: InputSpace> Dqn<O> {
         let (space, actions, num_envs) =
             (envs.observation_space(), *envs.action_space(), envs.num_envs());
         let width = space.width();
-        check::len("inputs of the Q network", width, q.input_len())?;
         check::len("outputs of the Q network", actions.n(), q.output_len())?;
-        let network = Network::new(q, backend, &mut seeds.stream("init", 0))?;
-        let network = network.with_byte_range(space.byte_range().unwrap_or(u8::MAX));
+        let network = Network::for_space(q, space, backend, &mut seeds.stream("init", 0))?;
         Ok(Dqn {
-            q: Learned::new(network, &config.optimizer)?.with_target(),
+            q: Learned::new(network, &config.optimizer)?.with_target()?,
             replay: ReplayRing::new(config.buffer_size, num_envs, width, 1)?,
             batch: Batch::new(config.batch_size, width, 1),
             rng: seeds.stream("agent", 0),
@@ -155,7 +154,8 @@ impl<O: InputSpace> Dqn<O> {
     ///
     /// # Errors
     /// Those of [`Network::predict`].
-    pub fn action_values<'a>(&mut self, observations: impl Into<Rows<'a>>) -> Result<&[f32]> {
+    pub fn action_values(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
+        self.q.resample(None);
         Ok(self.q.predict(observations)?)
     }
 

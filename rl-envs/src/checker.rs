@@ -43,7 +43,16 @@ impl Checker {
         }
     }
 
+    /// Fills a row with what no environment shows, so that an environment that writes only what has changed is
+    /// noticed: in a training loop the row that it gets is not the one that it wrote last.
+    fn spoil<O: Space>(space: &O, obs: &mut [O::Elem]) {
+        // The default of an element lies inside most spaces: a draw is added, so that it is not what was there.
+        let mut rng = Seeds::new(3).stream("spoil", 0);
+        space.sample(&mut rng, obs);
+    }
+
     fn reset<E: Env>(&mut self, env: &mut E, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) {
+        Self::spoil(&env.observation_space(), obs);
         if let Err(e) = env.reset(rng, obs) {
             self.say(format!("reset failed: {e}"));
         } else if let Err(e) = env.observation_space().check("reset: observation", obs) {
@@ -61,6 +70,7 @@ impl Checker {
         let space = env.action_space();
         let mut action = vec![<E::Action as Space>::Elem::default(); space.width()];
         space.sample(actions, &mut action);
+        Self::spoil(&env.observation_space(), obs);
         let step = match env.step(E::Action::value(&action), rng, obs) {
             Ok(step) => step,
             Err(e) => {

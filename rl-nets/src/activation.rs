@@ -38,13 +38,13 @@ fn gelu_inner(x: f32) -> f32 {
 }
 
 impl Activation {
-    /// Whether the derivative can be had from the output alone, so that the input need not be kept.
-    pub(crate) fn needs_input(self) -> bool {
+    /// Whether the derivative needs the input, so that it must be kept. Else the output is enough.
+    pub fn needs_input(self) -> bool {
         matches!(self, Activation::Silu | Activation::Gelu)
     }
 
     /// Applies it in place.
-    pub(crate) fn apply(self, x: &mut [f32]) {
+    pub fn apply(self, x: &mut [f32]) {
         macro_rules! each {
             ($f:expr) => {
                 dispatch(
@@ -67,7 +67,7 @@ impl Activation {
 
     /// Multiplies `grad` by the derivative, in place. `y` is the output; `x` the input where
     /// [`needs_input`](Activation::needs_input), otherwise anything.
-    pub(crate) fn chain(self, grad: &mut [f32], y: &[f32], x: &[f32]) {
+    pub fn chain(self, grad: &mut [f32], y: &[f32], x: &[f32]) {
         macro_rules! each {
             ($of:expr, $f:expr) => {
                 dispatch(

@@ -3,8 +3,8 @@
 use crate::kernels::dispatch;
 use crate::masked::check_masks;
 use crate::{
-    ActorCriticConfig, Backend, Bodies, Distribution, Error, InputSpace, Learned, LearnedPass,
-    Module, Network, OptimizerConfig, Result, RowElement, Rows, actor_critic,
+    ActorCriticConfig, Backend, Bodies, Distribution, Error, InputRows, InputSpace, Learned,
+    LearnedPass, Module, Network, OptimizerConfig, Result, RowElement, actor_critic,
 };
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
 use std::marker::PhantomData;
@@ -24,7 +24,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// A policy over observations of a space.
     ///
     /// # Errors
-    /// Those of [`actor_critic`] and of the optimiser's settings; those of candle.
+    /// Those of [`actor_critic`] and of the optimiser's settings; a mask in observations of bytes; those of candle.
     pub fn new(
         space: &O,
         distribution: D,
@@ -59,9 +59,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     ) -> Result<Self> {
         let expected = distribution.params_len() + 1;
         check::len("outputs of the actor-critic network", expected, module.output_len())?;
-        check::len("inputs of the actor-critic network", space.width(), module.input_len())?;
-        let network = Network::new(module, backend, rng)?;
-        let network = network.with_byte_range(space.byte_range().unwrap_or(u8::MAX));
+        let network = Network::for_space(module, space, backend, rng)?;
         let learned = Learned::new(network, optimizer)?;
         Ok(ActorCriticPolicy { learned, distribution, mask: 0, observations: PhantomData })
     }
@@ -122,14 +120,21 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         self.learned.loaded("policy", from)
     }
 
-    /// Puts another network in place, with its optimiser.
-    pub fn replace(&mut self, learned: Learned) {
+    /// Puts what [`loaded`](ActorCriticPolicy::loaded) gave in place.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for a network of another shape, the policy being as it was.
+    pub fn replace(&mut self, learned: Learned) -> Result<()> {
+        let (own, new) = (self.learned.network(), learned.network());
+        check::len("inputs of the network", own.input_len(), new.input_len())?;
+        check::len("outputs of the network", own.output_len(), new.output_len())?;
         self.learned = learned;
+        Ok(())
     }
 
     /// The network's rows for observations to act on.
     fn rows(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
-        if let (1.., Rows::F32(rows)) = (self.mask, O::Elem::rows(observations)) {
+        if let (1.., InputRows::F32(rows)) = (self.mask, O::Elem::rows(observations)) {
             check_masks(rows, self.network().input_len(), self.mask)?;
         }
         self.predict(observations)

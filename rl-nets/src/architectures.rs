@@ -7,8 +7,8 @@ use crate::{
 use rl_core::check;
 use serde::{Deserialize, Serialize};
 
-/// A body with one fully connected head on it, made for the number of its features: action values, a deterministic
-/// actor. The head is named like one more layer of the body.
+/// A body with a head on it, made for the number of its features: action values, a deterministic actor. The head is
+/// named like one more layer of the body. How it starts is the caller's to choose, see [`Body::output_init`].
 ///
 /// ```
 /// use rl_nets::{Linear, Module, NetworkConfig, with_head};
@@ -21,18 +21,20 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Errors
 /// Those of the body and of the head.
-pub fn with_head(
+pub fn with_head<M: Module + 'static>(
     body: &dyn Body,
     shape: &[usize],
-    head: impl FnOnce(usize) -> Result<Linear>,
+    head: impl FnOnce(usize) -> Result<M>,
 ) -> Result<Chain> {
     let chain = body.build(shape)?;
     check::len("inputs of the body", shape.iter().product(), chain.input_len())?;
     let head = head(chain.output_len())?;
-    chain.then(match body.output_init() {
-        Some(init) => head.with_init(init),
-        None => head,
-    })
+    chain.then(head)
+}
+
+/// A fully connected head that starts as the body says, or else by `init`.
+fn head(body: &dyn Body, features: usize, outputs: usize, init: Init) -> Result<Linear> {
+    Ok(Linear::new(features, outputs)?.with_init(body.output_init().unwrap_or(init)))
 }
 
 /// A body with a head that gives the parameters of a distribution of actions; it starts with `init` where the body
@@ -59,16 +61,14 @@ pub fn policy_net(
 ) -> Result<Chain> {
     log_std.validate()?;
     let (params, log_stds) = (distribution.params_len(), distribution.log_stds());
-    let head = |outputs| {
-        with_head(body, shape, |features| Ok(Linear::new(features, outputs)?.with_init(init)))
-    };
+    let head = |outputs| with_head(body, shape, |features| head(body, features, outputs, init));
     match log_std {
         _ if log_stds == 0 => head(params),
         LogStd::Free(initial) => {
             let means = params - log_stds;
             head(means)?.then_named("", FreeLogStd::new(means, log_stds, initial as f32))
         }
-        LogStd::OfState => head(params)?.then_named("", ClampLogStd::new(params, log_stds)),
+        LogStd::OfState => head(params)?.then_named("", ClampLogStd::new(params, log_stds)?),
     }
 }
 
@@ -88,10 +88,8 @@ pub fn policy_net(
 pub fn critics(body: &dyn Body, count: usize, shape: &[usize]) -> Result<Fork> {
     check::at_least("critics", 1, count as u64)?;
     (0..count).try_fold(Fork::new(shape.iter().product()), |fork, i| {
-        fork.head(
-            &format!("critic.{i}"),
-            with_head(body, shape, |features| Linear::new(features, 1))?,
-        )
+        let value = with_head(body, shape, |features| head(body, features, 1, Init::Pytorch))?;
+        fork.head(&format!("critic.{i}"), value)
     })
 }
 
@@ -101,7 +99,8 @@ pub fn critics(body: &dyn Body, count: usize, shape: &[usize]) -> Result<Fork> {
 pub struct ActorCriticConfig {
     /// A body that the policy and the value function share; none. The two below then stand on its features.
     pub trunk: Option<NetworkConfig>,
-    /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01 (Andrychowicz et al., 2021).
+    /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01 (Andrychowicz et al., 2021). On a trunk
+    /// of convolutions `hidden = []` is usual, for both.
     pub actor: NetworkConfig,
     /// The value function; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
     pub critic: NetworkConfig,
@@ -116,8 +115,8 @@ impl Default for ActorCriticConfig {
     fn default() -> Self {
         ActorCriticConfig {
             trunk: None,
-            actor: NetworkConfig::tanh(POLICY_GAIN),
-            critic: NetworkConfig::tanh(VALUE_GAIN),
+            actor: NetworkConfig::tanh(),
+            critic: NetworkConfig::tanh(),
             log_std: LogStd::Free(0.0),
             action_mask: false,
         }
@@ -129,13 +128,11 @@ const POLICY_GAIN: f64 = 0.01;
 const VALUE_GAIN: f64 = 1.0;
 
 impl NetworkConfig {
-    /// The customary body of policy gradients: 64-64 tanh, orthogonal with gain sqrt 2, heads with `gain`
-    /// (Andrychowicz et al., 2021).
-    pub fn tanh(gain: f64) -> Self {
+    /// The customary body of policy gradients: 64-64 tanh, orthogonal with gain sqrt 2 (Andrychowicz et al., 2021).
+    pub fn tanh() -> Self {
         NetworkConfig {
             activation: Activation::Tanh,
             init: Init::Orthogonal { gain: std::f64::consts::SQRT_2 },
-            output_init: Init::Orthogonal { gain },
             ..NetworkConfig::default()
         }
     }
@@ -216,7 +213,7 @@ impl Body for Bare {
 /// assert_eq!((net.output_len(), net.layout().len()), (3, 9_155));
 /// let net = actor_critic(&config, config.bodies(), &[4], &DiagGaussian::new(2))?;
 /// assert_eq!(net.output_len(), 5);
-/// let trunk = NetworkConfig::tanh(1.0);
+/// let trunk = NetworkConfig::tanh();
 /// let net = actor_critic(&config, Bodies::shared(&trunk), &[4], &Categorical::new(2))?;
 /// assert_eq!(net.layout().len(), (4 * 64 + 64) + (64 * 64 + 64) + (64 * 2 + 2) + (64 + 1));
 /// # Ok::<(), rl_nets::Error>(())
@@ -258,7 +255,7 @@ pub fn actor_critic(
     let start = |gain| Init::Orthogonal { gain };
     let policy = policy_net(bodies.actor, &read, distribution, config.log_std, start(POLICY_GAIN))?;
     let value = with_head(bodies.critic, &read, |features| {
-        Ok(Linear::new(features, 1)?.with_init(start(VALUE_GAIN)))
+        head(bodies.critic, features, 1, start(VALUE_GAIN))
     })?;
     let heads = Fork::new(read.iter().product()).head("actor", policy)?.head("critic", value)?;
     let chain = match trunk {
@@ -270,7 +267,7 @@ pub fn actor_critic(
         None => Ok(chain),
         Some(choices) => {
             let width = chain.input_len() + choices;
-            Chain::new(width).then_named("", Masked::new(chain, choices))
+            Chain::new(width).then_named("", Masked::new(chain, choices)?)
         }
     }
 }

@@ -63,8 +63,10 @@ pub struct NetworkConfig {
     pub layer_norm: bool,
     /// How layers start; as in PyTorch.
     pub init: Init,
-    /// How the heads start that an agent puts on it; as in PyTorch.
-    pub output_init: Init,
+    /// How the heads start that an agent puts on it; none: as the agent's algorithm is published. Without effect on
+    /// a trunk, which has bodies on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output_init: Option<Init>,
 }
 
 impl Default for NetworkConfig {
@@ -75,7 +77,7 @@ impl Default for NetworkConfig {
             activation: Activation::Relu,
             layer_norm: false,
             init: Init::Pytorch,
-            output_init: Init::Pytorch,
+            output_init: None,
         }
     }
 }
@@ -153,7 +155,7 @@ impl Body for NetworkConfig {
     }
 
     fn output_init(&self) -> Option<Init> {
-        Some(self.output_init)
+        self.output_init
     }
 }
 
@@ -168,7 +170,7 @@ impl<'de> Deserialize<'de> for NetworkConfig {
             activation: Activation,
             layer_norm: bool,
             init: Init,
-            output_init: Init,
+            output_init: Option<Init>,
         }
 
         impl Default for Fields {

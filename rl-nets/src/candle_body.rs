@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// let body = CandleBody::new(|vb, x| linear(4, 32, vb.pp("hidden"))?.forward(x)?.relu());
 /// let module = body.build(&[4])?;
 /// assert_eq!((module.output_len(), module.layout().len()), (32, 4 * 32 + 32));
-/// assert_eq!(module.layout().entries()[0].name, "hidden.weight");
+/// assert_eq!(module.layout().entries()[0].name, "0.hidden.weight");
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 ///
@@ -32,7 +32,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What candle computes without a gradient would not be learned, silently: `candle_nn::LayerNorm` on contiguous
 /// input, `candle_nn::ops::softmax_last_dim`, running statistics, whatever is detached. So a model is tried when
 /// it is built, and refused where a parameter or the input gets no gradient, or another one than the output's
-/// slope.
+/// slope. What computes in single precision only is tried for missing gradients and not for wrong ones. Of candle 0.11
+/// are refused, rightly, maximum pooling (its gradient is too small) and a convolution with a stride over an image
+/// that is not square (its gradient fails).
+///
+/// The model's last layer gives features, on which an agent puts its head; a model that gives action values itself is
+/// a network for `Dqn::with_network`. `candle_nn` and this crate both have a `Module`, a `Linear` and a `Conv2d`:
+/// import candle's trait `as _`.
 ///
 /// candle's convolutions are slower than [`Conv2d`](crate::Conv2d) by an order of magnitude: this is the way in for
 /// any model, not the fast one. A network with such a part runs on candle as a whole.
@@ -71,8 +77,7 @@ impl Body for CandleBody {
     fn build(&self, shape: &[usize]) -> Result<Chain> {
         let module = CandleModule::new(self.model.clone(), shape)?;
         probe(&module)?;
-        let module: Box<dyn Module> = Box::new(module);
-        Ok(module.into())
+        Chain::new(module.input_len()).then(module)
     }
 }
 

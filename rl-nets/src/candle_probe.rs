@@ -6,135 +6,246 @@ use candle_core::{DType, Device, Tensor, Var};
 use rl_core::{Rng, Seeds};
 use std::collections::HashMap;
 
-/// The step of the differences, and by how much a slope may differ from them, as a share.
-const H: f64 = 1e-6;
-const TOLERANCE: f64 = 1e-3;
+/// Points that a model is tried at, and the range that inputs are drawn from at each: what needs positive numbers
+/// is seen, and what looks at negative ones.
+const POINTS: [(f64, f64); 3] = [(0.1, 1.0), (-1.0, 1.0), (-1.0, 1.0)];
 
-/// Tries the gradients of a model at a random point: each parameter and the input must have one, and the same
-/// as differences of the output give.
+/// How differences are taken: the step, as a share of the value's size, and by how much a slope may differ, as a
+/// share of the gradient's size.
+struct Width {
+    step: f64,
+    tolerance: f64,
+}
+
+/// In double precision.
+const FINE: Width = Width { step: 1e-6, tolerance: 1e-3 };
+/// Where something in the model computes in single precision.
+const COARSE: Width = Width { step: 1e-3, tolerance: 3e-2 };
+
+/// Tries the gradients of a model at random points: each parameter and the input must have one, and the same as
+/// differences of the output give. The output must be a function of its own row alone.
 pub(crate) fn probe(module: &CandleModule) -> Result<()> {
     let mut rng = Seeds::new(0).stream("probe", 0);
-    let mut params = vec![0.0; module.layout().len()];
-    module.init(&mut params, &mut rng);
-    // Away from the beginning, where zeros hide slopes and kinks.
-    params.iter_mut().for_each(|p| *p += 0.1 * rng.normal() as f32);
-    let shape = (2, module.input_len());
-    let mut draw = |n: usize| (0..n).map(|_| rng.uniform(0.1, 1.0)).collect::<Vec<_>>();
-    let (input, weight) = (draw(2 * module.input_len()), draw(2 * module.output_len()));
-    let tensor = |data: &[f64], shape: &[usize], dtype: DType| -> Result<Tensor> {
-        Ok(Tensor::from_slice(data, shape, &Device::Cpu)?.to_dtype(dtype)?)
-    };
-    let wide: Vec<f64> = params.iter().map(|&p| f64::from(p)).collect();
-    let at = |dtype: DType| -> Result<Point<'_>> {
-        let mut values =
-            vec![Value { name: None, tensor: tensor(&input, &[shape.0, shape.1], dtype)? }];
-        for entry in module.layout().entries() {
-            let part = &wide[entry.offset..][..entry.len()];
-            let tensor = tensor(part, &entry.shape, dtype)?;
-            values.push(Value { name: Some(&entry.name), tensor });
+    let mut settled = vec![false; 1 + module.layout().entries().len()];
+    let mut undefined = 0;
+    for (number, range) in POINTS.into_iter().enumerate() {
+        let drawn = Drawn::new(module, range, &mut rng);
+        let single = drawn.at(DType::F32)?;
+        let y = single.output()?;
+        if number == 0 {
+            single.refuse_missing()?;
+            single.refuse_random(&y)?;
         }
-        Ok(Point { module, values, weight: tensor(&weight, &[2, module.output_len()], dtype)? })
-    };
-    let point = at(DType::F32)?;
-    let without: Vec<String> = point
-        .gradients()?
-        .into_iter()
-        .zip(&point.values)
-        .filter(|(gradient, _)| gradient.is_none())
-        .map(|(_, value)| value.name())
-        .collect();
-    if !without.is_empty() {
-        let without = without.join(", ");
-        let why = "candle would not train it, silently (its fused layer norm and softmax have no gradient, \
-                   nor have running statistics and what is detached)";
-        return Err(Error::Model(format!("{without} gets no gradient: {why}")));
+        if !is_finite(&y)? {
+            undefined += 1;
+            continue;
+        }
+        single.refuse_mixed_rows(&y)?;
+        // Slopes are best seen in double precision, where the model computes in it.
+        let double = drawn.at(DType::F64).ok();
+        let double = double.and_then(|point| Some((point.gradients().ok()?, point)));
+        let (gradients, point) = match double {
+            Some(double) => double,
+            None => (single.gradients()?, single),
+        };
+        for (i, gradient) in gradients.iter().enumerate() {
+            if let Some(gradient) = gradient {
+                settled[i] |= point.check_slope(i, gradient, &mut rng)?;
+            }
+        }
     }
-    // Slopes need double precision; a model that insists on single is taken at its word.
-    let Ok(point) = at(DType::F64) else { return Ok(()) };
-    let Ok(gradients) = point.gradients() else { return Ok(()) };
-    let out = point.loss(&point.values)?;
-    if point.loss(&point.values)? != out {
-        let why = "the same input gives another output each time: what is random in it has no seed";
-        return Err(Error::Model(why.to_owned()));
-    }
-    for (i, gradient) in gradients.into_iter().enumerate() {
-        let Some(gradient) = gradient else { continue };
-        point.check_slope(i, &gradient, &mut rng)?;
-    }
-    Ok(())
-}
-
-/// The input, which has no name, or a parameter.
-struct Value<'a> {
-    name: Option<&'a str>,
-    tensor: Tensor,
-}
-
-impl Value<'_> {
-    fn name(&self) -> String {
-        self.name.map_or("the input".to_owned(), |name| format!("'{name}'"))
+    // A model that gives no number at the points tried is taken at its word.
+    match settled.iter().position(|settled| !settled) {
+        Some(i) if undefined < POINTS.len() => {
+            let name = i.checked_sub(1).and_then(|i| module.layout().entries().get(i));
+            let name = name.map_or("the input".to_owned(), |entry| format!("'{}'", entry.name));
+            let why = "the output is not smooth enough in it, or computed too coarsely, for its gradient to be checked";
+            Err(Error::Model(format!("{name}: {why}")))
+        }
+        _ => Ok(()),
     }
 }
 
-/// Where the gradients are tried: the input and the parameters, and the weight of each output in a sum.
+fn is_finite(y: &Tensor) -> Result<bool> {
+    let y = y.flatten_all()?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    Ok(y.iter().all(|y| y.is_finite()))
+}
+
+fn scalar(x: &Tensor) -> Result<f64> {
+    Ok(x.to_dtype(DType::F64)?.to_scalar()?)
+}
+
+fn norm(x: &Tensor) -> Result<f64> {
+    scalar(&x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?)
+}
+
+/// Parameters near where they start, two rows of input, and the weight of each output in a sum.
+struct Drawn<'a> {
+    module: &'a CandleModule,
+    params: Vec<f64>,
+    input: Vec<f64>,
+    weight: Vec<f64>,
+}
+
+impl<'a> Drawn<'a> {
+    fn new(module: &'a CandleModule, (low, high): (f64, f64), rng: &mut Rng) -> Self {
+        let mut params = vec![0.0; module.layout().len()];
+        module.init(&mut params, rng);
+        // Away from the beginning, where zeros hide slopes and kinks.
+        let params = params.iter().map(|&p| f64::from(p) + 0.1 * rng.normal()).collect();
+        let mut draw = |n: usize, low, high| (0..n).map(|_| rng.uniform(low, high)).collect();
+        let input = draw(2 * module.input_len(), low, high);
+        let weight = draw(2 * module.output_len(), 0.1, 1.0);
+        Drawn { module, params, input, weight }
+    }
+
+    fn at(&self, dtype: DType) -> Result<Point<'a>> {
+        let tensor = |data: &[f64], shape: &[usize]| -> Result<Tensor> {
+            Ok(Tensor::from_slice(data, shape, &Device::Cpu)?.to_dtype(dtype)?)
+        };
+        let mut values = vec![tensor(&self.input, &[2, self.module.input_len()])?];
+        for entry in self.module.layout().entries() {
+            values.push(tensor(&self.params[entry.offset..][..entry.len()], &entry.shape)?);
+        }
+        let weight = tensor(&self.weight, &[2, self.module.output_len()])?;
+        let point = Point { module: self.module, values, weight };
+        point.output()?;
+        Ok(point)
+    }
+}
+
+/// Where gradients are tried: the input, then the parameters, in some precision.
 struct Point<'a> {
     module: &'a CandleModule,
-    values: Vec<Value<'a>>,
+    values: Vec<Tensor>,
     weight: Tensor,
 }
 
 impl Point<'_> {
-    fn apply(&self, values: &[Tensor]) -> Result<Tensor> {
-        let names = self.values.iter().skip(1).filter_map(|value| value.name);
-        let tensors: HashMap<String, Tensor> =
-            names.map(str::to_owned).zip(values.iter().skip(1).cloned()).collect();
-        let y = self.module.apply(tensors, self.weight.dtype(), &values[0])?;
-        Ok((y * &self.weight)?.sum_all()?)
+    fn name(&self, i: usize) -> String {
+        let entry = i.checked_sub(1).and_then(|i| self.module.layout().entries().get(i));
+        entry.map_or("the input".to_owned(), |entry| format!("'{}'", entry.name))
     }
 
-    fn loss(&self, values: &[Value<'_>]) -> Result<f64> {
-        let tensors: Vec<Tensor> = values.iter().map(|value| value.tensor.clone()).collect();
-        Ok(self.apply(&tensors)?.to_dtype(DType::F64)?.to_scalar()?)
+    fn apply(&self, values: &[Tensor]) -> Result<Tensor> {
+        let entries = self.module.layout().entries().iter();
+        let names = entries.map(|entry| entry.name.clone());
+        let tensors: HashMap<String, Tensor> = names.zip(values.iter().skip(1).cloned()).collect();
+        self.module.apply(tensors, self.weight.dtype(), &values[0])
+    }
+
+    fn output(&self) -> Result<Tensor> {
+        self.apply(&self.values)
+    }
+
+    /// The weighted sum of the output.
+    fn loss(&self, values: &[Tensor]) -> Result<Tensor> {
+        Ok((self.apply(values)? * &self.weight)?.sum_all()?)
     }
 
     /// The gradient of each value, where there is one.
     fn gradients(&self) -> Result<Vec<Option<Tensor>>> {
-        let vars: Vec<Var> = self
-            .values
-            .iter()
-            .map(|value| Var::from_tensor(&value.tensor))
-            .collect::<candle_core::Result<_>>()?;
+        let vars: candle_core::Result<Vec<Var>> =
+            self.values.iter().map(Var::from_tensor).collect();
+        let vars = vars?;
         let tensors: Vec<Tensor> = vars.iter().map(|var| var.as_tensor().clone()).collect();
-        let found = self.apply(&tensors)?.backward()?;
+        let failed = |error| Error::Model(format!("candle cannot compute its gradient: {error}"));
+        let found = self.loss(&tensors)?.backward().map_err(failed)?;
         Ok(vars.iter().map(|var| found.get(var).cloned()).collect())
     }
 
-    /// Compares the gradient of value `i` with differences along a random direction.
-    fn check_slope(&self, i: usize, gradient: &Tensor, rng: &mut Rng) -> Result<()> {
-        let value = &self.values[i].tensor;
-        let direction: Vec<f64> = (0..value.elem_count()).map(|_| rng.normal()).collect();
-        let direction = Tensor::from_vec(direction, value.shape(), &Device::Cpu)?;
-        let along = |h: f64| -> Result<f64> {
-            let mut tensors: Vec<Tensor> =
-                self.values.iter().map(|value| value.tensor.clone()).collect();
-            tensors[i] = (value + (&direction * h)?)?;
-            Ok(self.apply(&tensors)?.to_scalar::<f64>()?)
-        };
-        let claimed = (gradient * &direction)?.sum_all()?.to_scalar::<f64>()?;
-        let difference = |h: f64| Ok::<_, Error>((along(h)? - along(-h)?) / (2.0 * h));
-        let (slope, finer) = (difference(H)?, difference(H / 10.0)?);
-        let scale = gradient.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>()?.max(slope.abs());
-        // A kink within reach makes the difference itself wrong: then two widths disagree.
-        if !slope.is_finite() || (slope - finer).abs() > 0.1 * TOLERANCE * scale {
+    fn refuse_missing(&self) -> Result<()> {
+        let missing: Vec<String> = (self.gradients()?.iter().enumerate())
+            .filter(|(_, gradient)| gradient.is_none())
+            .map(|(i, _)| self.name(i))
+            .collect();
+        if missing.is_empty() {
             return Ok(());
         }
-        if (claimed - slope).abs() > TOLERANCE * scale.max(1e-6) {
-            let name = self.values[i].name();
-            let why = "a part of the model that depends on it is computed without a gradient, or with a wrong one";
-            return Err(Error::Model(format!(
-                "{name} gets the gradient {claimed:.6} where the output's slope is {slope:.6}: {why}"
-            )));
+        let missing = missing.join(", ");
+        let why = "candle would not train it, silently (its fused layer norm and softmax have no gradient, \
+                   nor have running statistics and what is detached)";
+        Err(Error::Model(format!("{missing} gets no gradient: {why}")))
+    }
+
+    fn refuse_random(&self, y: &Tensor) -> Result<()> {
+        let bits = |y: &Tensor| -> Result<Vec<u32>> {
+            let y = y.flatten_all()?.to_dtype(DType::F32)?.to_vec1::<f32>()?;
+            Ok(y.into_iter().map(f32::to_bits).collect())
+        };
+        if bits(y)? == bits(&self.output()?)? {
+            return Ok(());
+        }
+        let why = "the same input gives another output each time: what is random in it has no seed";
+        Err(Error::Model(why.to_owned()))
+    }
+
+    /// Each row by itself must give what it gives beside another.
+    fn refuse_mixed_rows(&self, y: &Tensor) -> Result<()> {
+        let largest = scalar(&y.abs()?.max_all()?)?;
+        for row in 0..2 {
+            let mut values = self.values.clone();
+            values[0] = values[0].narrow(0, row, 1)?.contiguous()?;
+            let apart = (self.apply(&values)? - y.narrow(0, row, 1)?)?.abs()?.max_all()?;
+            if scalar(&apart)? > 1e-3 * largest.max(1e-3) {
+                let why = "a row's output depends on the other rows of its batch: acting and learning would differ";
+                return Err(Error::Model(why.to_owned()));
+            }
         }
         Ok(())
+    }
+
+    /// Compares the gradient of value `i` with differences. Says whether it could be compared: near a kink, or with
+    /// rounding in the way, differences of two widths disagree.
+    fn check_slope(&self, i: usize, gradient: &Tensor, rng: &mut Rng) -> Result<bool> {
+        // Along the gradient, where the slope is largest, and somewhere else as well.
+        let random: Vec<f64> = (0..gradient.elem_count()).map(|_| rng.normal()).collect();
+        let random = Tensor::from_vec(random, gradient.shape(), &Device::Cpu)?;
+        let gradient = gradient.to_dtype(DType::F64)?;
+        let size = norm(&gradient)?;
+        let mut direction = (&random / norm(&random)?)?;
+        if size > 0.0 {
+            direction = (direction + (&gradient / size)?)?;
+        }
+        let direction = (&direction / norm(&direction)?)?;
+        let claimed = scalar(&(&gradient * &direction)?.sum_all()?)?;
+
+        let widths = match self.weight.dtype() {
+            DType::F64 => &[FINE, COARSE][..],
+            _ => &[COARSE],
+        };
+        let value = 1.0 + norm(&self.values[i])?;
+        for Width { step, tolerance } in widths {
+            let (slope, finer) = (
+                self.slope(i, &direction, step * value)?,
+                self.slope(i, &direction, 0.5 * step * value)?,
+            );
+            let scale = size.max(slope.abs()).max(1e-6);
+            if !(slope - finer).is_finite() || (slope - finer).abs() > 0.3 * tolerance * scale {
+                continue;
+            }
+            if (claimed - slope).abs() > tolerance * scale {
+                let name = self.name(i);
+                let why = "a part of the model that depends on it is computed without a gradient, or with a wrong one";
+                return Err(Error::Model(format!(
+                    "{name} gets the gradient {claimed:.6} where the output's slope is {slope:.6}: {why}"
+                )));
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// The derivative of the weighted sum along a direction of value `i`, by a central difference.
+    fn slope(&self, i: usize, direction: &Tensor, h: f64) -> Result<f64> {
+        let along = |h: f64| -> Result<f64> {
+            let mut values = self.values.clone();
+            let moved = (direction * h)?.to_dtype(values[i].dtype())?;
+            values[i] = (&values[i] + moved)?;
+            let y =
+                (self.apply(&values)?.to_dtype(DType::F64)? * self.weight.to_dtype(DType::F64)?)?;
+            scalar(&y.sum_all()?)
+        };
+        Ok((along(h)? - along(-h)?) / (2.0 * h))
     }
 }

@@ -7,8 +7,8 @@ use std::ops::Range;
 
 /// Modules one after another, each reading what the one before it gave. Without any it hands its input on.
 ///
-/// Parameters are named by their module's place, as in PyTorch's `Sequential`: `0.weight`, `0.bias`,
-/// `1.weight`, …
+/// Parameters are named by their module's place: `0.weight`, `0.bias`, `1.weight`, … So are those of a `Sequential`
+/// of PyTorch, where activations count as modules too.
 ///
 /// ```
 /// use rl_nets::{Activation, Chain, Linear, Module};
@@ -51,13 +51,6 @@ impl Chain {
     pub fn new(inputs: usize) -> Self {
         let (layout, links, copy) = (Layout::default(), Vec::new(), Vec::new());
         Chain { inputs, layout, links, copy, tangents: [Vec::new(), Vec::new()] }
-    }
-
-    /// A chain of one module, which keeps its parameters' names.
-    pub(crate) fn of_one(module: Box<dyn Module>) -> Self {
-        let (inputs, layout) = (module.input_len(), module.layout().clone());
-        let links = vec![Link::new(module, 0..layout.len())];
-        Chain { layout, links, ..Chain::new(inputs) }
     }
 
     /// Adds a module at the end.

@@ -159,7 +159,8 @@ impl Module for Conv2d {
 
     fn init(&self, params: &mut [f32], rng: &mut Rng) {
         let (weight, bias) = params.split_at_mut(self.bias.start);
-        self.init.fill(weight, bias, rng);
+        let receptive_field = self.geometry.kernel * self.geometry.kernel;
+        self.init.fill(weight, bias, receptive_field, rng);
     }
 
     fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {

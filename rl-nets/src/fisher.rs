@@ -35,8 +35,8 @@ pub struct FisherProduct {
 }
 
 impl FisherProduct {
-    /// Writes the product with `direction`, `[num_params]`, into `out`, `[num_params]`. The pass can be gone
-    /// through again.
+    /// Writes the product with `direction`, `[num_params]`, into `out`, `[num_params]`. The pass can be used
+    /// again.
     ///
     /// # Errors
     /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.

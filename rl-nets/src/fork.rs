@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 /// Modules that read the same input, called heads; a row of output has those of all, in order. An actor and a
 /// critic are one, twin critics are another.
 ///
-/// Where threads are there, each head has one of its own. A head whose output has no part in the loss, so that its
+/// With no more threads than heads, and enough work, heads go to different threads; otherwise each is shared out among
+/// all. A head whose output has no part in the loss, so that its
 /// gradient is zero, costs no backward pass.
 ///
 /// ```
@@ -99,9 +100,11 @@ impl Fork {
     /// Adds a head; `name` begins its parameters' names.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for one that reads rows of another width.
+    /// [`rl_core::Error::Mismatch`] for one that reads rows of another width; [`rl_core::Error::Config`] for one without
+    /// outputs.
     pub fn head(mut self, name: &str, module: impl Module + 'static) -> Result<Self> {
         check::len(&format!("inputs of head '{name}'"), self.inputs, module.input_len())?;
+        check::at_least(&format!("outputs of head '{name}'"), 1, module.output_len() as u64)?;
         let start = self.output_len();
         self.params.push(self.layout.append(name, module.layout()));
         self.heads.push(Head {

@@ -17,7 +17,7 @@ pub enum Init {
     KaimingUniform,
     /// Uniform with variance `2 / (fan_in + fan_out)` (Glorot and Bengio, 2010).
     XavierUniform,
-    /// What PyTorch gives a linear layer: weights and biases uniform in `±1 / sqrt(fan_in)`.
+    /// What PyTorch gives a linear or convolutional layer: weights and biases uniform in `±1 / sqrt(fan_in)`.
     Pytorch,
     /// Weights and biases uniform in `±bound`, as DDPG starts its last layers.
     Uniform {
@@ -27,16 +27,18 @@ pub enum Init {
 }
 
 impl Init {
-    /// Fills `weight`, `[out, in]`, and `bias`, `[out]`.
-    pub fn fill(self, weight: &mut [f32], bias: &mut [f32], rng: &mut Rng) {
-        let fan_out = bias.len();
-        let fan_in = weight.len().checked_div(fan_out).unwrap_or(0).max(1);
+    /// Fills `weight`, `[out, in, receptive field]`, and `bias`, `[out]`. The receptive field is what a convolution's
+    /// kernel covers of one channel, and 1 for a fully connected layer.
+    pub fn fill(self, weight: &mut [f32], bias: &mut [f32], receptive_field: usize, rng: &mut Rng) {
+        let outputs = bias.len();
+        let fan_in = weight.len().checked_div(outputs).unwrap_or(0).max(1);
+        let fan_out = outputs * receptive_field;
         let mut uniform = |xs: &mut [f32], bound: f64| {
             xs.fill_with(|| rng.uniform(-bound, bound) as f32);
         };
         match self {
             Init::Orthogonal { gain } => {
-                orthogonal(weight, fan_out, fan_in, gain, rng);
+                orthogonal(weight, outputs, fan_in, gain, rng);
                 bias.fill(0.0);
             }
             Init::KaimingUniform => {

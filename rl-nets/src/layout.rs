@@ -63,6 +63,12 @@ impl Layout {
         start..self.len
     }
 
+    /// The layout of what has no parameters.
+    pub fn none() -> &'static Layout {
+        static NONE: Layout = Layout { entries: Vec::new(), len: 0 };
+        &NONE
+    }
+
     /// All parameters in order.
     pub fn entries(&self) -> &[Entry] {
         &self.entries

@@ -1,8 +1,7 @@
 //! A network that learns: with its optimiser and, where it has one, its target.
 
-use crate::{Network, Optimizer, OptimizerConfig, Pass, Result, Rows};
+use crate::{InputRows, Network, Optimizer, OptimizerConfig, Pass, Result};
 use rl_core::{Rng, Sections};
-use std::ops::{Deref, DerefMut};
 
 /// A network with its optimiser and, where asked for, a target network that follows it.
 ///
@@ -11,7 +10,7 @@ use std::ops::{Deref, DerefMut};
 /// use rl_nets::{Backend, Learned, Linear, Network, OptimizerConfig};
 /// let mut rng = Seeds::new(0).stream("init", 0);
 /// let net = Network::new(Linear::new(1, 1)?, &Backend::cpu(), &mut rng)?;
-/// let mut value = Learned::new(net, &OptimizerConfig::adam())?.with_target();
+/// let mut value = Learned::new(net, &OptimizerConfig::adam())?.with_target()?;
 /// let pass = value.forward(&[1.0])?;
 /// let mut grad = [pass.output()[0] - 3.0];
 /// pass.step(&mut grad, 1e-2, None)?;
@@ -40,8 +39,12 @@ impl Learned {
     }
 
     /// Adds a target network, a copy for now.
-    pub fn with_target(self) -> Self {
-        Learned { target: Some(self.network.twin()), ..self }
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn with_target(self) -> Result<Self> {
+        let target = Some(self.network.twin()?);
+        Ok(Learned { target, ..self })
     }
 
     /// The network.
@@ -58,7 +61,7 @@ impl Learned {
     ///
     /// # Errors
     /// Those of [`Network::predict`].
-    pub fn predict<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+    pub fn predict<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
         self.network.predict(input)
     }
 
@@ -66,7 +69,7 @@ impl Learned {
     ///
     /// # Errors
     /// Those of [`Network::predict`]; [`rl_core::Error::Mismatch`] where there is no target.
-    pub fn predict_target<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+    pub fn predict_target<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
         let none = || rl_core::Error::mismatch("network", "one with a target", "one without");
         self.target.as_mut().ok_or_else(none)?.predict(input)
     }
@@ -75,7 +78,7 @@ impl Learned {
     ///
     /// # Errors
     /// Those of [`Network::forward`].
-    pub fn forward<'a>(&'a mut self, input: impl Into<Rows<'a>>) -> Result<LearnedPass<'a>> {
+    pub fn forward<'a>(&'a mut self, input: impl Into<InputRows<'a>>) -> Result<LearnedPass<'a>> {
         Ok(LearnedPass { pass: self.network.forward(input)?, optimizer: &mut self.optimizer })
     }
 
@@ -85,6 +88,15 @@ impl Learned {
         if let Some(target) = &mut self.target {
             target.resample(rng);
         }
+    }
+
+    /// Takes one step on the gradient that the network has gathered by [`Pass::backward`], from several passes say;
+    /// see [`LearnedPass::step`] for one.
+    ///
+    /// # Errors
+    /// Those of [`Network::step`].
+    pub fn step(&mut self, learning_rate: f64, max_norm: Option<f64>) -> Result<f64> {
+        self.network.step(&mut self.optimizer, learning_rate, max_norm)
     }
 
     /// Moves the target towards the network by the share `tau`; with 1 it becomes a copy.
@@ -133,11 +145,11 @@ impl Learned {
     /// # Errors
     /// A file that is missing, damaged, or of a network of another shape or another optimiser.
     pub fn loaded(&self, name: &str, from: &Sections) -> Result<Self> {
-        let (mut network, mut optimizer) = (self.network.twin(), self.optimizer.clone());
+        let (mut network, mut optimizer) = (self.network.twin()?, self.optimizer.clone());
         network.load(from.file(&format!("{name}.safetensors"))?)?;
         optimizer.load(from.file(&format!("{name}_optimizer.bin"))?)?;
         let load_target = |target: &Network| {
-            let mut target = target.twin();
+            let mut target = target.twin()?;
             target.load(from.file(&format!("{name}_target.safetensors"))?)?;
             Ok::<_, crate::Error>(target)
         };
@@ -172,23 +184,14 @@ impl<'a> LearnedPass<'a> {
         network.step(self.optimizer, learning_rate, max_norm)
     }
 
-    /// The pass alone.
+    /// The output, `[batch, output_len]`.
+    pub fn output(&self) -> &[f32] {
+        self.pass.output()
+    }
+
+    /// The pass alone, to be used without a step.
     pub fn into_pass(self) -> Pass<'a> {
         self.pass
-    }
-}
-
-impl<'a> Deref for LearnedPass<'a> {
-    type Target = Pass<'a>;
-
-    fn deref(&self) -> &Pass<'a> {
-        &self.pass
-    }
-}
-
-impl DerefMut for LearnedPass<'_> {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.pass
     }
 }
 

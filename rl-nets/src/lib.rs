@@ -1,4 +1,4 @@
-//! Networks, losses and optimisers on candle.
+//! Networks, losses and optimisers, on a fused CPU path and on candle.
 //!
 //! A network is composed of modules: leaves such as [`Linear`] and [`Conv2d`], one after another in a [`Chain`] or
 //! side by side in a [`Fork`]. All parameters lie in one flat vector in a fixed, named order, so target copies,
@@ -17,8 +17,10 @@ mod body;
 mod candle_body;
 mod candle_probe;
 mod chain;
+mod check_module;
 mod conv2d;
 mod distribution;
+mod dueling;
 mod error;
 mod fisher;
 mod fork;
@@ -47,8 +49,10 @@ pub use backend::Backend;
 pub use body::{Body, NetworkConfig};
 pub use candle_body::CandleBody;
 pub use chain::Chain;
+pub use check_module::check_module;
 pub use conv2d::{Conv2d, ConvConfig};
 pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
+pub use dueling::Dueling;
 pub use error::{Error, Result, check_finite};
 pub use fisher::FisherProduct;
 pub use fork::Fork;
@@ -68,5 +72,5 @@ pub use policy_loss::{
     Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient,
     policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
-pub use rows::{InputSpace, RowElement, Rows};
+pub use rows::{InputRows, InputSpace, RowElement};
 pub use squashed_gaussian::SquashedGaussian;

@@ -107,7 +107,7 @@ impl Module for Linear {
 
     fn init(&self, params: &mut [f32], rng: &mut Rng) {
         let (weight, rest) = params.split_at_mut(self.bias.start);
-        self.init.fill(weight, &mut rest[..self.outputs], rng);
+        self.init.fill(weight, &mut rest[..self.outputs], 1, rng);
         if let Some(norm) = &self.norm {
             norm.init(params);
         }

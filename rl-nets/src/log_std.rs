@@ -2,7 +2,7 @@
 
 use crate::{Layout, Module, Result};
 use candle_core::Tensor;
-use rl_core::Rng;
+use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
 
 /// Where the log standard deviations of continuous actions come from.
@@ -144,14 +144,17 @@ impl Module for FreeLogStd {
 pub struct ClampLogStd {
     inputs: usize,
     count: usize,
-    layout: Layout,
     output: Vec<f32>,
 }
 
 impl ClampLogStd {
     /// Holds the last `count` of rows of `inputs` numbers.
-    pub fn new(inputs: usize, count: usize) -> Self {
-        ClampLogStd { inputs, count, layout: Layout::default(), output: Vec::new() }
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for more of them than a row has.
+    pub fn new(inputs: usize, count: usize) -> Result<Self> {
+        check::at_most("log standard deviations", inputs as u64, "inputs", count as u64)?;
+        Ok(ClampLogStd { inputs, count, output: Vec::new() })
     }
 
     /// Zeroes what belongs to outputs that were held back.
@@ -177,12 +180,6 @@ impl Module for ClampLogStd {
     fn output_len(&self) -> usize {
         self.inputs
     }
-
-    fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    fn init(&self, _: &mut [f32], _: &mut Rng) {}
 
     fn forward(&mut self, _: &[f32], input: &[f32]) -> Result<()> {
         let (low, high) = RANGE;

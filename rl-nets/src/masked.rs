@@ -15,7 +15,7 @@ const FORBIDDEN: f32 = -1e8;
 ///
 /// ```
 /// use rl_nets::{Linear, Masked, Module};
-/// let mut net = Masked::new(Linear::new(1, 2)?, 2);
+/// let mut net = Masked::new(Linear::new(1, 2)?, 2)?;
 /// let params = vec![0.0; net.layout().len()];
 /// net.forward(&params, &[0.3, 1.0, 0.0])?;
 /// assert_eq!(net.output(), [0.0, -1e8]);
@@ -32,14 +32,18 @@ pub struct Masked {
 
 impl Masked {
     /// Masks the first `choices` outputs of `inner`.
-    pub fn new(inner: impl Module + 'static, choices: usize) -> Self {
-        Masked {
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for more choices than outputs.
+    pub fn new(inner: impl Module + 'static, choices: usize) -> Result<Self> {
+        check::at_most("choices", inner.output_len() as u64, "outputs", choices as u64)?;
+        Ok(Masked {
             inner: Box::new(inner),
             choices,
             features: Vec::new(),
             output: Vec::new(),
             grad_features: Vec::new(),
-        }
+        })
     }
 
     /// The parts of a row of input.

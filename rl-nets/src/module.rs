@@ -7,10 +7,11 @@ use rl_core::Rng;
 /// A part of a network: a function of a flat parameter vector and of rows. Leaves define it twice: in candle's
 /// operations ([`reference`](Module::reference)), which say what is right on any device, and by hand-derived
 /// passes over slices, which are fast on the CPU. [`Chain`](crate::Chain) and [`Fork`](crate::Fork) compose
-/// modules and define neither.
+/// modules and have no arithmetic of their own.
 ///
 /// A module owns no parameters, only the workspace of its last [`forward`](Module::forward). The methods below
-/// rely on the lengths that [`Network`](crate::Network) has checked.
+/// rely on the lengths that [`Network`](crate::Network) has checked. [`check_module`](crate::check_module) tries one
+/// out.
 ///
 /// ```
 /// use candle_core::Tensor;
@@ -81,16 +82,20 @@ pub trait Module: CloneModule + Send {
     /// Numbers in one output row.
     fn output_len(&self) -> usize;
 
-    /// The names, shapes and order of the parameters.
-    fn layout(&self) -> &Layout;
+    /// The names, shapes and order of the parameters; none, where not said otherwise.
+    fn layout(&self) -> &Layout {
+        Layout::none()
+    }
 
     /// Writes initial parameters, `[layout.len()]`.
-    fn init(&self, params: &mut [f32], rng: &mut Rng);
+    fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        let _ = (params, rng);
+    }
 
     /// Computes the [`output`](Module::output) for `input`, `[batch, input_len]`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there is no such pass.
+    /// [`Error::Unsupported`] where there is no such pass; those of the module's own checks.
     fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()>;
 
     /// What the last forward pass computed, `[batch, output_len]`.
@@ -99,7 +104,7 @@ pub trait Module: CloneModule + Send {
     /// Given the gradient of the loss with respect to the output of the last forward pass, `[batch,
     /// output_len]`, which it may overwrite, and that pass's `input`: where asked, adds the gradient with
     /// respect to the parameters to `grads`, `[layout.len()]`, and writes that with respect to the input into
-    /// `grad_input`, `[batch, input_len]`. The output is left as it is: the pass can be gone through again.
+    /// `grad_input`, `[batch, input_len]`. The output is left as it is: the pass can be used again.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where there is no such pass.
@@ -132,7 +137,7 @@ pub trait Module: CloneModule + Send {
     }
 
     /// Draws the noise of layers that have some of their own, for the passes that follow; without a generator it is
-    /// off, as it is at first. Agents that learn action values explore with it.
+    /// off, as it is at first. DQN draws it before it acts and before it learns.
     fn resample(&mut self, rng: Option<&mut Rng>) {
         let _ = rng;
     }
@@ -193,8 +198,58 @@ impl std::fmt::Debug for dyn Module {
     }
 }
 
-impl From<Box<dyn Module>> for crate::Chain {
-    fn from(module: Box<dyn Module>) -> Self {
-        crate::Chain::of_one(module)
+impl Module for Box<dyn Module> {
+    fn input_len(&self) -> usize {
+        (**self).input_len()
+    }
+    fn output_len(&self) -> usize {
+        (**self).output_len()
+    }
+    fn layout(&self) -> &Layout {
+        (**self).layout()
+    }
+    fn init(&self, params: &mut [f32], rng: &mut Rng) {
+        (**self).init(params, rng);
+    }
+    fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {
+        (**self).forward(params, input)
+    }
+    fn output(&self) -> &[f32] {
+        (**self).output()
+    }
+    fn backward(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        grad_output: &mut [f32],
+        grads: Option<&mut [f32]>,
+        grad_input: Option<&mut [f32]>,
+    ) -> Result<()> {
+        (**self).backward(params, input, grad_output, grads, grad_input)
+    }
+    fn tangent(
+        &mut self,
+        params: &[f32],
+        input: &[f32],
+        direction: &[f32],
+        input_tangent: Option<&[f32]>,
+        out: &mut [f32],
+    ) -> Result<()> {
+        (**self).tangent(params, input, direction, input_tangent, out)
+    }
+    fn resample(&mut self, rng: Option<&mut Rng>) {
+        (**self).resample(rng);
+    }
+    fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
+        (**self).reference(params, input)
+    }
+    fn is_fused(&self) -> bool {
+        (**self).is_fused()
+    }
+    fn work(&self) -> usize {
+        (**self).work()
+    }
+    fn share_among(&mut self, threads: &Threads) {
+        (**self).share_among(threads);
     }
 }

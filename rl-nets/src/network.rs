@@ -1,7 +1,10 @@
 //! A network: a module, its parameters, and where they live.
 
 use crate::pass::Pass;
-use crate::{Backend, Error, Module, Optimizer, OptimizerConfig, Result, Rows, Threads};
+use crate::{
+    Backend, Error, InputRows, InputSpace, Layout, Module, Optimizer, OptimizerConfig, Result,
+    Threads,
+};
 use crate::{kernels, weights};
 use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, check};
@@ -61,20 +64,10 @@ impl Network {
     /// fused pass computes by candle on the CPU where the backend asks for the fused path.
     ///
     /// # Errors
-    /// [`Error::Weights`] where two parameters have one name; those of candle, where the parameters go to a device.
+    /// [`Error::Weights`] where two parameters have one name; [`rl_core::Error::Config`] for a module without inputs
+    /// or outputs; those of candle, where the parameters go to a device.
     pub fn new(module: impl Module + 'static, backend: &Backend, rng: &mut Rng) -> Result<Self> {
-        Self::from_boxed(Box::new(module), backend, rng)
-    }
-
-    /// The same for a module that is known only when it runs.
-    ///
-    /// # Errors
-    /// Those of [`new`](Network::new).
-    pub fn from_boxed(
-        mut module: Box<dyn Module>,
-        backend: &Backend,
-        rng: &mut Rng,
-    ) -> Result<Self> {
+        let mut module: Box<dyn Module> = Box::new(module);
         let mut names = HashSet::new();
         let mut entries = module.layout().entries().iter();
         if let Some(twice) = entries.find(|entry| !names.insert(&entry.name)) {
@@ -103,13 +96,31 @@ impl Network {
         Ok(Network { module, store, threads, byte_range: 255.0, scaled: Vec::new() })
     }
 
+    /// A network that reads observations of a space, bytes among them divided by the space's largest value.
+    ///
+    /// # Errors
+    /// Those of [`new`](Network::new); [`rl_core::Error::Mismatch`] for a module that reads rows of another width.
+    pub fn for_space(
+        module: impl Module + 'static,
+        space: &impl InputSpace,
+        backend: &Backend,
+        rng: &mut Rng,
+    ) -> Result<Self> {
+        check::len("inputs of the network", space.width(), module.input_len())?;
+        let network = Self::new(module, backend, rng)?;
+        Ok(network.with_byte_range(space.byte_range().unwrap_or(u8::MAX)))
+    }
+
     /// Divides rows of bytes by `largest`: 255, the default, for pixels, 1 for planes of flags.
     pub fn with_byte_range(self, largest: u8) -> Self {
         Network { byte_range: f32::from(largest.max(1)), ..self }
     }
 
-    /// A second network with the same parameters: a target network.
-    pub fn twin(&self) -> Self {
+    /// A second network with the same parameters and no gradient: a target network.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn twin(&self) -> Result<Self> {
         let store = match &self.store {
             Store::Fused { params, grads } => {
                 Store::Fused { params: params.clone(), grads: vec![0.0; grads.len()] }
@@ -117,17 +128,17 @@ impl Network {
             Store::Candle { device, params, grads, .. } => Store::Candle {
                 device: device.clone(),
                 params: params.clone(),
-                grads: grads.clone(),
+                grads: grads.zeros_like()?,
                 output: Vec::new(),
             },
         };
-        Network {
+        Ok(Network {
             module: self.module.clone(),
             store,
             threads: self.threads.clone(),
             byte_range: self.byte_range,
             scaled: Vec::new(),
-        }
+        })
     }
 
     /// An optimiser whose moments live where the parameters do.
@@ -150,6 +161,11 @@ impl Network {
     /// Numbers in one output row.
     pub fn output_len(&self) -> usize {
         self.module.output_len()
+    }
+
+    /// The names, shapes and order of the parameters.
+    pub fn layout(&self) -> &Layout {
+        self.module.layout()
     }
 
     /// How many parameters there are.
@@ -206,7 +222,7 @@ impl Network {
         Ok(())
     }
 
-    pub(crate) fn check_rows(&self, rows: Rows<'_>) -> Result<()> {
+    pub(crate) fn check_rows(&self, rows: InputRows<'_>) -> Result<()> {
         let (len, row) = (rows.len(), self.input_len());
         if len == 0 || !len.is_multiple_of(row) {
             let expected = format!("rows of {row} elements");
@@ -217,8 +233,8 @@ impl Network {
     }
 
     /// Keeps rows of bytes as numbers.
-    pub(crate) fn scale(&mut self, rows: Rows<'_>) {
-        if let Rows::U8(bytes) = rows {
+    pub(crate) fn scale(&mut self, rows: InputRows<'_>) {
+        if let InputRows::U8(bytes) = rows {
             let range = self.byte_range;
             self.scaled.clear();
             self.scaled.extend(bytes.iter().map(|&byte| f32::from(byte) / range));
@@ -226,13 +242,15 @@ impl Network {
     }
 
     /// Rows as a tensor on the device, `[batch, input_len]`; bytes travel as bytes.
-    pub(crate) fn upload(&self, rows: Rows<'_>, device: &Device) -> Result<Tensor> {
+    pub(crate) fn upload(&self, rows: InputRows<'_>, device: &Device) -> Result<Tensor> {
         let shape = (rows.len() / self.input_len(), self.input_len());
         Ok(match rows {
-            Rows::F32(rows) => Tensor::from_slice(rows, shape, device)?,
-            Rows::U8(bytes) => {
+            InputRows::F32(rows) => Tensor::from_slice(rows, shape, device)?,
+            InputRows::U8(bytes) => {
                 let bytes = Tensor::from_slice(bytes, shape, device)?;
-                (bytes.to_dtype(DType::F32)? / f64::from(self.byte_range))?
+                // Not `/`, which multiplies by the rounded inverse.
+                let range = Tensor::new(&[self.byte_range], device)?;
+                bytes.to_dtype(DType::F32)?.broadcast_div(&range)?
             }
         })
     }
@@ -242,13 +260,13 @@ impl Network {
     ///
     /// # Errors
     /// [`rl_core::Error::Mismatch`] for an input that is not whole rows; those of candle.
-    pub fn predict<'a>(&mut self, input: impl Into<Rows<'a>>) -> Result<&[f32]> {
+    pub fn predict<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
         self.predict_rows(input.into())?;
         Ok(self.output())
     }
 
     /// Computes the [`output`](Network::output).
-    pub(crate) fn predict_rows(&mut self, rows: Rows<'_>) -> Result<()> {
+    pub(crate) fn predict_rows(&mut self, rows: InputRows<'_>) -> Result<()> {
         self.check_rows(rows)?;
         if let Store::Candle { device, params, .. } = &self.store {
             let x = self.upload(rows, device)?;
@@ -277,7 +295,7 @@ impl Network {
     ///
     /// # Errors
     /// Those of [`predict`](Network::predict).
-    pub fn forward<'a>(&'a mut self, input: impl Into<Rows<'a>>) -> Result<Pass<'a>> {
+    pub fn forward<'a>(&'a mut self, input: impl Into<InputRows<'a>>) -> Result<Pass<'a>> {
         Pass::new(self, input.into())
     }
 
@@ -383,9 +401,9 @@ impl Network {
 }
 
 /// Rows as numbers: themselves, or what was kept of bytes.
-pub(crate) fn numbers<'a>(rows: Rows<'a>, scaled: &'a [f32]) -> &'a [f32] {
+pub(crate) fn numbers<'a>(rows: InputRows<'a>, scaled: &'a [f32]) -> &'a [f32] {
     match rows {
-        Rows::F32(rows) => rows,
-        Rows::U8(_) => scaled,
+        InputRows::F32(rows) => rows,
+        InputRows::U8(_) => scaled,
     }
 }

@@ -1,7 +1,7 @@
 //! A forward pass as a value.
 
 use crate::network::{Store, numbers};
-use crate::{Error, Module, Network, Result, Rows};
+use crate::{Error, InputRows, Module, Network, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rl_core::check;
 
@@ -64,7 +64,7 @@ use rl_core::check;
 #[must_use = "a forward pass without a backward one is `predict`'s work"]
 pub struct Pass<'a> {
     network: &'a mut Network,
-    rows: Rows<'a>,
+    rows: InputRows<'a>,
     /// What candle needs of the pass.
     graph: Option<Graph>,
 }
@@ -82,7 +82,7 @@ impl std::fmt::Debug for Pass<'_> {
 }
 
 /// Which gradients a backward pass gives, and where they go.
-struct Wanted<'a> {
+struct Gradients<'a> {
     /// Adds that of the parameters to those gathered in the network.
     gather: bool,
     /// Writes that of the parameters, `[num_params]`.
@@ -92,7 +92,7 @@ struct Wanted<'a> {
 }
 
 impl<'a> Pass<'a> {
-    pub(crate) fn new(network: &'a mut Network, rows: Rows<'a>) -> Result<Self> {
+    pub(crate) fn new(network: &'a mut Network, rows: InputRows<'a>) -> Result<Self> {
         let Store::Candle { device, params, .. } = &network.store else {
             network.predict_rows(rows)?;
             return Ok(Pass { network, rows, graph: None });
@@ -129,7 +129,7 @@ impl<'a> Pass<'a> {
 
     /// The same; gives the network back.
     pub(crate) fn into_network(mut self, grad_output: &mut [f32]) -> Result<&'a mut Network> {
-        self.go_back(grad_output, Wanted { gather: true, params: None, input: None })?;
+        self.backpropagate(grad_output, Gradients { gather: true, params: None, input: None })?;
         Ok(self.network)
     }
 
@@ -142,35 +142,41 @@ impl<'a> Pass<'a> {
         grad_output: &mut [f32],
         grad_input: &mut [f32],
     ) -> Result<()> {
-        self.go_back(grad_output, Wanted { gather: true, params: None, input: Some(grad_input) })
+        self.backpropagate(
+            grad_output,
+            Gradients { gather: true, params: None, input: Some(grad_input) },
+        )
     }
 
-    /// Writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`, and leaves that of
+    /// Writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`, for rows of bytes that
+    /// with respect to the scaled numbers, and leaves that of
     /// the parameters alone: how an actor learns from a critic. Otherwise as [`backward`](Pass::backward).
     ///
     /// # Errors
     /// Those of [`backward`](Pass::backward).
     pub fn input_gradient(mut self, grad_output: &mut [f32], grad_input: &mut [f32]) -> Result<()> {
-        self.go_back(grad_output, Wanted { gather: false, params: None, input: Some(grad_input) })
+        self.backpropagate(
+            grad_output,
+            Gradients { gather: false, params: None, input: Some(grad_input) },
+        )
     }
 
     /// The product of the Jacobian's transpose with `grad_output`: writes the gradient with respect to the
-    /// parameters into `out`, `[num_params]`, and leaves what the network has gathered alone. The pass can be gone
-    /// through again.
+    /// parameters into `out`, `[num_params]`, and leaves what the network has gathered alone. The pass can be used again.
     ///
     /// # Errors
     /// Those of [`backward`](Pass::backward).
     pub fn vjp(&mut self, grad_output: &mut [f32], out: &mut [f32]) -> Result<()> {
         check::len("parameter gradient", self.network.num_params(), out.len())?;
-        self.go_back(grad_output, Wanted { gather: false, params: Some(out), input: None })
+        self.backpropagate(grad_output, Gradients { gather: false, params: Some(out), input: None })
     }
 
-    fn go_back(&mut self, grad_output: &mut [f32], wanted: Wanted<'_>) -> Result<()> {
+    fn backpropagate(&mut self, grad_output: &mut [f32], gradients: Gradients<'_>) -> Result<()> {
         check::len("output gradient", self.output().len(), grad_output.len())?;
-        if let Some(out) = &wanted.input {
+        if let Some(out) = &gradients.input {
             check::len("input gradient", self.rows.len(), out.len())?;
         }
-        let Wanted { gather, params: own, input: grad_input } = wanted;
+        let Gradients { gather, params: own, input: grad_input } = gradients;
         let Network { module, store, scaled, .. } = &mut *self.network;
         match (store, &self.graph) {
             (Store::Fused { params, grads }, _) => {
@@ -212,7 +218,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Writes the derivative of the output where the parameters move in `direction`, `[num_params]`, into `out`,
-    /// `[batch, output_len]`: `d/dt f(params + t direction)` at `t = 0`. The pass can be gone through again.
+    /// `[batch, output_len]`: `d/dt f(params + t direction)` at `t = 0`. The pass can be used again.
     ///
     /// The work is done on the host, so that a device need not compute in double precision: by the module's
     /// own derivative, or by central differences in double precision where it has none.
@@ -256,12 +262,15 @@ fn differences(
     direction: &[f32],
     out: &mut [f32],
 ) -> Result<()> {
-    const H: f64 = 1e-5;
     let double = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu)?.to_dtype(DType::F64);
     let x = double(rows)?.reshape(((), module.input_len()))?;
     let (params, direction) = (double(params)?, double(direction)?);
+    let norm = |x: &Tensor| x.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
+    // The parameters move by a hundred-thousandth of their size, however long the direction is.
+    let length = norm(&direction)?;
+    let h = if length > 0.0 { 1e-5 * (1.0 + norm(&params)?) / length } else { 1.0 };
     let at = |h: f64| module.reference(&(&params + (&direction * h)?)?, &x);
-    let slope = ((at(H)? - at(-H)?)? / (2.0 * H))?;
+    let slope = ((at(h)? - at(-h)?)? / (2.0 * h))?;
     out.copy_from_slice(&slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
     Ok(())
 }

@@ -6,24 +6,24 @@ use rl_core::{BoxSpace, Element, Space};
 /// [`Network::with_byte_range`](crate::Network::with_byte_range).
 ///
 /// ```
-/// use rl_nets::Rows;
-/// assert_eq!(Rows::from(&[0.5f32, 1.0]).len(), 2);
-/// assert_eq!(Rows::from(&vec![0u8; 3]).len(), 3);
+/// use rl_nets::InputRows;
+/// assert_eq!(InputRows::from(&[0.5f32, 1.0]).len(), 2);
+/// assert_eq!(InputRows::from(&vec![0u8; 3]).len(), 3);
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub enum Rows<'a> {
+pub enum InputRows<'a> {
     /// Numbers as they are.
     F32(&'a [f32]),
     /// Bytes: pixels, or planes of flags.
     U8(&'a [u8]),
 }
 
-impl Rows<'_> {
+impl InputRows<'_> {
     /// Numbers in all rows.
     pub fn len(&self) -> usize {
         match self {
-            Rows::F32(rows) => rows.len(),
-            Rows::U8(rows) => rows.len(),
+            InputRows::F32(rows) => rows.len(),
+            InputRows::U8(rows) => rows.len(),
         }
     }
 
@@ -36,34 +36,34 @@ impl Rows<'_> {
 /// What observations that networks read are made of: `f32` or `u8`.
 pub trait RowElement: Element {
     /// These rows.
-    fn rows(rows: &[Self]) -> Rows<'_>;
+    fn rows(rows: &[Self]) -> InputRows<'_>;
 }
 
 impl RowElement for f32 {
-    fn rows(rows: &[f32]) -> Rows<'_> {
-        Rows::F32(rows)
+    fn rows(rows: &[f32]) -> InputRows<'_> {
+        InputRows::F32(rows)
     }
 }
 
 impl RowElement for u8 {
-    fn rows(rows: &[u8]) -> Rows<'_> {
-        Rows::U8(rows)
+    fn rows(rows: &[u8]) -> InputRows<'_> {
+        InputRows::U8(rows)
     }
 }
 
-impl<'a, T: RowElement> From<&'a [T]> for Rows<'a> {
+impl<'a, T: RowElement> From<&'a [T]> for InputRows<'a> {
     fn from(rows: &'a [T]) -> Self {
         T::rows(rows)
     }
 }
 
-impl<'a, T: RowElement> From<&'a Vec<T>> for Rows<'a> {
+impl<'a, T: RowElement> From<&'a Vec<T>> for InputRows<'a> {
     fn from(rows: &'a Vec<T>) -> Self {
         T::rows(rows)
     }
 }
 
-impl<'a, T: RowElement, const N: usize> From<&'a [T; N]> for Rows<'a> {
+impl<'a, T: RowElement, const N: usize> From<&'a [T; N]> for InputRows<'a> {
     fn from(rows: &'a [T; N]) -> Self {
         T::rows(rows)
     }

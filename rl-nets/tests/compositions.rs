@@ -4,9 +4,10 @@
 use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, Seeds};
 use rl_nets::{
-    Activation, ActorCriticConfig, Backend, Body, Categorical, Chain, ConvConfig, DiagGaussian,
-    Distribution, Error, Fork, Init, Layout, Linear, LogStd, Masked, Module, Network,
-    NetworkConfig, Result, actor_critic, critics, policy_net, with_head,
+    Activation, ActorCriticConfig, Backend, Body, Categorical, Chain, ClampLogStd, ConvConfig,
+    DiagGaussian, Distribution, Dueling, Error, Fork, FreeLogStd, Init, Layout, Linear, LogStd,
+    Masked, Module, Network, NetworkConfig, Result, actor_critic, check_module, critics,
+    policy_net, with_head,
 };
 
 fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
@@ -27,7 +28,7 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
         let mut config = ActorCriticConfig::default();
         (config.actor.hidden, config.critic.hidden) = (vec![8, 6], vec![7]);
         // Heads of ordinary size, so that every gradient is.
-        config.actor.output_init = Init::Pytorch;
+        config.actor.output_init = Some(Init::Pytorch);
         change(&mut config);
         config
     };
@@ -122,7 +123,7 @@ fn every_composition_is_the_same_on_both_paths() {
         let [mut fused, mut candle] = ["cpu", "reference"].map(|backend| {
             let mut rng = Seeds::new(0).stream("init", 0);
             let backend = Backend::by_name(backend).unwrap();
-            Network::from_boxed(module.boxed_clone(), &backend, &mut rng).unwrap()
+            Network::new(module.boxed_clone(), &backend, &mut rng).unwrap()
         });
         let x = rows(name, fused.input_len());
         let upstream: Vec<f32> = (0..5 * fused.output_len()).map(|i| (i as f32).cos()).collect();
@@ -232,7 +233,7 @@ fn bytes_are_numbers_divided_by_their_range() {
         assert_close("output", &a.0, &b.0);
         assert_close("input gradient", &a.1, &b.1);
         assert_close("gradient", &a.2, &b.2);
-        let mut twin = net.twin();
+        let mut twin = net.twin().unwrap();
         assert_eq!(twin.predict(&bytes).unwrap(), net.predict(&bytes).unwrap());
     }
 }
@@ -399,7 +400,10 @@ fn compositions_that_do_not_fit_are_errors() {
         let error = fork.forward(&params, &[1.0, 2.0]).unwrap_err().to_string();
         assert_eq!(error, "a fused pass is not supported by this network");
     }
-    let masked = Masked::new(linear(2, 3), 3);
+    let masked = Masked::new(linear(2, 3), 3).unwrap();
+    assert!(Masked::new(linear(2, 3), 4).is_err());
+    assert!(ClampLogStd::new(2, 3).is_err());
+    assert!(Fork::new(3).head("a", Fork::new(3)).is_err());
     assert_eq!((masked.input_len(), masked.output_len()), (5, 3));
     let error = NetworkConfig::nature().build(&[4, 20, 20]).unwrap_err().to_string();
     assert!(
@@ -421,4 +425,97 @@ fn settings_of_networks_are_fields_or_a_name() {
     let nature = NetworkConfig::nature();
     let text = serde_json::to_string(&nature).unwrap();
     assert_eq!(read(&text).unwrap(), nature);
+}
+
+#[test]
+fn a_module_of_ones_own_is_checked_in_words() {
+    /// Adds a parameter to each number, with one fault at a time.
+    #[derive(Clone)]
+    struct Shift {
+        layout: Layout,
+        fault: &'static str,
+        output: Vec<f32>,
+    }
+    impl Module for Shift {
+        fn input_len(&self) -> usize {
+            2
+        }
+        fn output_len(&self) -> usize {
+            2
+        }
+        fn layout(&self) -> &Layout {
+            &self.layout
+        }
+        fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()> {
+            let by = if self.fault == "output" { 0.0 } else { 1.0 };
+            self.output.clear();
+            self.output.extend(input.iter().map(|x| x + by * params[0]));
+            Ok(())
+        }
+        fn output(&self) -> &[f32] {
+            &self.output
+        }
+        fn backward(
+            &mut self,
+            _: &[f32],
+            _: &[f32],
+            grad_output: &mut [f32],
+            grads: Option<&mut [f32]>,
+            grad_input: Option<&mut [f32]>,
+        ) -> Result<()> {
+            let sum: f32 = grad_output.iter().sum();
+            if let Some(grads) = grads {
+                match self.fault {
+                    "overwritten" => grads[0] = sum,
+                    _ => grads[0] += sum,
+                }
+            }
+            match (grad_input, self.fault) {
+                (Some(out), "input") => out.iter_mut().for_each(|o| *o += 1.0),
+                (Some(out), _) => out.copy_from_slice(grad_output),
+                _ => {}
+            }
+            if self.fault == "spoilt" {
+                self.output.fill(0.0);
+            }
+            Ok(())
+        }
+        fn tangent(
+            &mut self,
+            _: &[f32],
+            _: &[f32],
+            direction: &[f32],
+            input_tangent: Option<&[f32]>,
+            out: &mut [f32],
+        ) -> Result<()> {
+            out.fill(direction[0]);
+            if let (Some(moved), true) = (input_tangent, self.fault != "tangent") {
+                out.iter_mut().zip(moved).for_each(|(o, m)| *o += m);
+            }
+            Ok(())
+        }
+        fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
+            Ok(input.broadcast_add(params)?)
+        }
+    }
+    for (fault, words) in [
+        ("output", "output[0] is"),
+        ("overwritten", "gradient of the parameters[0] is"),
+        ("input", "gradient of the input[0] is NaN"),
+        ("spoilt", "output after a backward pass[0] is 0"),
+        ("tangent", "tangent with a moving input[0] is"),
+    ] {
+        let mut layout = Layout::default();
+        layout.push("shift", &[1]);
+        let problems = check_module(&Shift { layout, fault, output: Vec::new() }).unwrap();
+        assert!(problems.iter().any(|p| p.contains(words)), "{fault}: {problems:?}");
+    }
+    assert_eq!(check_module(&Dueling::new(3).unwrap()).unwrap(), [""; 0]);
+    assert_eq!(check_module(&FreeLogStd::new(3, 2, -0.5)).unwrap(), [""; 0]);
+    for (name, module) in actor_critics().into_iter().chain(others()) {
+        // A mask of random numbers is none.
+        if name != "masked" {
+            assert_eq!(check_module(&module).unwrap(), [""; 0], "{name}");
+        }
+    }
 }

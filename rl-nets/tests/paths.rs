@@ -165,7 +165,7 @@ proptest! {
     fn orthogonal_means_orthogonal(rows in 1usize..20, columns in 1usize..20, seed: u64) {
         let mut weight = vec![0.0; rows * columns];
         let mut rng = Seeds::new(seed).stream("init", 0);
-        Init::Orthogonal { gain: 2.0 }.fill(&mut weight, &mut vec![1.0; rows], &mut rng);
+        Init::Orthogonal { gain: 2.0 }.fill(&mut weight, &mut vec![1.0; rows], 1, &mut rng);
         let at = |i: usize, j: usize| f64::from(weight[i * columns + j]);
         let n = rows.min(columns);
         for i in 0..n {
@@ -192,10 +192,16 @@ fn initialisers_have_their_variance() {
         (Init::Pytorch, 1.0 / 300.0 / 3.0),
         (Init::Uniform { bound: 0.003 }, 0.003 * 0.003 / 3.0),
     ] {
-        init.fill(&mut weight, &mut bias, &mut rng);
+        init.fill(&mut weight, &mut bias, 1, &mut rng);
         let got = weight.iter().map(|w| f64::from(*w).powi(2)).sum::<f64>() / weight.len() as f64;
         assert!((got / variance - 1.0).abs() < 0.03, "{init:?}: {got} {variance}");
     }
+    // PyTorch's bound of `xavier_uniform_` for a convolution from 4 to 32 channels with a kernel of 8x8.
+    let (mut weight, mut bias) = (vec![0.0f32; 32 * 4 * 64], vec![1.0; 32]);
+    Init::XavierUniform.fill(&mut weight, &mut bias, 64, &mut rng);
+    let largest = weight.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let bound = (6.0f32 / (4.0 * 64.0 + 32.0 * 64.0)).sqrt();
+    assert!(largest <= bound && largest > 0.99 * bound, "{largest} {bound}");
 }
 
 #[test]
@@ -204,7 +210,7 @@ fn targets_copy_and_average() {
         [pair(&NetworkConfig::default(), 3, 2, 0), pair(&NetworkConfig::default(), 3, 2, 1)]
     {
         for net in &mut nets {
-            let mut target = net.twin();
+            let mut target = net.twin().unwrap();
             let before = target.params().unwrap();
             let moved: Vec<f32> = before.iter().map(|p| p + 1.0).collect();
             net.set_params(&moved).unwrap();

@@ -21,7 +21,7 @@ fn train(
     (batch, seed): (usize, u64),
 ) -> [Vec<f32>; 4] {
     let mut rng = Seeds::new(seed).stream("init", 0);
-    let mut net = Network::from_boxed(module.boxed_clone(), backend, &mut rng).unwrap();
+    let mut net = Network::new(module.boxed_clone(), backend, &mut rng).unwrap();
     let mut optimizer = net.optimizer(optimizer.clone()).unwrap();
     let x = draw(batch * net.input_len(), seed);
     let (mut y, mut tangent, mut gradient) = (Vec::new(), Vec::new(), vec![0.0; x.len()]);

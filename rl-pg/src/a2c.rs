@@ -270,7 +270,7 @@ impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
         let learned = self.policy.loaded(from)?;
         let (rng, rollout): (Rng, Rollout<O::Elem, D::Elem>) = from.get("a2c")?;
         self.collector.rollout.check_same_shape(&rollout)?;
-        self.policy.replace(learned);
+        self.policy.replace(learned)?;
         (self.rng, self.collector.rollout) = (rng, rollout);
         Ok(())
     }

@@ -61,7 +61,7 @@ impl Env for TwoSteps {
 /// A linear policy: `[2, 2]` weights, then 2 biases.
 fn linear() -> NetworkConfig {
     let init = Init::Uniform { bound: 0.7 };
-    NetworkConfig { hidden: vec![], output_init: init, ..NetworkConfig::default() }
+    NetworkConfig { hidden: vec![], output_init: Some(init), ..NetworkConfig::default() }
 }
 
 const PARAMS: usize = 6;

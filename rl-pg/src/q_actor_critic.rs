@@ -36,8 +36,8 @@ pub struct QActorCriticConfig {
 impl Default for QActorCriticConfig {
     fn default() -> Self {
         QActorCriticConfig {
-            actor: NetworkConfig::tanh(0.01),
-            critic: NetworkConfig::tanh(1.0),
+            actor: NetworkConfig::tanh(),
+            critic: NetworkConfig::tanh(),
             alpha: Schedule::constant(3e-4),
             beta: Schedule::constant(1e-3),
             optimizer: OptimizerConfig::adam_with_eps(1e-5),

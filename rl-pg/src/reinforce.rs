@@ -328,7 +328,7 @@ impl<D: Distribution> Agent for Reinforce<D> {
         let learned = self.policy.loaded(from)?;
         let (rng, episodes): (Rng, Episodes<f32, D::Elem>) = from.get("reinforce")?;
         self.episodes.check_same_shape(&episodes)?;
-        self.policy.replace(learned);
+        self.policy.replace(learned)?;
         (self.rng, self.episodes) = (rng, episodes);
         Ok(())
     }

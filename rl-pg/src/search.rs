@@ -3,7 +3,7 @@ use rl_core::{
     VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, Chain, Distribution, Linear, Module, Network, PolicySpace, with_head,
+    Backend, Body, Chain, Distribution, Init, Linear, Module, Network, PolicySpace, with_head,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,10 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         let distribution = action_space.distribution();
         let outputs = distribution.params_len() - distribution.log_stds();
         let shape = envs.observation_space().shape();
-        let module = with_head(body, shape, |features| Linear::new(features, outputs))?;
+        let module = with_head(body, shape, |features| {
+            let init = body.output_init().unwrap_or(Init::Pytorch);
+            Ok(Linear::new(features, outputs)?.with_init(init))
+        })?;
         let module = module.named("policy");
         if !module.is_fused() {
             let error = rl_nets::Error::Unsupported("a search, which acts by a fused pass,");
@@ -270,7 +273,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // What can fail comes first: what fails has changed nothing.
-        let mut policy = self.policy.twin();
+        let mut policy = self.policy.twin()?;
         policy.load(from.file("policy.safetensors")?)?;
         let (rng, generation): (Rng, Generation) = from.get("search")?;
         check::len("environments", self.generation.lanes.len(), generation.lanes.len())?;

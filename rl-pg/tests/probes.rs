@@ -203,7 +203,7 @@ fn continuous_actions_find_the_best_number() {
 #[test]
 fn an_image_is_read() {
     let conv = ConvConfig { channels: 8, kernel: 3, stride: 1, padding: 1 };
-    let body = NetworkConfig { conv: vec![conv], hidden: vec![32], ..NetworkConfig::tanh(1.0) };
+    let body = NetworkConfig { conv: vec![conv], hidden: vec![32], ..NetworkConfig::tanh() };
     let envs = |seed| SerialVecEnv::new(vec![PixelProbe::default(); 16], Seeds::new(seed)).unwrap();
     let config = A2cConfig {
         learning_rate: Schedule::linear(3e-3, 1e-4),

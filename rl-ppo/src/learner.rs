@@ -177,7 +177,7 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
             from.get("learner")?;
         self.collector.rollout.check_same_shape(&rollout)?;
         check::len("order of rows", self.order.len(), order.len())?;
-        self.policy.replace(learned);
+        self.policy.replace(learned)?;
         (self.rng, self.order, self.collector.rollout) = (rng, order, rollout);
         Ok(())
     }

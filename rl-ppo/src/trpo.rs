@@ -117,6 +117,11 @@ fn shared_trunk() -> rl_core::Error {
     rl_core::Error::config("network.trunk", expected, "one")
 }
 
+/// Whether a parameter is the policy's.
+fn is_policy(name: &str) -> bool {
+    name.starts_with("actor.")
+}
+
 /// The [`Rule`] of [`Trpo`].
 #[derive(Clone, Debug)]
 pub struct TrustRegion {
@@ -208,7 +213,7 @@ fn search_direction<D: Distribution, O: InputSpace>(
     let Learner { policy, collector, .. } = learner;
     let (rollout, distribution) = (&collector.rollout, policy.distribution().clone());
     let params = policy.network().num_params();
-    let mut pass = policy.forward(rollout.observations())?;
+    let mut pass = policy.forward(rollout.observations())?.into_pass();
     let width = distribution.params_len();
     old_params.clear();
     let rows = pass.output().chunks_exact(width + 1);
@@ -381,9 +386,9 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for TrustRegion {
         let target_kl = self.config.target_kl.at(progress.fraction());
         let learning_rate = self.config.learning_rate.at(progress.fraction());
         self.improve_policy(learner, target_kl, metrics)?;
-        // The policy's part of this loss is zero, and the optimiser, which has never seen a gradient of
-        // the policy's parameters, leaves them as they are.
-        let none = &mut self.scratch.none;
+        let Scratch { before, narrow, none, .. } = &mut self.scratch;
+        learner.policy.network().read_params(before)?;
+        // The policy's part of this loss is zero.
         for _ in 0..self.config.n_critic_epochs {
             for places in learner.shuffled(self.config.batch_size) {
                 learner.gather(places, false);
@@ -398,6 +403,14 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for TrustRegion {
                 loss.step(learning_rate, None)?;
             }
         }
+        // Weight decay is the value function's: the policy leaves the trust region by no other door.
+        let network = learner.policy.network_mut();
+        network.read_params(narrow)?;
+        for entry in network.layout().entries().iter().filter(|entry| is_policy(&entry.name)) {
+            let range = entry.offset..entry.offset + entry.len();
+            narrow[range.clone()].copy_from_slice(&before[range]);
+        }
+        network.set_params(narrow)?;
         metrics.record("learning_rate", learning_rate);
         Ok(())
     }

@@ -15,12 +15,12 @@ fn body() -> NetworkConfig {
     NetworkConfig {
         conv: vec![ConvConfig { channels: 8, kernel: 3, stride: 1, padding: 1 }],
         hidden: vec![32],
-        ..NetworkConfig::tanh(1.0)
+        ..NetworkConfig::tanh()
     }
 }
 
 fn config() -> PpoConfig {
-    let bare = NetworkConfig { hidden: vec![], ..NetworkConfig::tanh(0.01) };
+    let bare = NetworkConfig { hidden: vec![], ..NetworkConfig::tanh() };
     PpoConfig {
         network: ActorCriticConfig {
             trunk: Some(body()),

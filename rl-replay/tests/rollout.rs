@@ -3,8 +3,8 @@
 
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
-use rl_core::{End, Seeds, StepBatch};
-use rl_replay::{Beliefs, Minibatch, Rollout, explained_variance, normalise, shuffle};
+use rl_core::{BoxSpace, Discrete, End, Rng, Seeds, StepBatch, StochasticPolicy};
+use rl_replay::{Beliefs, Collector, Minibatch, Rollout, explained_variance, normalise, shuffle};
 use serde_json::Value;
 
 /// One environment's step.
@@ -184,4 +184,53 @@ fn misuse_is_an_error() {
             .contains("complete")
     );
     assert!(rollout.finish(&[0.0, 0.0], 0.9, 0.9).is_err());
+}
+
+/// Tosses a coin and values everything at 7.
+struct Coin;
+
+impl StochasticPolicy for Coin {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    fn sample(
+        &mut self,
+        _: &[f32],
+        _: &mut Rng,
+        actions: &mut [u32],
+        log_probs: &mut [f32],
+        values: &mut [f32],
+    ) -> rl_core::Result<()> {
+        actions.fill(1);
+        log_probs.fill(0.0);
+        values.fill(0.5);
+        Ok(())
+    }
+    fn values(&mut self, _: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
+        values.fill(7.0);
+        Ok(())
+    }
+}
+
+/// What a collector went through before a rollout leaves no trace in it: else a run that was resumed in between
+/// would differ from one that was not.
+#[test]
+fn a_rollout_holds_nothing_of_the_one_before() {
+    let space = BoxSpace::unbounded(1).unwrap();
+    let collect = |earlier: Option<End>| {
+        let mut collector = Collector::new(2, 1, &space, Discrete::new(2).unwrap()).unwrap();
+        let (mut rng, mut actions) = (Seeds::new(0).stream("t", 0), [0]);
+        let mut shown: StepBatch<f32> = StepBatch::new(1, 1);
+        for ends in [[earlier, None], [None, Some(End::Terminated)]] {
+            collector.rollout.clear();
+            for end in ends {
+                collector.act(&mut Coin, &[0.0], &mut rng, &mut actions).unwrap();
+                shown.begin_step();
+                shown.rows_mut().ends[0] = end;
+                collector.observe(&mut Coin, &shown.transitions(&actions)).unwrap();
+            }
+            collector.finish(&mut Coin, &shown.transitions(&actions), 0.9, 0.9).unwrap();
+        }
+        collector.rollout
+    };
+    assert_eq!(collect(Some(End::Truncated)), collect(None));
 }
