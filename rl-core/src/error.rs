@@ -61,6 +61,21 @@ impl Error {
         Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
     }
 
+    /// The same error of a field that lies within another: a configuration error names both.
+    ///
+    /// ```
+    /// let error = rl_core::check::positive("gain", 0.0).unwrap_err().within("network.init");
+    /// assert_eq!(error.to_string(), "network.init.gain: expected a finite number > 0, got 0");
+    /// ```
+    pub fn within(self, parent: &str) -> Self {
+        match self {
+            Error::Config { field, expected, got } => {
+                Error::Config { field: format!("{parent}.{field}"), expected, got }
+            }
+            error => error,
+        }
+    }
+
     /// Two things that should have matched and did not.
     pub fn mismatch(what: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
         Error::Mismatch { what: what.into(), expected: expected.to_string(), got: got.to_string() }

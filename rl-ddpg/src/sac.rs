@@ -101,8 +101,8 @@ impl SacConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate()?;
-        self.critic.validate()?;
+        self.actor.validate().map_err(|error| error.within("actor"))?;
+        self.critic.validate().map_err(|error| error.within("critic"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
         check::positive_fraction("tau", self.tau)?;

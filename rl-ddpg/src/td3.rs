@@ -107,8 +107,8 @@ impl Td3Config {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate()?;
-        self.critic.validate()?;
+        self.actor.validate().map_err(|error| error.within("actor"))?;
+        self.critic.validate().map_err(|error| error.within("critic"))?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
         self.optimizer.validate()?;

@@ -103,6 +103,7 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
+        config.validate()?;
         let (shape, n) = (envs.observation_space().input_shape(), envs.action_space().n());
         let init = body.output_init().unwrap_or(Init::Pytorch);
         let q = with_head(body, shape, |features| Ok(Linear::new(features, n)?.with_init(init)))?;

@@ -145,19 +145,23 @@ impl ActorCriticConfig {
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> rl_core::Result<()> {
         if let Some(trunk) = &self.trunk {
-            trunk.validate()?;
+            trunk.validate().map_err(|error| error.within("trunk"))?;
             let layers = trunk.conv.len() + trunk.hidden.len();
             check::at_least("trunk.hidden", 1, layers as u64)?;
+            if trunk.output_init.is_some() {
+                let expected = "none: actor and critic say how their heads start";
+                return Err(rl_core::Error::config("trunk.output_init", expected, "one"));
+            }
         }
-        self.actor.validate()?;
-        self.critic.validate()?;
+        self.actor.validate().map_err(|error| error.within("actor"))?;
+        self.critic.validate().map_err(|error| error.within("critic"))?;
         self.log_std.validate()
     }
 
     /// The bodies that these settings describe.
     pub fn bodies(&self) -> Bodies<'_> {
         let trunk = self.trunk.as_ref().map(|trunk| trunk as &dyn Body);
-        Bodies { trunk, actor: &self.actor, critic: &self.critic }
+        Bodies { trunk, actor: Some(&self.actor), critic: Some(&self.critic) }
     }
 }
 
@@ -165,19 +169,20 @@ impl ActorCriticConfig {
 #[derive(Clone, Copy)]
 pub struct Bodies<'a> {
     trunk: Option<&'a dyn Body>,
-    actor: &'a dyn Body,
-    critic: &'a dyn Body,
+    /// None where the head stands on the trunk itself.
+    actor: Option<&'a dyn Body>,
+    critic: Option<&'a dyn Body>,
 }
 
 impl<'a> Bodies<'a> {
     /// One body, whose features the heads of both read.
     pub fn shared(body: &'a dyn Body) -> Self {
-        Bodies { trunk: Some(body), actor: &Bare, critic: &Bare }
+        Bodies { trunk: Some(body), actor: None, critic: None }
     }
 
     /// A body for each.
     pub fn separate(actor: &'a dyn Body, critic: &'a dyn Body) -> Self {
-        Bodies { trunk: None, actor, critic }
+        Bodies { trunk: None, actor: Some(actor), critic: Some(critic) }
     }
 
     /// Whether the two share one.
@@ -192,12 +197,16 @@ impl std::fmt::Debug for Bodies<'_> {
     }
 }
 
-/// A body of no layers.
-struct Bare;
+/// A body of no layers, whose head starts as that of the body it stands on.
+struct Bare(Option<Init>);
 
 impl Body for Bare {
     fn build(&self, shape: &[usize]) -> Result<Chain> {
         Ok(Chain::new(shape.iter().product()))
+    }
+
+    fn output_init(&self) -> Option<Init> {
+        self.0
     }
 }
 
@@ -252,11 +261,11 @@ pub fn actor_critic(
     };
     let trunk = bodies.trunk.map(|body| body.build(&features)).transpose()?;
     let read = trunk.as_ref().map_or(features, |trunk| vec![trunk.output_len()]);
+    let bare = Bare(bodies.trunk.and_then(|trunk| trunk.output_init()));
+    let (actor, critic) = (bodies.actor.unwrap_or(&bare), bodies.critic.unwrap_or(&bare));
     let start = |gain| Init::Orthogonal { gain };
-    let policy = policy_net(bodies.actor, &read, distribution, config.log_std, start(POLICY_GAIN))?;
-    let value = with_head(bodies.critic, &read, |features| {
-        head(bodies.critic, features, 1, start(VALUE_GAIN))
-    })?;
+    let policy = policy_net(actor, &read, distribution, config.log_std, start(POLICY_GAIN))?;
+    let value = with_head(critic, &read, |features| head(critic, features, 1, start(VALUE_GAIN)))?;
     let heads = Fork::new(read.iter().product()).head("actor", policy)?.head("critic", value)?;
     let chain = match trunk {
         Some(trunk) => Chain::new(trunk.input_len()).then_named("trunk", trunk)?,

@@ -63,8 +63,8 @@ pub struct NetworkConfig {
     pub layer_norm: bool,
     /// How layers start; as in PyTorch.
     pub init: Init,
-    /// How the heads start that an agent puts on it; none: as the agent's algorithm is published. Without effect on
-    /// a trunk, which has bodies on it.
+    /// How the heads start that an agent puts on it; none: as the agent's algorithm is published. Not for a trunk,
+    /// which has bodies on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_init: Option<Init>,
 }
@@ -112,16 +112,16 @@ impl NetworkConfig {
         for (i, layer) in self.conv.iter().enumerate() {
             layer.validate().map_err(|error| of_layer(i, error.into()))?;
         }
-        self.hidden.iter().try_for_each(|&h| check::at_least("hidden", 1, h as u64))
+        self.hidden.iter().try_for_each(|&h| check::at_least("hidden", 1, h as u64))?;
+        self.init.validate().map_err(|error| error.within("init"))?;
+        self.output_init.map_or(Ok(()), |init| init.validate()).map_err(|e| e.within("output_init"))
     }
 }
 
 /// An error of a convolution's settings, its field with its place.
 fn of_layer(i: usize, error: Error) -> Error {
     match error {
-        Error::Core(rl_core::Error::Config { field, expected, got }) => {
-            rl_core::Error::config(format!("conv.{i}.{field}"), expected, got).into()
-        }
+        Error::Core(error) => error.within(&format!("conv.{i}")).into(),
         error => error,
     }
 }

@@ -39,7 +39,7 @@ pub fn check_module(module: &(impl Module + Clone + 'static)) -> Result<Vec<Stri
     let mut problems = Vec::new();
     let mut compare = |what: &str, got: &[f32], expected: &[f32]| {
         let scale = expected.iter().fold(1e-2f32, |m, e| m.max(e.abs()));
-        let apart = |(g, e): (&f32, &f32)| !((g - e).abs() <= TOLERANCE * scale);
+        let apart = |(g, e): (&f32, &f32)| g.is_nan() || (g - e).abs() > TOLERANCE * scale;
         if got.len() != expected.len() {
             problems.push(format!("{what} has {} numbers, not {}", got.len(), expected.len()));
         } else if let Some(i) = got.iter().zip(expected).position(apart) {

@@ -30,11 +30,16 @@ pub enum Error {
         value: f64,
     },
     /// An error of candle.
-    #[error(transparent)]
+    #[error("{}", first_line(.0))]
     Candle(#[from] candle_core::Error),
     /// An error of `rl-core`.
     #[error(transparent)]
     Core(#[from] rl_core::Error),
+}
+
+/// candle appends a backtrace where one is asked for; the first line is the reason.
+fn first_line(error: &candle_core::Error) -> String {
+    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Checks that what was computed is a number.

@@ -1,6 +1,6 @@
 //! How weights start.
 
-use rl_core::Rng;
+use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
 
 /// A distribution of initial weights. Biases start at zero, but for [`Init::Pytorch`].
@@ -27,6 +27,18 @@ pub enum Init {
 }
 
 impl Init {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        match *self {
+            Init::Orthogonal { gain } => check::non_negative("orthogonal.gain", gain),
+            Init::Uniform { bound } => check::non_negative("uniform.bound", bound),
+            Init::KaimingUniform | Init::XavierUniform | Init::Pytorch => Ok(()),
+        }
+    }
+
     /// Fills `weight`, `[out, in, receptive field]`, and `bias`, `[out]`. The receptive field is what a convolution's
     /// kernel covers of one channel, and 1 for a fully connected layer.
     pub fn fill(self, weight: &mut [f32], bias: &mut [f32], receptive_field: usize, rng: &mut Rng) {

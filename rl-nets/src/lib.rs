@@ -36,6 +36,7 @@ mod masked;
 mod module;
 mod network;
 mod optimizer;
+mod optimizer_config;
 mod pass;
 mod policy_loss;
 mod rows;
@@ -66,7 +67,8 @@ pub use loss::TdLoss;
 pub use masked::Masked;
 pub use module::{CloneModule, Module};
 pub use network::Network;
-pub use optimizer::{Optimizer, OptimizerConfig};
+pub use optimizer::Optimizer;
+pub use optimizer_config::OptimizerConfig;
 pub use pass::Pass;
 pub use policy_loss::{
     Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient,

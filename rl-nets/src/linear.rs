@@ -44,6 +44,8 @@ impl Linear {
     pub fn new(inputs: usize, outputs: usize) -> Result<Self> {
         check::at_least("inputs", 1, inputs as u64)?;
         check::at_least("outputs", 1, outputs as u64)?;
+        let most = isize::MAX as usize / size_of::<f32>() / inputs;
+        check::at_most("outputs", most as u64, "what memory can hold", outputs as u64)?;
         let mut layout = Layout::default();
         layout.push("weight", &[outputs, inputs]);
         let bias = layout.push("bias", &[outputs]);

@@ -10,6 +10,9 @@ use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, check};
 use std::collections::HashSet;
 
+/// What a safetensors file calls its remarks.
+const METADATA: &str = "__metadata__";
+
 /// A module with parameters, on either path. Algorithms are written once against this type.
 ///
 /// Rows go in and out as slices. On the fused path they are used where they lie; on a device the
@@ -72,6 +75,9 @@ impl Network {
         let mut entries = module.layout().entries().iter();
         if let Some(twice) = entries.find(|entry| !names.insert(&entry.name)) {
             return Err(Error::Weights(format!("two parameters are named '{}'", twice.name)));
+        }
+        if names.contains(&METADATA.to_owned()) {
+            return Err(Error::Weights(format!("no parameter may be named '{METADATA}'")));
         }
         check::at_least("outputs of the network", 1, module.output_len() as u64)?;
         check::at_least("inputs of the network", 1, module.input_len() as u64)?;

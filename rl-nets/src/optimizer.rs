@@ -4,123 +4,10 @@
 //! that live on a device. Both follow PyTorch's update rules.
 
 use crate::kernels::dispatch;
-use crate::{Result, Threads, check_finite};
+use crate::{OptimizerConfig, Result, Threads, check_finite};
 use candle_core::{Device, Tensor};
 use rl_core::check;
 use serde::{Deserialize, Serialize};
-
-/// An optimiser's method and its settings; the learning rate comes with each step.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-pub enum OptimizerConfig {
-    /// Adam (Kingma and Ba, 2015); with `weight_decay`, AdamW (Loshchilov and Hutter, 2019).
-    Adam {
-        /// Decay of the first moment; 0.9.
-        #[serde(default = "default_beta1")]
-        beta1: f64,
-        /// Decay of the second moment; 0.999.
-        #[serde(default = "default_beta2")]
-        beta2: f64,
-        /// Added to the root of the second moment; 1e-8 as published, 1e-5 in PPO's reference code.
-        #[serde(default = "default_adam_eps")]
-        eps: f64,
-        /// Decoupled weight decay; 0.
-        #[serde(default)]
-        weight_decay: f64,
-        /// Whether the second moment only grows (Reddi et al., 2018); no.
-        #[serde(default)]
-        amsgrad: bool,
-    },
-    /// RMSprop (Tieleman and Hinton, 2012).
-    RmsProp {
-        /// Decay of the second moment; 0.99.
-        #[serde(default = "default_alpha")]
-        alpha: f64,
-        /// Keeps the division finite; 1e-8.
-        #[serde(default = "default_adam_eps")]
-        eps: f64,
-        /// Whether `eps` is added under the root, as in TensorFlow, or after it, as in PyTorch; no.
-        #[serde(default)]
-        eps_inside_root: bool,
-        /// Whether to subtract the squared mean from the second moment; no.
-        #[serde(default)]
-        centered: bool,
-        /// Momentum; 0.
-        #[serde(default)]
-        momentum: f64,
-    },
-    /// Stochastic gradient descent.
-    Sgd {
-        /// Momentum; 0.
-        #[serde(default)]
-        momentum: f64,
-        /// Whether to look ahead (Nesterov, 1983); no.
-        #[serde(default)]
-        nesterov: bool,
-    },
-}
-
-fn default_beta1() -> f64 {
-    0.9
-}
-fn default_beta2() -> f64 {
-    0.999
-}
-fn default_adam_eps() -> f64 {
-    1e-8
-}
-fn default_alpha() -> f64 {
-    0.99
-}
-
-impl OptimizerConfig {
-    /// Adam with its published settings.
-    pub fn adam() -> Self {
-        Self::adam_with_eps(default_adam_eps())
-    }
-
-    /// Adam with another `eps`.
-    pub fn adam_with_eps(eps: f64) -> Self {
-        let (beta1, beta2) = (default_beta1(), default_beta2());
-        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay: 0.0, amsgrad: false }
-    }
-
-    /// Checks the fields.
-    ///
-    /// # Errors
-    /// [`rl_core::Error::Config`] that names the field.
-    pub fn validate(&self) -> rl_core::Result<()> {
-        let decay = |field: &str, value: f64| match (0.0..1.0).contains(&value) {
-            true => Ok(()),
-            false => Err(rl_core::Error::config(field, "a number in [0, 1)", value)),
-        };
-        match self {
-            OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
-                decay("optimizer.beta1", *beta1)?;
-                decay("optimizer.beta2", *beta2)?;
-                check::positive("optimizer.eps", *eps)?;
-                check::non_negative("optimizer.weight_decay", *weight_decay)
-            }
-            OptimizerConfig::RmsProp { alpha, eps, momentum, .. } => {
-                decay("optimizer.alpha", *alpha)?;
-                check::positive("optimizer.eps", *eps)?;
-                decay("optimizer.momentum", *momentum)
-            }
-            OptimizerConfig::Sgd { momentum, .. } => decay("optimizer.momentum", *momentum),
-        }
-    }
-
-    /// How many vectors as long as the parameters it keeps.
-    fn slots(&self) -> usize {
-        match self {
-            OptimizerConfig::Adam { amsgrad, .. } => 2 + usize::from(*amsgrad),
-            OptimizerConfig::RmsProp { centered, momentum, .. } => {
-                1 + usize::from(*centered) + usize::from(*momentum > 0.0)
-            }
-            OptimizerConfig::Sgd { momentum, .. } => usize::from(*momentum > 0.0),
-        }
-    }
-}
 
 /// An optimiser and its moments for one flat parameter vector.
 ///
@@ -153,6 +40,7 @@ enum Slots {
 
 #[derive(Serialize, Deserialize)]
 struct Saved {
+    method: String,
     steps: u64,
     slots: Vec<Vec<f32>>,
 }
@@ -160,6 +48,11 @@ struct Saved {
 /// The factor that brings a gradient of norm `norm` down to `max_norm`, as PyTorch computes it.
 fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
     max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
+}
+
+fn check_rates(learning_rate: f64, max_norm: Option<f64>) -> rl_core::Result<()> {
+    check::non_negative("learning_rate", learning_rate)?;
+    max_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))
 }
 
 impl Optimizer {
@@ -205,6 +98,7 @@ impl Optimizer {
     ) -> Result<f64> {
         check::len("parameters", self.len, params.len())?;
         check::len("gradient", self.len, grads.len())?;
+        check_rates(learning_rate, max_norm)?;
         let norm = crate::kernels::sum_of_squares(grads).sqrt();
         check_finite("the gradient's norm", norm)?;
         let Slots::Host(slots) = &mut self.slots else {
@@ -239,6 +133,7 @@ impl Optimizer {
         max_norm: Option<f64>,
     ) -> Result<(Tensor, f64)> {
         check::len("parameters", self.len, params.elem_count())?;
+        check_rates(learning_rate, max_norm)?;
         let norm = f64::from(grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?);
         check_finite("the gradient's norm", norm)?;
         let Slots::Device(slots) = &mut self.slots else {
@@ -263,7 +158,8 @@ impl Optimizer {
                 slots.iter().map(|s| s.to_vec1()).collect::<candle_core::Result<_>>()?
             }
         };
-        Ok(rl_core::codec::encode(&Saved { steps: self.steps, slots })?)
+        let method = self.config.method().to_owned();
+        Ok(rl_core::codec::encode(&Saved { method, steps: self.steps, slots })?)
     }
 
     /// Goes back to saved moments. On an error the optimiser is as it was.
@@ -273,6 +169,10 @@ impl Optimizer {
     /// another method or length.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let saved: Saved = rl_core::codec::decode("optimizer", bytes)?;
+        if saved.method != self.config.method() {
+            let (expected, got) = (self.config.method(), saved.method);
+            return Err(rl_core::Error::mismatch("optimizer", expected, got).into());
+        }
         check::len("optimizer moments", self.config.slots(), saved.slots.len())?;
         for slot in &saved.slots {
             check::len("optimizer moment", self.len, slot.len())?;

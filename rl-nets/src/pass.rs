@@ -269,7 +269,11 @@ fn differences(
     // The parameters move by a hundred-thousandth of their size, however long the direction is.
     let length = norm(&direction)?;
     let h = if length > 0.0 { 1e-5 * (1.0 + norm(&params)?) / length } else { 1.0 };
-    let at = |h: f64| module.reference(&(&params + (&direction * h)?)?, &x);
+    let single_only = |error: Error| {
+        let why = "its forward derivative, as TRPO needs it, is taken in double precision, in which it does not compute";
+        Error::Model(format!("{why}: {error}"))
+    };
+    let at = |h: f64| module.reference(&(&params + (&direction * h)?)?, &x).map_err(single_only);
     let slope = ((at(h)? - at(-h)?)? / (2.0 * h))?;
     out.copy_from_slice(&slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
     Ok(())

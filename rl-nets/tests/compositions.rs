@@ -4,10 +4,10 @@
 use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, Seeds};
 use rl_nets::{
-    Activation, ActorCriticConfig, Backend, Body, Categorical, Chain, ClampLogStd, ConvConfig,
-    DiagGaussian, Distribution, Dueling, Error, Fork, FreeLogStd, Init, Layout, Linear, LogStd,
-    Masked, Module, Network, NetworkConfig, Result, actor_critic, check_module, critics,
-    policy_net, with_head,
+    Activation, ActorCriticConfig, Backend, Bodies, Body, Categorical, Chain, ClampLogStd,
+    ConvConfig, DiagGaussian, Distribution, Dueling, Error, Fork, FreeLogStd, Init, Layout, Linear,
+    LogStd, Masked, Module, Network, NetworkConfig, OptimizerConfig, Result, actor_critic,
+    check_module, critics, policy_net, with_head,
 };
 
 fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
@@ -33,7 +33,9 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
         config
     };
     let trunk = config(&|c| {
-        let trunk = NetworkConfig { hidden: vec![9, 5], layer_norm: true, ..c.actor.clone() };
+        let hidden = vec![9, 5];
+        let trunk =
+            NetworkConfig { hidden, layer_norm: true, output_init: None, ..c.actor.clone() };
         c.trunk = Some(trunk);
     });
     let masked = config(&|c| c.action_mask = true);
@@ -410,6 +412,64 @@ fn compositions_that_do_not_fit_are_errors() {
         error.starts_with("conv.2.kernel: expected at most the padded image's size"),
         "{error}"
     );
+}
+
+#[test]
+fn heads_on_a_shared_body_start_as_it_says() {
+    let params = |init: Option<Init>| {
+        let body = NetworkConfig { output_init: init, ..NetworkConfig::mlp(&[4]) };
+        let config = ActorCriticConfig::default();
+        let net = actor_critic(&config, Bodies::shared(&body), &[3], &Categorical::new(2)).unwrap();
+        let mut rng = Seeds::new(0).stream("init", 0);
+        Network::new(net, &Backend::cpu(), &mut rng).unwrap().params().unwrap()
+    };
+    let heads = |params: &[f32]| params[4 * 3 + 4..].iter().fold(0.0f32, |m, p| m.max(p.abs()));
+    assert!(
+        heads(&params(None)) <= 1.0 && heads(&params(Some(Init::Uniform { bound: 9.0 }))) > 4.0
+    );
+    let mut config = ActorCriticConfig::default();
+    let trunk = NetworkConfig { output_init: Some(Init::Pytorch), ..NetworkConfig::default() };
+    config.trunk = Some(trunk);
+    let error = config.validate().unwrap_err().to_string();
+    assert!(error.starts_with("trunk.output_init: expected none"), "{error}");
+}
+
+#[test]
+fn hostile_numbers_are_errors() {
+    let config = |init| NetworkConfig { init, ..NetworkConfig::default() };
+    let error = config(Init::Uniform { bound: f64::INFINITY }).validate().unwrap_err().to_string();
+    assert_eq!(error, "init.uniform.bound: expected a finite number >= 0, got inf");
+    let error = config(Init::Orthogonal { gain: f64::NAN }).validate().unwrap_err().to_string();
+    assert_eq!(error, "init.orthogonal.gain: expected a finite number >= 0, got NaN");
+    assert!(Linear::new(1 << 62, 4).is_err() && Linear::new(4, 1 << 62).is_err());
+    let mut layout = Layout::default();
+    layout.push("__metadata__", &[2]);
+    let named = OnlyReference { layout, single: false };
+    let mut rng = Seeds::new(0).stream("init", 0);
+    let error = Network::new(named, &Backend::cpu(), &mut rng).unwrap_err().to_string();
+    assert_eq!(error, "weights: no parameter may be named '__metadata__'");
+
+    for backend in [Backend::cpu(), Backend::candle(Device::Cpu)] {
+        let mut net = Network::new(Linear::new(1, 1).unwrap(), &backend, &mut rng).unwrap();
+        let mut adam = net.optimizer(OptimizerConfig::adam()).unwrap();
+        let before = net.params().unwrap();
+        for (rate, norm) in [(f64::NAN, None), (f64::INFINITY, None), (0.1, Some(f64::NAN))] {
+            net.forward(&[1.0]).unwrap().backward(&mut [1.0]).unwrap();
+            assert!(net.step(&mut adam, rate, norm).is_err());
+            assert_eq!(net.params().unwrap(), before);
+        }
+        // Two vectors of moments each: the method is told apart all the same.
+        let centred = OptimizerConfig::RmsProp {
+            alpha: 0.9,
+            eps: 1e-5,
+            eps_inside_root: false,
+            centered: true,
+            momentum: 0.0,
+        };
+        let mut other = net.optimizer(centred).unwrap();
+        let error = other.load(&adam.save().unwrap()).unwrap_err().to_string();
+        assert_eq!(error, "optimizer: expected rmsprop, got adam");
+    }
 }
 
 #[test]

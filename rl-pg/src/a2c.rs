@@ -71,7 +71,7 @@ impl A2cConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.network.validate()?;
+        self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
         self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;

@@ -39,7 +39,7 @@ impl SimulatedAnnealingConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.network.validate()?;
+        self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
         check::at_least("trials", 1, self.trials)?;
         self.noise.validate("noise", check::positive)?;

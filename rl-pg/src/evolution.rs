@@ -40,7 +40,7 @@ impl EvolutionStrategiesConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.network.validate()?;
+        self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
         check::at_least("pairs", 1, self.pairs as u64)?;
         check::positive("noise", self.noise)?;

@@ -40,7 +40,7 @@ impl HillClimbingConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.network.validate()?;
+        self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
         check::at_least("trials", 1, self.trials)?;
         check::positive("min_noise", self.min_noise)?;

@@ -62,8 +62,8 @@ impl QActorCriticConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate()?;
-        self.critic.validate()?;
+        self.actor.validate().map_err(|error| error.within("actor"))?;
+        self.critic.validate().map_err(|error| error.within("critic"))?;
         self.alpha.validate("alpha", check::non_negative)?;
         self.beta.validate("beta", check::non_negative)?;
         self.optimizer.validate()?;

@@ -95,7 +95,7 @@ impl TrpoConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
-        self.network.validate()?;
+        self.network.validate().map_err(|error| error.within("network"))?;
         if self.network.trunk.is_some() {
             return Err(shared_trunk());
         }

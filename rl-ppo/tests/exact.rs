@@ -138,7 +138,7 @@ fn settings_out_of_range_are_named() {
     assert!(error(PpoConfig { gae_lambda: 1.1, ..config() }).starts_with("gae_lambda"));
     let log_std = |log_std| ActorCriticConfig { log_std, ..ActorCriticConfig::default() };
     let wild = PpoConfig { network: log_std(LogStd::Free(f64::NAN)), ..config() };
-    assert!(error(wild).starts_with("log_std.free"));
+    assert!(error(wild).starts_with("network.log_std.free"));
     let masked = ActorCriticConfig { action_mask: true, ..ActorCriticConfig::default() };
     assert_eq!(
         error(PpoConfig { network: masked, ..config() }),

@@ -36,6 +36,10 @@ pub(crate) static NAMES: &[&str] = &[
     "trpo",
 ];
 
+/// Those that act on the CPU alone.
+const NO_GRADIENTS: [&str; 4] =
+    ["evolution-strategies", "hill-climbing", "q-learning", "simulated-annealing"];
+
 /// Environments and an agent for them.
 pub(crate) struct Pair<O: Space, A: Space> {
     pub(crate) envs: Box<dyn VecEnv<Obs = O, Action = A>>,
@@ -114,6 +118,17 @@ impl Built {
 pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
     known_algorithm(&config.algorithm)?;
     let spec = rl_envs::find(&config.env)?;
+    if NO_GRADIENTS.contains(&config.algorithm.as_str()) {
+        // Neither has any effect where no gradient is computed.
+        if config.threads != 1 {
+            let expected = format!("1 for {}", config.algorithm);
+            return Err(rl_core::Error::config("threads", expected, config.threads).into());
+        }
+        if config.device != "cpu" {
+            let expected = format!("cpu for {}", config.algorithm);
+            return Err(rl_core::Error::config("device", expected, &config.device).into());
+        }
+    }
     let backend = Backend::by_name(&config.device)?.with_threads(config.threads)?;
     // An algorithm for either kind of action: the agent's type follows from the environments'.
     macro_rules! either {

@@ -267,6 +267,18 @@ fn bad_settings_are_refused_by_field() {
         |more: &[&str]| refuse(dir.path(), &[&["train", "dqn", "CartPole-v1"], more].concat());
     assert_eq!(refuse(&["--steps", "0"]), "total_steps: expected an integer >= 1, got 0");
     assert_eq!(refuse(&["--envs", "0"]), "envs: expected an integer >= 1, got 0");
+    let search = |more: &[&str]| {
+        let arguments = [&["train", "hill-climbing", "CartPole-v1"], more].concat();
+        let error = xtask(dir.path(), &arguments);
+        assert_eq!(error.status.code(), Some(2));
+        String::from_utf8(error.stderr).unwrap()
+    };
+    assert_eq!(
+        search(&["--threads", "2"]),
+        "error: threads: expected 1 for hill-climbing, got 2\n"
+    );
+    assert!(search(&["--device", "reference"]).starts_with("error: device: expected cpu"));
+    assert_eq!(set("network.hidden=[0]"), "network.hidden: expected an integer >= 1, got 0");
     assert!(refuse(&["--preset", "missing.toml"]).starts_with("missing.toml: No such file"));
 }
 

@@ -193,6 +193,8 @@ impl Threads {
         shared.busy.store(workers.handles.len(), Ordering::Relaxed);
         let asleep = {
             let mut state = shared.state();
+            // A panic of a job whose caller panicked too was never taken: it is not this one's.
+            state.panic = None;
             state.job = Some(job);
             state.jobs += 1;
             shared.jobs.store(state.jobs, Ordering::Release);
@@ -362,6 +364,9 @@ mod tests {
                 });
             }));
             assert!(caught.is_err() && calls.load(Ordering::Relaxed) == 2);
+            let both =
+                || threads.share(64, 100 * SHARE, [], |_, _: [&mut [f32]; 0]| panic!("both"));
+            assert!(catch_unwind(AssertUnwindSafe(both)).is_err());
             // And they go on afterwards.
             seen.lock().unwrap().clear();
             threads.share(64, 100 * SHARE, [], look);

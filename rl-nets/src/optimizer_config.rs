@@ -1,0 +1,126 @@
+//! The methods of gradient descent and their settings.
+
+use rl_core::check;
+use serde::{Deserialize, Serialize};
+
+/// An optimiser's method and its settings; the learning rate comes with each step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum OptimizerConfig {
+    /// Adam (Kingma and Ba, 2015); with `weight_decay`, AdamW (Loshchilov and Hutter, 2019).
+    Adam {
+        /// Decay of the first moment; 0.9.
+        #[serde(default = "default_beta1")]
+        beta1: f64,
+        /// Decay of the second moment; 0.999.
+        #[serde(default = "default_beta2")]
+        beta2: f64,
+        /// Added to the root of the second moment; 1e-8 as published, 1e-5 in PPO's reference code.
+        #[serde(default = "default_adam_eps")]
+        eps: f64,
+        /// Decoupled weight decay; 0.
+        #[serde(default)]
+        weight_decay: f64,
+        /// Whether the second moment only grows (Reddi et al., 2018); no.
+        #[serde(default)]
+        amsgrad: bool,
+    },
+    /// RMSprop (Tieleman and Hinton, 2012).
+    RmsProp {
+        /// Decay of the second moment; 0.99.
+        #[serde(default = "default_alpha")]
+        alpha: f64,
+        /// Keeps the division finite; 1e-8.
+        #[serde(default = "default_adam_eps")]
+        eps: f64,
+        /// Whether `eps` is added under the root, as in TensorFlow, or after it, as in PyTorch; no.
+        #[serde(default)]
+        eps_inside_root: bool,
+        /// Whether to subtract the squared mean from the second moment; no.
+        #[serde(default)]
+        centered: bool,
+        /// Momentum; 0.
+        #[serde(default)]
+        momentum: f64,
+    },
+    /// Stochastic gradient descent.
+    Sgd {
+        /// Momentum; 0.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether to look ahead (Nesterov, 1983); no.
+        #[serde(default)]
+        nesterov: bool,
+    },
+}
+
+fn default_beta1() -> f64 {
+    0.9
+}
+fn default_beta2() -> f64 {
+    0.999
+}
+fn default_adam_eps() -> f64 {
+    1e-8
+}
+fn default_alpha() -> f64 {
+    0.99
+}
+
+impl OptimizerConfig {
+    /// Adam with its published settings.
+    pub fn adam() -> Self {
+        Self::adam_with_eps(default_adam_eps())
+    }
+
+    /// Adam with another `eps`.
+    pub fn adam_with_eps(eps: f64) -> Self {
+        let (beta1, beta2) = (default_beta1(), default_beta2());
+        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay: 0.0, amsgrad: false }
+    }
+
+    /// Checks the fields.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field.
+    pub fn validate(&self) -> rl_core::Result<()> {
+        let decay = |field: &str, value: f64| match (0.0..1.0).contains(&value) {
+            true => Ok(()),
+            false => Err(rl_core::Error::config(field, "a number in [0, 1)", value)),
+        };
+        match self {
+            OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
+                decay("optimizer.beta1", *beta1)?;
+                decay("optimizer.beta2", *beta2)?;
+                check::positive("optimizer.eps", *eps)?;
+                check::non_negative("optimizer.weight_decay", *weight_decay)
+            }
+            OptimizerConfig::RmsProp { alpha, eps, momentum, .. } => {
+                decay("optimizer.alpha", *alpha)?;
+                check::positive("optimizer.eps", *eps)?;
+                decay("optimizer.momentum", *momentum)
+            }
+            OptimizerConfig::Sgd { momentum, .. } => decay("optimizer.momentum", *momentum),
+        }
+    }
+
+    /// The method's name, as in a file of settings.
+    pub(crate) fn method(&self) -> &'static str {
+        match self {
+            OptimizerConfig::Adam { .. } => "adam",
+            OptimizerConfig::RmsProp { .. } => "rmsprop",
+            OptimizerConfig::Sgd { .. } => "sgd",
+        }
+    }
+
+    /// How many vectors as long as the parameters it keeps.
+    pub(crate) fn slots(&self) -> usize {
+        match self {
+            OptimizerConfig::Adam { amsgrad, .. } => 2 + usize::from(*amsgrad),
+            OptimizerConfig::RmsProp { centered, momentum, .. } => {
+                1 + usize::from(*centered) + usize::from(*momentum > 0.0)
+            }
+            OptimizerConfig::Sgd { momentum, .. } => usize::from(*momentum > 0.0),
+        }
+    }
+}
