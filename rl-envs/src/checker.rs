@@ -6,22 +6,29 @@ use rl_core::{Env, Rng, Seeds, Space, Step};
 ///
 /// Checked are: observations inside their space, finite rewards, a reset that works after an end
 /// and in the middle of an episode, the same trajectory from the same seed, and a state that can be
-/// saved and restored. Returns every kind of problem once.
+/// saved and restored, and observations written whole, whatever the row held before. Returns every kind of problem
+/// once.
 ///
 /// ```
 /// let problems = rl_envs::check_env(rl_envs::CartPole::default, 5);
 /// assert!(problems.is_empty(), "{problems:?}");
 /// ```
 pub fn check_env<E: Env>(make: impl Fn() -> E, episodes: usize) -> Vec<String> {
-    let mut checker = Checker { problems: Vec::new() };
+    let mut checker = Checker { problems: Vec::new(), spoil: spoil(0) };
     let first = checker.play(&mut make(), 0, episodes);
+    checker.spoil = spoil(0);
     let second = checker.play(&mut make(), 0, episodes);
-    if first != second {
-        let at = first.iter().zip(&second).position(|(a, b)| a != b);
-        let at = at.map_or("in length".to_owned(), |i| format!("from step {i} on"));
+    checker.spoil = spoil(1);
+    let spoilt_otherwise = checker.play(&mut make(), 0, episodes);
+    if let Some(at) = first_difference(&first, &second) {
         checker.say(format!(
             "the same seed gave two trajectories, which differ {at}: does the environment draw \
              random numbers from elsewhere than the generator it is given?"
+        ));
+    } else if let Some(at) = first_difference(&first, &spoilt_otherwise) {
+        checker.say(format!(
+            "observations depend on what the row held before, {at}: does the environment write only what has \
+             changed? Every call gets another row, so it has to write every element"
         ));
     }
     checker.play(&mut make(), 1, episodes);
@@ -29,8 +36,22 @@ pub fn check_env<E: Env>(make: impl Fn() -> E, episodes: usize) -> Vec<String> {
     checker.problems
 }
 
+/// The generator of what rows hold before an environment writes them.
+fn spoil(seed: u64) -> Rng {
+    Seeds::new(seed).stream("spoil", 0)
+}
+
+fn first_difference(a: &[Shown], b: &[Shown]) -> Option<String> {
+    match a.iter().zip(b).position(|(a, b)| a != b) {
+        Some(i) => Some(format!("from step {i} on")),
+        None if a.len() != b.len() => Some("in length".to_owned()),
+        None => None,
+    }
+}
+
 struct Checker {
     problems: Vec<String>,
+    spoil: Rng,
 }
 
 /// What one step showed, exactly: the observation's and the reward's printed bits.
@@ -43,16 +64,14 @@ impl Checker {
         }
     }
 
-    /// Fills a row with what no environment shows, so that an environment that writes only what has changed is
+    /// Fills a row with an observation of no meaning, so that an environment that writes only what has changed is
     /// noticed: in a training loop the row that it gets is not the one that it wrote last.
-    fn spoil<O: Space>(space: &O, obs: &mut [O::Elem]) {
-        // The default of an element lies inside most spaces: a draw is added, so that it is not what was there.
-        let mut rng = Seeds::new(3).stream("spoil", 0);
-        space.sample(&mut rng, obs);
+    fn spoil<O: Space>(&mut self, space: &O, obs: &mut [O::Elem]) {
+        space.sample(&mut self.spoil, obs);
     }
 
     fn reset<E: Env>(&mut self, env: &mut E, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) {
-        Self::spoil(&env.observation_space(), obs);
+        self.spoil(&env.observation_space(), obs);
         if let Err(e) = env.reset(rng, obs) {
             self.say(format!("reset failed: {e}"));
         } else if let Err(e) = env.observation_space().check("reset: observation", obs) {
@@ -70,7 +89,7 @@ impl Checker {
         let space = env.action_space();
         let mut action = vec![<E::Action as Space>::Elem::default(); space.width()];
         space.sample(actions, &mut action);
-        Self::spoil(&env.observation_space(), obs);
+        self.spoil(&env.observation_space(), obs);
         let step = match env.step(E::Action::value(&action), rng, obs) {
             Ok(step) => step,
             Err(e) => {
@@ -133,7 +152,9 @@ impl Checker {
         let (mut rng_copy, mut actions_copy, mut obs_copy) =
             (rng.clone(), actions.clone(), obs.clone());
         for _ in 0..50 {
+            let spoil = self.spoil.clone();
             let a = self.step(&mut env, &mut rng, &mut actions, &mut obs);
+            self.spoil = spoil;
             let b = self.step(&mut copy, &mut rng_copy, &mut actions_copy, &mut obs_copy);
             if a != b || format!("{obs:?}") != format!("{obs_copy:?}") {
                 self.say("a restored state does not go on as the saved one did".to_owned());

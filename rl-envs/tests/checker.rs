@@ -77,6 +77,10 @@ impl Env for Faulty {
         self.t += 1;
         self.hidden += 1;
         static GLOBAL: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        // As one does who takes the row for the one that it wrote last.
+        if self.fault == "changes" && self.t > 1 {
+            return Ok(Step::terminated_if(self.t == 20, 1.0));
+        }
         obs[0] = match self.fault {
             "randomness" => {
                 (GLOBAL.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 97) as f32 / 100.0
@@ -111,6 +115,7 @@ fn faults_are_said_in_words() {
         ("reward", "expected a finite reward, got inf"),
         ("randomness", "the same seed gave two trajectories"),
         ("state", "a restored state does not go on"),
+        ("changes", "observations depend on what the row held before, from step 2 on"),
         ("action", "step failed on an action inside its space, [1]"),
     ] {
         let problems = check_env(|| Faulty { fault, t: 0, hidden: 0 }, 4);
