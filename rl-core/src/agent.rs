@@ -60,6 +60,17 @@ pub trait StochasticPolicy {
         values: &mut [f32],
     ) -> Result<()>;
 
+    /// Writes the log-probabilities of actions of another's choice, `[n, action width]`, into `log_probs`, `[n]`.
+    ///
+    /// # Errors
+    /// Slices of a wrong length; a network whose output is not a number.
+    fn log_probs(
+        &mut self,
+        observations: &[<Self::Obs as Space>::Elem],
+        actions: &[<Self::Action as Space>::Elem],
+        log_probs: &mut [f32],
+    ) -> Result<()>;
+
     /// Writes the value of each observation, `[n, width]`, into `values`, `[n]`.
     ///
     /// # Errors
@@ -89,7 +100,9 @@ pub trait Agent: Policy {
         actions: &mut [<Self::Action as Space>::Elem],
     ) -> Result<()>;
 
-    /// Takes in one step of the environments.
+    /// Takes in one step of the environments. An agent learns from the actions that they took, which `transitions`
+    /// holds: those need not be the ones that [`act`](Agent::act) handed out (a safety filter, a demonstration). Where
+    /// they are, it learns from its own form of them, before clipping to the bounds.
     ///
     /// # Errors
     /// Transitions that do not fit the agent.

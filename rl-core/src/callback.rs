@@ -1,4 +1,4 @@
-//! What hangs on the training loop.
+//! What is attached to the training loop.
 
 use crate::trainer::{is_due, mean_return};
 use crate::{

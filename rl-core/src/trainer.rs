@@ -59,7 +59,7 @@ struct Counters {
 
 /// Drives an agent through environments: act, step, observe, update.
 ///
-/// Evaluation, checkpoints and progress hang on it as [`Callback`]s, metrics go to [`Sink`]s.
+/// Evaluation, checkpoints and progress are attached to it as [`Callback`]s, metrics go to [`Sink`]s.
 ///
 /// ```
 /// use rl_core::{MemorySink, Outcome, Seeds, SerialVecEnv, Trainer, TrainerConfig};

@@ -12,7 +12,7 @@ pub enum ActionGradient {
     Smallest,
 }
 
-/// What a gradient step of the critic told.
+/// What a gradient step of the critic measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CriticStep {
     /// The squared error, summed over critics.
@@ -31,8 +31,8 @@ pub struct CriticStep {
 /// let mut rng = Seeds::new(0).stream("init", 0);
 /// // Two critics of observations of three numbers and actions of one.
 /// let mut critic = Critic::new(2, (3, 1), &body, &adam, &Backend::cpu(), &mut rng)?;
-/// let told = critic.step(&[0.1, 0.2, 0.3], &[0.5], &[1.0], 1e-3)?;
-/// assert!(told.loss > 0.0);
+/// let stats = critic.step(&[0.1, 0.2, 0.3], &[0.5], &[1.0], 1e-3, None)?;
+/// assert!(stats.loss > 0.0);
 /// let (mut gradient, which) = ([0.0], ActionGradient::Smallest);
 /// let value = critic.action_gradient(&[0.1, 0.2, 0.3], &[0.5], which, &mut gradient)?;
 /// # let _ = value;
@@ -128,7 +128,8 @@ impl Critic {
         Ok(())
     }
 
-    /// One gradient step on `Σ_i mean (Q_i(s, a) - y)²`, with `y` the `targets`, `[n]`.
+    /// One gradient step on `Σ_i mean (Q_i(s, a) - y)²`, with `y` the `targets`, `[n]`, and the gradient clipped to
+    /// `max_grad_norm`.
     ///
     /// # Errors
     /// [`NotFinite`](rl_nets::Error::NotFinite) for a loss that is not; slices that do not fit.
@@ -138,6 +139,7 @@ impl Critic {
         actions: &[f32],
         targets: &[f32],
         learning_rate: f64,
+        max_grad_norm: Option<f64>,
     ) -> Result<CriticStep> {
         self.join(observations, actions)?;
         let count = self.count();
@@ -156,10 +158,10 @@ impl Critic {
             }
         }
         let n = targets.len() as f64;
-        let told = CriticStep { loss: loss / n, value: value / (n * count as f64) };
-        check_finite("the loss", told.loss)?;
-        pass.step(&mut self.grad, learning_rate, None)?;
-        Ok(told)
+        let stats = CriticStep { loss: loss / n, value: value / (n * count as f64) };
+        check_finite("the loss", stats.loss)?;
+        pass.step(&mut self.grad, learning_rate, max_grad_norm)?;
+        Ok(stats)
     }
 
     /// Writes the gradient of `-mean Q(s, a)` with respect to the actions into `gradient`, `[n, action

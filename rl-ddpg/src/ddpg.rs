@@ -60,6 +60,8 @@ pub struct DdpgConfig {
     pub critic_learning_rate: Schedule,
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm, the actor's and the critics' each; none: no clipping.
+    pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.001.
     pub tau: f64,
     /// What is added to actions while exploring; drifting noise of 0.2.
@@ -77,6 +79,7 @@ impl Default for DdpgConfig {
             actor_learning_rate: Schedule::constant(1e-4),
             critic_learning_rate: Schedule::constant(1e-3),
             optimizer: OptimizerConfig::adam(),
+            max_grad_norm: None,
             tau: 0.001,
             exploration: NoiseConfig::ornstein_uhlenbeck(0.2),
             experience: ExperienceConfig::default(),
@@ -101,6 +104,7 @@ impl DdpgConfig {
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
         check::positive_fraction("tau", self.tau)?;
         self.exploration.validate()?;
         self.experience.validate()
@@ -196,16 +200,18 @@ impl Rule for DdpgRule {
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
+        let max_norm = self.config.max_grad_norm;
         let critic_rate = self.config.critic_learning_rate.at(progress.fraction());
         let actor_rate = self.config.actor_learning_rate.at(progress.fraction());
         self.targets(batch)?;
         let (observations, actions) = (batch.observations(), batch.actions());
-        let told = self.critic.step(observations, actions, &self.targets, critic_rate)?;
-        metrics.record("critic_loss", told.loss);
-        metrics.record("q_value", told.value);
+        let stats =
+            self.critic.step(observations, actions, &self.targets, critic_rate, max_norm)?;
+        metrics.record("critic_loss", stats.loss);
+        metrics.record("q_value", stats.value);
         let loss = self.actor.loss(&mut self.critic, observations)?;
         metrics.record("actor_loss", loss.stats);
-        metrics.record("actor_grad_norm", loss.step(actor_rate, None)?);
+        metrics.record("actor_grad_norm", loss.step(actor_rate, max_norm)?);
         self.actor.track(self.config.tau)?;
         self.critic.track(self.config.tau)
     }

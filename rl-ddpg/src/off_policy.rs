@@ -90,6 +90,8 @@ pub struct OffPolicy<R> {
     learned: u64,
     /// The actions last taken, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
+    /// The same as they were handed out, within the bounds.
+    handed_out: Vec<f32>,
     /// Scratch: greedy actions in [-1, 1].
     greedy: Vec<f32>,
 }
@@ -123,6 +125,7 @@ impl<R: Rule> OffPolicy<R> {
             steps: 0,
             learned: 0,
             actions: vec![0.0; n * action_width],
+            handed_out: vec![0.0; n * action_width],
             greedy: Vec::new(),
             bounds,
             rule,
@@ -180,10 +183,20 @@ impl<R: Rule> Agent for OffPolicy<R> {
                 noise.add(&mut self.rng, &mut self.actions);
             }
         }
-        self.to_bounds(&self.actions, actions)
+        self.to_bounds(&self.actions, actions)?;
+        self.handed_out.copy_from_slice(actions);
+        Ok(())
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
+        let (taken, width) = (transitions.actions(), self.bounds.width());
+        check::len("actions", self.actions.len(), taken.len())?;
+        let own = self.actions.chunks_exact_mut(width).zip(self.handed_out.chunks_exact(width));
+        for ((own, handed_out), taken) in own.zip(taken.chunks_exact(width)) {
+            if handed_out != taken {
+                self.bounds.to_unit(taken, own);
+            }
+        }
         self.replay.push(&transitions.with_actions(&self.actions))?;
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {
@@ -240,5 +253,33 @@ impl<R: Rule> Agent for OffPolicy<R> {
         (self.replay, self.rng, self.exploration) = (replay, rng, exploration);
         (self.steps, self.learned) = (steps, learned);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Td3, Td3Config};
+    use rl_core::{Agent, Progress, Seeds, SerialVecEnv, VecEnv};
+
+    /// A safety filter, a demonstration: what is remembered is what the environment took.
+    #[test]
+    fn an_action_taken_in_place_of_the_agents_own_is_remembered() {
+        let make = || vec![rl_envs::Pendulum::default(), rl_envs::Pendulum::default()];
+        let mut envs = SerialVecEnv::new(make(), Seeds::new(0)).unwrap();
+        let config = Td3Config::default();
+        let mut agent = Td3::new(&config, &envs, &rl_nets::Backend::cpu(), Seeds::new(0)).unwrap();
+        let mut actions = [0.0; 2];
+        envs.reset().unwrap();
+        let progress = Progress { step: 0, total: 10 };
+        agent.act(envs.batch().observations(), progress, &mut actions).unwrap();
+        let own = agent.actions.clone();
+        let taken = [actions[0], 0.5];
+        envs.step(&taken).unwrap();
+        agent.observe(&envs.batch().transitions(&taken)).unwrap();
+        // Torques lie in [-2, 2].
+        assert_eq!(agent.actions, [own[0], 0.25]);
+        agent.replay.sample(&mut agent.rng, agent.config.horizon(), &mut agent.batch).unwrap();
+        let known = |action: &f32| [own[0], 0.25].contains(action);
+        assert!(agent.batch.actions().iter().all(known));
     }
 }

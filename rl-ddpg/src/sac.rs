@@ -59,6 +59,8 @@ pub struct SacConfig {
     pub learning_rate: Schedule,
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm, the actor's and the critics' each; none: no clipping.
+    pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.005.
     pub tau: f64,
     /// The temperature; learned from 1 on.
@@ -79,6 +81,7 @@ impl Default for SacConfig {
             critic: wide,
             learning_rate: Schedule::constant(3e-4),
             optimizer: OptimizerConfig::adam(),
+            max_grad_norm: None,
             tau: 0.005,
             ent_coef: EntCoef::Auto(1.0),
             target_entropy: None,
@@ -105,6 +108,7 @@ impl SacConfig {
         self.critic.validate().map_err(|error| error.within("critic"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
         check::positive_fraction("tau", self.tau)?;
         match self.ent_coef {
             EntCoef::Auto(initial) => check::positive("ent_coef.auto", initial)?,
@@ -349,20 +353,22 @@ impl Rule for SacRule {
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
+        let max_norm = self.config.max_grad_norm;
         let learning_rate = self.config.learning_rate.at(progress.fraction());
         let (observations, actions) = (batch.observations(), batch.actions());
         let alpha = self.temperature.alpha();
         self.targets(batch, || rng.normal())?;
-        let told = self.critic.step(observations, actions, &self.targets, learning_rate)?;
+        let stats =
+            self.critic.step(observations, actions, &self.targets, learning_rate, max_norm)?;
         let loss = self.actor_loss(observations, || rng.normal(), alpha)?;
         let actor_loss = loss.stats;
-        let norm = loss.step(learning_rate, None)?;
+        let norm = loss.step(learning_rate, max_norm)?;
         self.temperature.step(&self.here.log_probs, learning_rate)?;
         self.critic.track(self.config.tau)?;
         let log_probs = &self.here.log_probs;
         let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();
-        metrics.record("critic_loss", told.loss);
-        metrics.record("q_value", told.value);
+        metrics.record("critic_loss", stats.loss);
+        metrics.record("q_value", stats.value);
         metrics.record("actor_loss", actor_loss);
         metrics.record("actor_grad_norm", norm);
         metrics.record("entropy", entropy / log_probs.len() as f64);

@@ -62,6 +62,8 @@ pub struct Td3Config {
     pub critic_learning_rate: Schedule,
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
+    /// The gradient's largest global norm, the actor's and the critics' each; none: no clipping.
+    pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.005.
     pub tau: f64,
     /// What is added to actions while exploring; normal noise of 0.1.
@@ -85,6 +87,7 @@ impl Default for Td3Config {
             actor_learning_rate: Schedule::constant(1e-3),
             critic_learning_rate: Schedule::constant(1e-3),
             optimizer: OptimizerConfig::adam(),
+            max_grad_norm: None,
             tau: 0.005,
             exploration: NoiseConfig::Gaussian { std: 0.1 },
             policy_delay: 2,
@@ -112,6 +115,7 @@ impl Td3Config {
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
+        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
         check::positive_fraction("tau", self.tau)?;
         self.exploration.validate()?;
         check::at_least("policy_delay", 1, self.policy_delay)?;
@@ -225,18 +229,20 @@ impl Rule for Td3Rule {
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
+        let max_norm = self.config.max_grad_norm;
         let critic_rate = self.config.critic_learning_rate.at(progress.fraction());
         self.targets(batch, || rng.normal())?;
         let (observations, actions) = (batch.observations(), batch.actions());
-        let told = self.critic.step(observations, actions, &self.targets, critic_rate)?;
-        metrics.record("critic_loss", told.loss);
-        metrics.record("q_value", told.value);
+        let stats =
+            self.critic.step(observations, actions, &self.targets, critic_rate, max_norm)?;
+        metrics.record("critic_loss", stats.loss);
+        metrics.record("q_value", stats.value);
         self.steps += 1;
         if self.steps.is_multiple_of(self.config.policy_delay) {
             let actor_rate = self.config.actor_learning_rate.at(progress.fraction());
             let loss = self.actor.loss(&mut self.critic, observations)?;
             metrics.record("actor_loss", loss.stats);
-            metrics.record("actor_grad_norm", loss.step(actor_rate, None)?);
+            metrics.record("actor_grad_norm", loss.step(actor_rate, max_norm)?);
             self.actor.track(self.config.tau)?;
             self.critic.track(self.config.tau)?;
         }

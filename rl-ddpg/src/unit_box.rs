@@ -33,6 +33,14 @@ impl UnitBox {
             }
         }
     }
+
+    /// Brings one action within the bounds, `[width]`, to [-1, 1].
+    pub(crate) fn to_unit(&self, action: &[f32], unit: &mut [f32]) {
+        let bounds = self.low.iter().zip(&self.high);
+        for ((a, u), (low, high)) in action.iter().zip(unit).zip(bounds) {
+            *u = (2.0 * (a - low) / (high - low) - 1.0).clamp(-1.0, 1.0);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -53,6 +61,9 @@ mod tests {
             prop_assert!(at(-1.0) == low && at(1.0) == low + width);
             prop_assert!(at(-1.0) <= at(u) && at(u) <= at(1.0));
             prop_assert!((at(u) - (low + 0.5 * (u + 1.0) * width)).abs() < 1e-5);
+            let mut back = [f32::NAN];
+            unit.to_unit(&[at(u)], &mut back);
+            prop_assert!((back[0] - u).abs() <= 1e-5 * (1.0 + (low.abs() + width) / width));
         }
     }
 }

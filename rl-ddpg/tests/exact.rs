@@ -9,7 +9,7 @@ use rl_ddpg::{
     Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Sac, SacConfig, Td3, Td3Config,
 };
 use rl_envs::Pendulum;
-use rl_nets::{Backend, NetworkConfig};
+use rl_nets::{Backend, NetworkConfig, OptimizerConfig};
 
 fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![8], ..NetworkConfig::default() }
@@ -338,4 +338,42 @@ fn learning_waits_for_its_start_and_acts_at_random_before() {
     let mut expected = Sections::default();
     fresh.save_policy(&mut expected).unwrap();
     assert_eq!(before, expected);
+}
+
+/// With plain gradient descent no step is longer than the learning rate times the largest norm.
+#[test]
+fn gradients_are_clipped() {
+    macro_rules! moved {
+        ($agent:ident, $config:expr) => {
+            [None, Some(1e-6)].map(|max_grad_norm| {
+                let mut config = $config;
+                config.optimizer = OptimizerConfig::Sgd { momentum: 0.0, nesterov: false };
+                config.max_grad_norm = max_grad_norm;
+                let envs = serial(1);
+                let agent = $agent::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+                let before = ["policy", "critic"].map(|name| weights(&agent, name));
+                let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(100)).unwrap();
+                trainer.run().unwrap();
+                let after = ["policy", "critic"].map(|name| weights(trainer.agent(), name));
+                [0, 1].map(|i| {
+                    let steps = before[i].iter().zip(&after[i]).map(|(a, b)| (a - b).abs());
+                    steps.fold(0.0f32, f32::max)
+                })
+            })
+        };
+    }
+    for [free, clipped] in [moved!(Ddpg, ddpg()), moved!(Td3, td3()), moved!(Sac, sac())] {
+        assert!(free.iter().all(|moved| *moved > 1e-6), "{free:?}");
+        assert!(clipped.iter().all(|moved| *moved < 1e-6), "{clipped:?}");
+    }
+}
+
+/// The weights in a file of an agent: what follows the header of a safetensors file.
+fn weights(agent: &impl Agent, name: &str) -> Vec<f32> {
+    let mut sections = Sections::default();
+    agent.save(&mut sections).unwrap();
+    let (header, rest) =
+        sections.file(&format!("{name}.safetensors")).unwrap().split_first_chunk().unwrap();
+    let values = &rest[u64::from_le_bytes(*header) as usize..];
+    values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }

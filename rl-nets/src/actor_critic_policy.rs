@@ -4,7 +4,7 @@ use crate::kernels::dispatch;
 use crate::masked::check_masks;
 use crate::{
     ActorCriticConfig, Backend, Bodies, Distribution, Error, InputRows, InputSpace, Learned,
-    LearnedPass, Module, Network, OptimizerConfig, Result, RowElement, actor_critic,
+    LearnedPass, Module, Network, OptimizerConfig, Result, RowElement, actor_critic, check_finite,
 };
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
 use std::marker::PhantomData;
@@ -218,6 +218,27 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
             }
             None => Ok(()),
         }
+    }
+
+    fn log_probs(
+        &mut self,
+        observations: &[O::Elem],
+        actions: &[D::Elem],
+        log_probs: &mut [f32],
+    ) -> rl_core::Result<()> {
+        let (width, action_len) =
+            (self.distribution.params_len() + 1, self.distribution.action_len());
+        let distribution = self.distribution.clone();
+        let output = self.rows(observations)?;
+        let n = output.len() / width;
+        check::len("actions", n * action_len, actions.len())?;
+        check::len("log-probabilities", n, log_probs.len())?;
+        let rows = output.chunks_exact(width).zip(actions.chunks_exact(action_len));
+        for ((row, action), log_prob) in rows.zip(log_probs) {
+            *log_prob = distribution.log_prob(&row[..width - 1], action);
+            check_finite("the log-probability of an action", f64::from(*log_prob))?;
+        }
+        Ok(())
     }
 
     fn values(&mut self, observations: &[O::Elem], values: &mut [f32]) -> rl_core::Result<()> {

@@ -35,7 +35,7 @@ pub struct PolicyRows<'a, A> {
 pub struct PolicyStats {
     /// The policy's part of the loss.
     pub policy_loss: f64,
-    /// Half or whole squared error of the critic, see the loss.
+    /// The critic's squared error, whole, not halved.
     pub value_loss: f64,
     /// The policy's entropy.
     pub entropy: f64,

@@ -11,7 +11,7 @@ pub struct SimulatedAnnealingConfig {
     pub network: NetworkConfig,
     /// Episodes that score a candidate; 2.
     pub episodes: usize,
-    /// How often the policy that the search stands at is scored; 5.
+    /// How often the policy that the search is at is scored; 5.
     pub trials: u64,
     /// The standard deviation of the noise, in units of the parameters' root mean square; 2, falling
     /// to 0.5.

@@ -1,4 +1,4 @@
-//! Searches that stand at one policy and step to another near it.
+//! Searches that hold one policy and move to another near it.
 
 use crate::{PolicySearch, SearchRule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
@@ -12,7 +12,7 @@ pub struct Start<'a> {
     pub network: &'a NetworkConfig,
     /// Episodes that score a candidate.
     pub episodes: usize,
-    /// How often the policy that the search stands at is scored.
+    /// How often the policy that the search is at is scored.
     pub trials: u64,
     /// The noise's first standard deviation, in units of the parameters' root mean square.
     pub noise: f64,
@@ -44,7 +44,7 @@ pub trait Step: Clone {
     }
 }
 
-/// A search that stands at one policy, scores a candidate near it, and takes it or leaves it.
+/// A search that holds one policy, scores a candidate near it, and takes it or leaves it.
 #[derive(Clone, Debug)]
 pub struct LocalSearch<S> {
     step: S,

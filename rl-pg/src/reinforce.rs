@@ -43,7 +43,7 @@ pub struct ReinforceConfig {
     /// Whether credits are brought to mean 0 and standard deviation 1 over the episodes; no. It biases the
     /// estimate a little and steadies its size.
     pub normalize_returns: bool,
-    /// The weight of the entropy bonus; 0.
+    /// The weight of the entropy bonus of a step; 0.
     pub ent_coef: f64,
     /// The weight of the baseline's loss; 0.5.
     pub vf_coef: f64,
@@ -95,8 +95,8 @@ impl ReinforceConfig {
 /// ```text
 /// for each m episodes:
 ///     G_t = r_t + gamma r_{t+1} + gamma² r_{t+2} + …
-///     one gradient step on  -1/m Σ (G_t - b(s_t)) log pi(a_t | s_t)
-///                           + vf_coef mean (b(s_t) - G_t)² - ent_coef H
+///     one gradient step on  -1/m Σ ((G_t - b(s_t)) log pi(a_t | s_t) + ent_coef H(s_t))
+///                           + vf_coef mean (b(s_t) - G_t)²
 /// ```
 ///
 /// With [`ReturnForm::WholeEpisode`] every step of an episode is credited with `G_0`. An episode that a
@@ -120,8 +120,9 @@ pub struct Reinforce<D: Distribution> {
     action_space: D::Action,
     pub(crate) episodes: Episodes<f32, D::Elem>,
     rng: Rng,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds, and as they were handed out.
     actions: Vec<D::Elem>,
+    handed_out: Vec<D::Elem>,
     /// Scratch: log-probabilities and values when acting, which are worked out anew when learning.
     unused: [Vec<f32>; 2],
     /// Scratch: the episodes that are learned from, and what is worked out of them.
@@ -191,6 +192,7 @@ impl<D: Distribution> Reinforce<D> {
             episodes: Episodes::new(config.episodes, n, space.width(), action_width)?,
             rng: seeds.stream("agent", 0),
             actions: vec![D::Elem::default(); n * action_width],
+            handed_out: vec![D::Elem::default(); n * action_width],
             unused: [vec![0.0; n], vec![0.0; n]],
             rows: EpisodeRows::default(),
             scratch: Scratch::default(),
@@ -238,11 +240,13 @@ impl<D: Distribution> Reinforce<D> {
         if config.normalize_returns {
             normalise(credits);
         }
-        // The loss is a mean over rows; the theorem has a sum over an episode's rows.
-        credits.iter_mut().for_each(|credit| *credit *= n as f32 / m as f32);
+        // The loss is a mean over rows; the theorem has a sum over an episode's rows, of the entropy bonus too.
+        let rows_an_episode = n as f32 / m as f32;
+        credits.iter_mut().for_each(|credit| *credit *= rows_an_episode);
 
         let vf_coef = if config.baseline { config.vf_coef as f32 } else { 0.0 };
-        let coefficients = Coefficients { value: vf_coef, entropy: config.ent_coef as f32 };
+        let entropy = config.ent_coef as f32 * rows_an_episode;
+        let coefficients = Coefficients { value: vf_coef, entropy };
         let distribution = policy.distribution().clone();
         let pass = policy.forward(&rows.observations)?;
         grad.resize(pass.output().len(), 0.0);
@@ -282,10 +286,19 @@ impl<D: Distribution> Agent for Reinforce<D> {
         check::len("actions", self.actions.len(), actions.len())?;
         actions.copy_from_slice(&self.actions);
         self.action_space.clip_rows(actions);
+        self.handed_out.copy_from_slice(actions);
         Ok(())
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
+        let (taken, width) = (transitions.actions(), self.action_space.width());
+        check::len("actions", self.actions.len(), taken.len())?;
+        let own = self.actions.chunks_exact_mut(width).zip(self.handed_out.chunks_exact(width));
+        for ((own, handed_out), taken) in own.zip(taken.chunks_exact(width)) {
+            if handed_out != taken {
+                own.copy_from_slice(taken);
+            }
+        }
         Ok(self.episodes.push(transitions, &self.actions)?)
     }
 

@@ -32,7 +32,7 @@ pub trait SearchRule {
         metrics: &mut Metrics,
     ) -> Result<()>;
 
-    /// The policy that the search stands at, `[params]`.
+    /// The policy that the search is at, `[params]`.
     fn best(&self) -> &[f32];
 
     /// Its present state.
@@ -66,7 +66,7 @@ pub trait SearchRule {
 pub struct PolicySearch<D: Distribution, R> {
     /// The policy's network, with the parameters of whichever candidate acts.
     module: Chain,
-    /// Holds the policy that the search stands at.
+    /// Holds the policy that the search is at.
     policy: Network,
     distribution: D,
     action_space: D::Action,

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 ///     n_epochs times, over shuffled minibatches:
 ///         ratio = pi(a | s) / pi_old(a | s)
 ///         one gradient step on  -ratio A + beta KL(pi_old || pi) + vf_coef (V - R)² - ent_coef H
-///     d = mean KL(pi_old || pi) over the rollout
+///         d = mean KL(pi_old || pi) over the rollout; d > 4 target_kl: no more passes
 ///     d < target_kl / 1.5: beta <- beta / 2;   d > 1.5 target_kl: beta <- 2 beta
 /// ```
 ///
@@ -57,6 +57,9 @@ pub struct PpoKlConfig {
     pub gae_lambda: f64,
     /// The KL divergence that a rollout's learning should come to; 0.01, the middle of those tried.
     pub target_kl: Schedule,
+    /// A pass over the rollout that ends with a divergence of more than this many times `target_kl` is the last one;
+    /// 4, as in Heess et al. (2017), algorithm 1. None: every pass is made.
+    pub kl_early_stop: Option<f64>,
     /// What the penalty's coefficient starts at; 1, as published, which is soon forgotten.
     pub initial_beta: f64,
     /// Whether advantages are normalised in each minibatch; yes.
@@ -80,6 +83,7 @@ impl Default for PpoKlConfig {
             gamma: 0.99,
             gae_lambda: 0.95,
             target_kl: Schedule::constant(0.01),
+            kl_early_stop: Some(4.0),
             initial_beta: 1.0,
             normalize_advantage: true,
             ent_coef: 0.0,
@@ -102,6 +106,7 @@ impl PpoKlConfig {
         validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_epochs", 1, self.n_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
+        self.kl_early_stop.map_or(Ok(()), |times| check::positive("kl_early_stop", times))?;
         check::positive("initial_beta", self.initial_beta)?;
         check::non_negative("ent_coef", self.ent_coef)?;
         check::non_negative("vf_coef", self.vf_coef)
@@ -206,6 +211,7 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
         };
         learner.policy_params(&mut self.old_params)?;
         let width = learner.policy.distribution().params_len();
+        let (mut kl, mut taken) = (0.0, 0u32);
         for _ in 0..self.config.n_epochs {
             for places in learner.shuffled(self.config.batch_size) {
                 self.old_rows.clear();
@@ -225,9 +231,14 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
                 metrics.record("approx_kl", stats.approx_kl);
                 let norm = loss.step(learning_rate, self.config.max_grad_norm)?;
                 metrics.record("grad_norm", norm);
+                taken += 1;
+            }
+            kl = learner.mean_kl(&self.old_params)?;
+            if self.config.kl_early_stop.is_some_and(|times| kl > times * target_kl) {
+                break;
             }
         }
-        let kl = learner.mean_kl(&self.old_params)?;
+        metrics.record("gradient_steps", f64::from(taken));
         metrics.record("kl", kl);
         metrics.record("beta", self.beta);
         metrics.record("learning_rate", learning_rate);

@@ -191,6 +191,33 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
     assert!(steps_taken(Some(0.01)) < 9.0);
 }
 
+#[test]
+fn a_policy_that_moves_too_far_under_a_penalty_ends_the_epochs() {
+    let steps_taken = |kl_early_stop| {
+        let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+        let config = PpoKlConfig {
+            n_steps: 40,
+            batch_size: 40,
+            n_epochs: 3,
+            learning_rate: rl_core::Schedule::constant(0.05),
+            kl_early_stop,
+            ..PpoKlConfig::default()
+        };
+        let agent = PpoKl::new(&config, &make(), &Backend::cpu(), Seeds::new(0)).unwrap();
+        let sink = MemorySink::default();
+        let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
+        let mut trainer =
+            Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
+        trainer.run().unwrap();
+        let row = sink.rows().remove(0);
+        row.values.iter().find(|(name, _)| name == "gradient_steps").unwrap().1
+    };
+    // 3 epochs of 3 minibatches; the last is never due under a limit that this learning rate breaks.
+    let [all, far, near] = [None, Some(1e9), Some(4.0)].map(steps_taken);
+    assert_eq!((all, far), (9.0, 9.0));
+    assert!(near < 9.0 && near % 3.0 == 0.0, "{near}");
+}
+
 /// The trust region holds: no update moves the policy by more than it allows.
 #[test]
 fn the_trust_region_is_kept() {

@@ -1,9 +1,9 @@
 //! Acting with a stochastic policy and gathering rollouts.
 
-use crate::{Beliefs, Result, Rollout};
+use crate::{Estimates, Result, Rollout};
 use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 
-/// Gathers rollouts: remembers what the policy chose and believed from acting to observing.
+/// Gathers rollouts: keeps the actions, value estimates and log-probabilities from acting to observing.
 ///
 /// ```
 /// use rl_core::{BoxSpace, Discrete, Rng, Seeds, Space, SerialVecEnv, StochasticPolicy, VecEnv};
@@ -20,6 +20,10 @@ use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 ///         actions.fill_with(|| rng.below(2) as u32);
 ///         log_probs.fill(0.5f32.ln());
 ///         values.fill(0.5);
+///         Ok(())
+///     }
+///     fn log_probs(&mut self, _: &[f32], _: &[u32], log_probs: &mut [f32]) -> rl_core::Result<()> {
+///         log_probs.fill(0.5f32.ln());
 ///         Ok(())
 ///     }
 ///     fn values(&mut self, _: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
@@ -45,8 +49,9 @@ pub struct Collector<O: Space, A: Space> {
     /// What has been gathered.
     pub rollout: Rollout<O::Elem, A::Elem>,
     action_space: A,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds, and as they were handed out.
     actions: Vec<A::Elem>,
+    handed_out: Vec<A::Elem>,
     log_probs: Vec<f32>,
     values: Vec<f32>,
     final_values: Vec<f32>,
@@ -68,6 +73,7 @@ impl<O: Space, A: Space> Collector<O, A> {
             rollout: Rollout::new(n_steps, num_envs, observation_space.width(), action_width)?,
             action_space,
             actions: vec![<A::Elem as Default>::default(); num_envs * action_width],
+            handed_out: vec![<A::Elem as Default>::default(); num_envs * action_width],
             log_probs: vec![0.0; num_envs],
             values: vec![0.0; num_envs],
             final_values: vec![0.0; num_envs],
@@ -91,6 +97,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         check::len("actions", own.len(), actions.len())?;
         actions.copy_from_slice(own);
         self.clip(actions);
+        self.handed_out.copy_from_slice(actions);
         Ok(())
     }
 
@@ -99,7 +106,8 @@ impl<O: Space, A: Space> Collector<O, A> {
         self.action_space.clip_rows(actions);
     }
 
-    /// Stores a step; a truncated episode's final observation is valued.
+    /// Stores a step; a truncated episode's final observation is valued. An action that the environment took in place
+    /// of the one that was handed out is stored with its own log-probability.
     ///
     /// # Errors
     /// Those of the policy and of [`Rollout::push`].
@@ -108,6 +116,17 @@ impl<O: Space, A: Space> Collector<O, A> {
         policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
         transitions: &Transitions<'_, O::Elem, A::Elem>,
     ) -> rl_core::Result<()> {
+        let (width, action_width) = (self.rollout.width(), self.action_space.width());
+        let taken = transitions.actions();
+        check::len("actions", self.actions.len(), taken.len())?;
+        for (i, taken) in taken.chunks_exact(action_width).enumerate() {
+            let range = i * action_width..(i + 1) * action_width;
+            if self.handed_out[range.clone()] != *taken {
+                self.actions[range].copy_from_slice(taken);
+                let observation = &transitions.observations()[i * width..][..width];
+                policy.log_probs(observation, taken, &mut self.log_probs[i..=i])?;
+            }
+        }
         // Zeros elsewhere: what was there before must not reach a checkpoint, which would differ after a resume.
         self.final_values.fill(0.0);
         for (i, end) in transitions.ends().iter().enumerate() {
@@ -117,8 +136,8 @@ impl<O: Space, A: Space> Collector<O, A> {
             }
         }
         let Collector { actions, log_probs, values, final_values, .. } = self;
-        let beliefs = Beliefs { actions, log_probs, values, final_values };
-        Ok(self.rollout.push(transitions, beliefs)?)
+        let estimates = Estimates { actions, log_probs, values, final_values };
+        Ok(self.rollout.push(transitions, estimates)?)
     }
 
     /// Values what follows the newest step and computes advantages and returns, see [`Rollout::finish`].

@@ -14,4 +14,4 @@ pub use collector::Collector;
 pub use episodes::{EpisodeRows, Episodes};
 pub use error::{Error, Result};
 pub use ring::{Horizon, ReplayRing};
-pub use rollout::{Beliefs, Minibatch, Rollout, explained_variance, normalise, shuffle};
+pub use rollout::{Estimates, Minibatch, Rollout, explained_variance, normalise, shuffle};

@@ -4,9 +4,9 @@ use crate::{Error, Result};
 use rl_core::{Element, End, Rng, Transitions, check};
 use serde::{Deserialize, Serialize};
 
-/// What an agent chose and believed when it acted: one of each an environment.
+/// The actions that an agent chose when it acted, its value estimates and log-probabilities: one of each per environment.
 #[derive(Clone, Copy, Debug)]
-pub struct Beliefs<'a, A> {
+pub struct Estimates<'a, A> {
     /// The policy's own actions, `[envs, action width]`: those taken, before any clipping to bounds.
     pub actions: &'a [A],
     /// The value of the observation acted on, `[envs]`.
@@ -23,13 +23,13 @@ pub struct Beliefs<'a, A> {
 ///
 /// ```
 /// use rl_core::StepBatch;
-/// use rl_replay::{Beliefs, Rollout};
+/// use rl_replay::{Estimates, Rollout};
 /// let mut rollout: Rollout<f32, u32> = Rollout::new(1, 1, 1, 1)?;
 /// let mut shown = StepBatch::new(1, 1);
 /// shown.begin_step();
 /// shown.rows_mut().rewards[0] = 1.0;
-/// let beliefs = Beliefs { actions: &[0], values: &[0.5], log_probs: &[0.0], final_values: &[0.0] };
-/// rollout.push(&shown.transitions(&[0]), beliefs)?;
+/// let estimates = Estimates { actions: &[0], values: &[0.5], log_probs: &[0.0], final_values: &[0.0] };
+/// rollout.push(&shown.transitions(&[0]), estimates)?;
 /// rollout.finish(&[2.0], 0.9, 0.95)?;
 /// assert_eq!(rollout.returns(), [1.0 + 0.9 * 2.0]);
 /// # Ok::<(), rl_core::Error>(())
@@ -82,6 +82,11 @@ impl<T: Element, A: Element> Rollout<T, A> {
         })
     }
 
+    /// Elements of an observation.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
     /// Transitions that there is room for.
     pub fn capacity(&self) -> usize {
         self.steps * self.envs
@@ -115,7 +120,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
     pub fn push(
         &mut self,
         transitions: &Transitions<'_, T, A>,
-        beliefs: Beliefs<'_, A>,
+        estimates: Estimates<'_, A>,
     ) -> Result<()> {
         if self.is_full() {
             return Err(Error::Full);
@@ -123,18 +128,18 @@ impl<T: Element, A: Element> Rollout<T, A> {
         let n = self.envs;
         check::len("transitions", n, transitions.len())?;
         check::len("observations", n * self.width, transitions.observations().len())?;
-        check::len("actions", n * self.action_width, beliefs.actions.len())?;
-        check::len("values", n, beliefs.values.len())?;
-        check::len("log-probabilities", n, beliefs.log_probs.len())?;
-        check::len("final values", n, beliefs.final_values.len())?;
+        check::len("actions", n * self.action_width, estimates.actions.len())?;
+        check::len("values", n, estimates.values.len())?;
+        check::len("log-probabilities", n, estimates.log_probs.len())?;
+        check::len("final values", n, estimates.final_values.len())?;
         let (at, w, aw) = (self.filled * n, self.width, self.action_width);
         self.observations[at * w..][..n * w].copy_from_slice(transitions.observations());
-        self.actions[at * aw..][..n * aw].copy_from_slice(beliefs.actions);
+        self.actions[at * aw..][..n * aw].copy_from_slice(estimates.actions);
         self.rewards[at..][..n].copy_from_slice(transitions.rewards());
         self.ends[at..][..n].copy_from_slice(transitions.ends());
-        self.values[at..][..n].copy_from_slice(beliefs.values);
-        self.log_probs[at..][..n].copy_from_slice(beliefs.log_probs);
-        self.final_values[at..][..n].copy_from_slice(beliefs.final_values);
+        self.values[at..][..n].copy_from_slice(estimates.values);
+        self.log_probs[at..][..n].copy_from_slice(estimates.log_probs);
+        self.final_values[at..][..n].copy_from_slice(estimates.final_values);
         self.filled += 1;
         Ok(())
     }
@@ -186,7 +191,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
         &self.actions[..self.len() * self.action_width]
     }
 
-    /// The values believed when acting, `[len]`.
+    /// The value estimates when acting, `[len]`.
     pub fn values(&self) -> &[f32] {
         &self.values[..self.len()]
     }
@@ -250,7 +255,7 @@ pub struct Minibatch<T, A> {
     pub observations: Vec<T>,
     /// The actions, `[n, action width]`.
     pub actions: Vec<A>,
-    /// The values believed when acting, `[n]`.
+    /// The value estimates when acting, `[n]`.
     pub values: Vec<f32>,
     /// The log-probabilities when acting, `[n]`.
     pub log_probs: Vec<f32>,

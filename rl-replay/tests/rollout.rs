@@ -4,7 +4,7 @@
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use rl_core::{BoxSpace, Discrete, End, Rng, Seeds, StepBatch, StochasticPolicy};
-use rl_replay::{Beliefs, Collector, Minibatch, Rollout, explained_variance, normalise, shuffle};
+use rl_replay::{Collector, Estimates, Minibatch, Rollout, explained_variance, normalise, shuffle};
 use serde_json::Value;
 
 /// One environment's step.
@@ -33,13 +33,13 @@ fn rollout_of(cells: &[Vec<Cell>]) -> Rollout<f32, u32> {
             *end = cell.end;
         }
         let (values, final_values) = (column(|c| c.value), column(|c| c.final_value));
-        let beliefs = Beliefs {
+        let estimates = Estimates {
             actions: &numbers,
             values: &values,
             log_probs: &vec![0.0; envs],
             final_values: &final_values,
         };
-        rollout.push(&shown.transitions(&numbers), beliefs).unwrap();
+        rollout.push(&shown.transitions(&numbers), estimates).unwrap();
     }
     rollout
 }
@@ -174,11 +174,11 @@ fn misuse_is_an_error() {
     let mut rollout = rollout_of(&[vec![cell]]);
     let mut shown = StepBatch::new(1, 1);
     shown.begin_step();
-    let beliefs =
-        Beliefs { actions: &[0], values: &[0.0], log_probs: &[0.0], final_values: &[0.0] };
+    let estimates =
+        Estimates { actions: &[0], values: &[0.0], log_probs: &[0.0], final_values: &[0.0] };
     assert!(
         rollout
-            .push(&shown.transitions(&[0]), beliefs)
+            .push(&shown.transitions(&[0]), estimates)
             .unwrap_err()
             .to_string()
             .contains("complete")
@@ -205,10 +205,36 @@ impl StochasticPolicy for Coin {
         values.fill(0.5);
         Ok(())
     }
+    fn log_probs(
+        &mut self,
+        observations: &[f32],
+        actions: &[u32],
+        log_probs: &mut [f32],
+    ) -> rl_core::Result<()> {
+        assert_eq!((observations, actions), (&[0.5][..], &[0][..]));
+        log_probs.fill(-3.0);
+        Ok(())
+    }
     fn values(&mut self, _: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
         values.fill(7.0);
         Ok(())
     }
+}
+
+/// A safety filter, a demonstration: what is learned from is what the environment took.
+#[test]
+fn an_action_taken_in_place_of_the_policys_own_is_stored_with_its_log_probability() {
+    let space = BoxSpace::unbounded(1).unwrap();
+    let mut collector = Collector::new(1, 2, &space, Discrete::new(2).unwrap()).unwrap();
+    let (mut rng, mut actions) = (Seeds::new(0).stream("t", 0), [9, 9]);
+    let mut shown: StepBatch<f32> = StepBatch::new(2, 1);
+    shown.rows_mut().observations.copy_from_slice(&[0.25, 0.5]);
+    collector.act(&mut Coin, &[0.25, 0.5], &mut rng, &mut actions).unwrap();
+    assert_eq!(actions, [1, 1]);
+    shown.begin_step();
+    collector.observe(&mut Coin, &shown.transitions(&[1, 0])).unwrap();
+    assert_eq!(collector.rollout.actions(), [1, 0]);
+    assert_eq!(collector.rollout.log_probs(), [0.0, -3.0]);
 }
 
 /// What a collector went through before a rollout leaves no trace in it: else a run that was resumed in between

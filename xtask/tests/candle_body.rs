@@ -127,7 +127,7 @@ fn critics_on_a_model_have_the_same_action_gradients() {
             gradient
         };
         let first = gradient(&mut critic);
-        critic.step(&observations, &actions, &[1.0; 8], 1e-3).unwrap();
+        critic.step(&observations, &actions, &[1.0; 8], 1e-3, None).unwrap();
         let second = gradient(&mut critic);
         [before, first, critic.values(&observations, &actions).unwrap(), second]
     });

@@ -22,7 +22,7 @@ pub(crate) enum Verb {
     Replay(replay::Args),
     /// Transitions a second on three fixed workloads, beside the peers where asked.
     Speed(speed::Args),
-    /// What critics believe beside what is true: DQN and Double DQN, DDPG and TD3.
+    /// The estimates of critics beside true values: DQN and Double DQN, DDPG and TD3.
     Overestimation(overestimation::Args),
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench overestimation`: what critics believe beside what is true.
+//! `cargo xtask bench overestimation`: the estimates of critics beside true values.
 //!
 //! A maximum over noisy estimates is too high on average (Thrun and Schwartz, 1993). Double DQN and TD3 were
 //! made to mend that; here each learns beside the method that it mends, with the same settings and seeds. Now
@@ -33,10 +33,10 @@ pub(crate) struct Args {
 /// Steps after which what is left of a discounted return no longer counts.
 const HORIZON: u32 = 1_500;
 
-/// A mean belief and a mean truth.
+/// A mean estimate and a mean true value.
 #[derive(Clone, Copy)]
 struct Look {
-    believed: f64,
+    estimated: f64,
     truth: f64,
 }
 
@@ -55,20 +55,20 @@ type Run = dyn Fn(&Args, u64) -> Result<Vec<(u64, Look)>>;
 
 fn compare(args: &Args, env: &str, pair: [(&str, &Run); 2]) -> Result<()> {
     println!("{env}");
-    println!("  {:<11} {:>8} {:>10} {:>10} {:>12}", "", "steps", "believed", "true", "difference");
+    println!("  {:<11} {:>8} {:>10} {:>10} {:>12}", "", "steps", "estimated", "true", "difference");
     for (name, run) in pair {
         let runs: Vec<Vec<(u64, Look)>> =
             (0..args.seeds).map(|seed| run(args, seed)).collect::<Result<_>>()?;
         for i in 0..args.looks as usize {
             let looks: Vec<Look> = runs.iter().map(|run| run[i].1).collect();
             let mean = |f: fn(&Look) -> f64| looks.iter().map(f).sum::<f64>() / looks.len() as f64;
-            let differences: Vec<f64> = looks.iter().map(|l| l.believed - l.truth).collect();
+            let differences: Vec<f64> = looks.iter().map(|l| l.estimated - l.truth).collect();
             let (low, high) = bootstrap_interval(&differences);
-            let (believed, truth) = (mean(|l| l.believed), mean(|l| l.truth));
+            let (estimated, truth) = (mean(|l| l.estimated), mean(|l| l.truth));
             println!(
-                "  {name:<11} {:>8} {believed:>10.2} {truth:>10.2} {:>+12.2} [{low:+.2}, {high:+.2}]",
+                "  {name:<11} {:>8} {estimated:>10.2} {truth:>10.2} {:>+12.2} [{low:+.2}, {high:+.2}]",
                 runs[0][i].0,
-                believed - truth,
+                estimated - truth,
             );
         }
     }
@@ -176,12 +176,12 @@ where
     <V::Action as Space>::Elem: Default + Clone,
 {
     let mut actions = vec![Default::default(); endless.action_space().width()];
-    let (mut believed, mut truth) = (0.0, 0.0);
+    let (mut estimated, mut truth) = (0.0, 0.0);
     for _ in 0..args.starts {
         endless.reset()?;
         let start = endless.batch().observations().to_vec();
         agent.act_greedily(&start, &mut actions)?;
-        believed += f64::from(value(agent, &start, &actions)?);
+        estimated += f64::from(value(agent, &start, &actions)?);
         let mut discount = 1.0;
         while endless.batch().ends()[0].is_none() {
             agent.act_greedily(endless.batch().observations(), &mut actions)?;
@@ -191,5 +191,5 @@ where
         }
     }
     let n = args.starts as f64;
-    Ok(Look { believed: believed / n, truth: truth / n })
+    Ok(Look { estimated: estimated / n, truth: truth / n })
 }
