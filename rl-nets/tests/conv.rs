@@ -221,6 +221,46 @@ fn two_convolutions_equal_pytorchs() {
     }
 }
 
+/// The numbers that `conv_shapes.py` gives PyTorch.
+fn wave(n: usize, phase: f64) -> Vec<f32> {
+    (0..n).map(|i| (1.7 * i as f64 + phase).sin() as f32).collect()
+}
+
+/// On one thread and on two.
+#[test]
+fn convolutions_of_many_shapes_equal_pytorchs() {
+    let path = format!("{}/tests/fixtures/conv_shapes.json", env!("CARGO_MANIFEST_DIR"));
+    let data: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let cases = data["cases"].as_array().unwrap();
+    assert_eq!(cases.len(), 24);
+    for (i, case) in cases.iter().enumerate() {
+        let number = |name: &str| case[name].as_u64().unwrap() as usize;
+        let input = [0, 1, 2].map(|i| case["input"][i].as_u64().unwrap() as usize);
+        let [channels, kernel, stride, padding] =
+            ["channels", "kernel", "stride", "padding"].map(number);
+        let config = ConvConfig { channels, kernel, stride, padding };
+        let mut conv = conv2d(input, &config, Activation::Identity).unwrap();
+        let weights = conv.layout().len() - channels;
+        let params = [wave(weights, 0.2), wave(channels, 0.3)].concat();
+        let x = wave(number("batch") * conv.input_len(), 0.1);
+        for count in [1, 2] {
+            conv.share_among(&Threads::new(count).unwrap());
+            conv.forward(&params, &x).unwrap();
+            let mut upstream = wave(conv.output().len(), 0.4);
+            assert!(close(conv.output(), &flat(&case["y"]), 1e-5), "case {i}: output");
+            let (mut grads, mut grad_x) = (vec![0.0; params.len()], vec![f32::NAN; x.len()]);
+            conv.backward(&params, &x, &mut upstream, Some(&mut grads), Some(&mut grad_x)).unwrap();
+            for (name, got) in [
+                ("grad_weight", &grads[..weights]),
+                ("grad_bias", &grads[weights..]),
+                ("grad_x", &grad_x),
+            ] {
+                assert!(close(got, &flat(&case[name]), 1e-5), "case {i}: {name}");
+            }
+        }
+    }
+}
+
 #[test]
 fn impossible_shapes_are_refused() {
     let config =
