@@ -10,7 +10,7 @@ use rl_core::Rng;
 /// modules and have no arithmetic of their own.
 ///
 /// A module owns no parameters, only the workspace of its last [`forward`](Module::forward). The methods below
-/// rely on the lengths that [`Network`](crate::Network) has checked. [`check_module`](crate::check_module) tries one
+/// rely on the lengths that [`Network`](crate::Network) has checked. [`check_module`](crate::check_module()) tries one
 /// out.
 ///
 /// ```
