@@ -63,7 +63,7 @@ pub trait StochasticPolicy {
     /// Writes the log-probabilities of actions of another's choice, `[n, action width]`, into `log_probs`, `[n]`.
     ///
     /// # Errors
-    /// Slices of a wrong length; a network whose output is not a number.
+    /// Slices of a wrong length; an action without a finite log-probability; a network whose output is not a number.
     fn log_probs(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -105,7 +105,7 @@ pub trait Agent: Policy {
     /// they are, it learns from its own form of them, before clipping to the bounds.
     ///
     /// # Errors
-    /// Transitions that do not fit the agent.
+    /// Transitions that do not fit the agent; an action of another's choice outside the space.
     fn observe(
         &mut self,
         transitions: &Transitions<'_, <Self::Obs as Space>::Elem, <Self::Action as Space>::Elem>,

@@ -6,7 +6,7 @@ use rl_core::{
     Agent, BoxSpace, Error, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
-use rl_replay::{Batch, ReplayRing};
+use rl_replay::{Batch, HandedOut, ReplayRing};
 
 /// What an off-policy agent does with what it remembers. Actions are in [-1, 1] throughout.
 pub trait Rule {
@@ -90,8 +90,8 @@ pub struct OffPolicy<R> {
     learned: u64,
     /// The actions last taken, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
-    /// The same as they were handed out, within the bounds.
-    handed_out: Vec<f32>,
+    /// The same within the bounds.
+    handed_out: HandedOut<BoxSpace>,
     /// Scratch: greedy actions in [-1, 1].
     greedy: Vec<f32>,
 }
@@ -125,7 +125,7 @@ impl<R: Rule> OffPolicy<R> {
             steps: 0,
             learned: 0,
             actions: vec![0.0; n * action_width],
-            handed_out: vec![0.0; n * action_width],
+            handed_out: HandedOut::new(envs.action_space().clone(), n),
             greedy: Vec::new(),
             bounds,
             rule,
@@ -184,19 +184,13 @@ impl<R: Rule> Agent for OffPolicy<R> {
             }
         }
         self.to_bounds(&self.actions, actions)?;
-        self.handed_out.copy_from_slice(actions);
-        Ok(())
+        self.handed_out.note(actions)
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
-        let (taken, width) = (transitions.actions(), self.bounds.width());
-        check::len("actions", self.actions.len(), taken.len())?;
-        let own = self.actions.chunks_exact_mut(width).zip(self.handed_out.chunks_exact(width));
-        for ((own, handed_out), taken) in own.zip(taken.chunks_exact(width)) {
-            if handed_out != taken {
-                self.bounds.to_unit(taken, own);
-            }
-        }
+        let OffPolicy { handed_out, actions, bounds, .. } = self;
+        let to_unit = |dimension, action| bounds.to_unit(dimension, action);
+        handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
         self.replay.push(&transitions.with_actions(&self.actions))?;
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {

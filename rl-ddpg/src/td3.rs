@@ -62,7 +62,7 @@ pub struct Td3Config {
     pub critic_learning_rate: Schedule,
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm, the actor's and the critics' each; none: no clipping.
+    /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
     pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.005.
     pub tau: f64,

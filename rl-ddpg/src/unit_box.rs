@@ -34,12 +34,11 @@ impl UnitBox {
         }
     }
 
-    /// Brings one action within the bounds, `[width]`, to [-1, 1].
-    pub(crate) fn to_unit(&self, action: &[f32], unit: &mut [f32]) {
-        let bounds = self.low.iter().zip(&self.high);
-        for ((a, u), (low, high)) in action.iter().zip(unit).zip(bounds) {
-            *u = (2.0 * (a - low) / (high - low) - 1.0).clamp(-1.0, 1.0);
-        }
+    /// Brings one element of an action within the bounds to [-1, 1].
+    pub(crate) fn to_unit(&self, dimension: usize, action: f32) -> f32 {
+        // In double precision: the extent of finite bounds can overflow.
+        let (low, high) = (f64::from(self.low[dimension]), f64::from(self.high[dimension]));
+        (2.0 * (f64::from(action) - low) / (high - low) - 1.0).clamp(-1.0, 1.0) as f32
     }
 }
 
@@ -61,9 +60,8 @@ mod tests {
             prop_assert!(at(-1.0) == low && at(1.0) == low + width);
             prop_assert!(at(-1.0) <= at(u) && at(u) <= at(1.0));
             prop_assert!((at(u) - (low + 0.5 * (u + 1.0) * width)).abs() < 1e-5);
-            let mut back = [f32::NAN];
-            unit.to_unit(&[at(u)], &mut back);
-            prop_assert!((back[0] - u).abs() <= 1e-5 * (1.0 + (low.abs() + width) / width));
+            let back = unit.to_unit(0, at(u));
+            prop_assert!((back - u).abs() <= 1e-5 * (1.0 + (low.abs() + width) / width));
         }
     }
 }

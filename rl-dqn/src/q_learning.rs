@@ -1,5 +1,5 @@
 use rl_core::{
-    Agent, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections, Seeds,
+    Agent, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
 use serde::{Deserialize, Serialize};
@@ -145,7 +145,9 @@ impl Agent for QLearning {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, u32, u32>) -> Result<()> {
+        check::len("actions", transitions.len(), transitions.actions().len())?;
         for i in 0..transitions.len() {
+            self.actions.check("action", &transitions.actions()[i..=i])?;
             let (state, action) = (transitions.observations()[i], transitions.actions()[i]);
             let future = match transitions.ends()[i] {
                 Some(End::Terminated) => 0.0,

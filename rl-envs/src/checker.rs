@@ -5,7 +5,7 @@ use rl_core::{Env, Rng, Seeds, Space, Step};
 /// Tries an environment out: `episodes` episodes of random actions, at most a thousand steps each.
 ///
 /// Checked are: observations inside their space, finite rewards, a reset that works after an end
-/// and in the middle of an episode, the same trajectory from the same seed, and a state that can be
+/// and in the middle of an episode, the same trajectory from the same seed, a state that can be
 /// saved and restored, and observations written whole, whatever the row held before. Returns every kind of problem
 /// once.
 ///

@@ -116,7 +116,7 @@ pub struct A2c<D: Distribution, O: Space = BoxSpace> {
 
 impl<D: Distribution, O: InputSpace> A2c<D, O> {
     /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
-    /// are clipped on their way to the environment; the policy learns from what it proposed.
+    /// are clipped on their way to the environment; the policy learns from what it proposed where that was taken.
     ///
     /// # Errors
     /// Those of [`A2cConfig::validate`], observations that the networks cannot read, and those of candle.

@@ -6,7 +6,7 @@ use rl_nets::{
     ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Coefficients, Distribution, Loss,
     OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
-use rl_replay::{EpisodeRows, Episodes, explained_variance, normalise};
+use rl_replay::{EpisodeRows, Episodes, HandedOut, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
 
 /// What an action is credited with.
@@ -120,9 +120,9 @@ pub struct Reinforce<D: Distribution> {
     action_space: D::Action,
     pub(crate) episodes: Episodes<f32, D::Elem>,
     rng: Rng,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds, and as they were handed out.
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
     actions: Vec<D::Elem>,
-    handed_out: Vec<D::Elem>,
+    handed_out: HandedOut<D::Action>,
     /// Scratch: log-probabilities and values when acting, which are worked out anew when learning.
     unused: [Vec<f32>; 2],
     /// Scratch: the episodes that are learned from, and what is worked out of them.
@@ -145,7 +145,7 @@ struct Scratch {
 
 impl<D: Distribution> Reinforce<D> {
     /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
-    /// are clipped on their way to the environment; the policy learns from what it proposed.
+    /// are clipped on their way to the environment; the policy learns from what it proposed where that was taken.
     ///
     /// # Errors
     /// Those of [`ReinforceConfig::validate`], and of candle.
@@ -192,7 +192,7 @@ impl<D: Distribution> Reinforce<D> {
             episodes: Episodes::new(config.episodes, n, space.width(), action_width)?,
             rng: seeds.stream("agent", 0),
             actions: vec![D::Elem::default(); n * action_width],
-            handed_out: vec![D::Elem::default(); n * action_width],
+            handed_out: HandedOut::new(action_space.clone(), n),
             unused: [vec![0.0; n], vec![0.0; n]],
             rows: EpisodeRows::default(),
             scratch: Scratch::default(),
@@ -286,19 +286,12 @@ impl<D: Distribution> Agent for Reinforce<D> {
         check::len("actions", self.actions.len(), actions.len())?;
         actions.copy_from_slice(&self.actions);
         self.action_space.clip_rows(actions);
-        self.handed_out.copy_from_slice(actions);
-        Ok(())
+        self.handed_out.note(actions)
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
-        let (taken, width) = (transitions.actions(), self.action_space.width());
-        check::len("actions", self.actions.len(), taken.len())?;
-        let own = self.actions.chunks_exact_mut(width).zip(self.handed_out.chunks_exact(width));
-        for ((own, handed_out), taken) in own.zip(taken.chunks_exact(width)) {
-            if handed_out != taken {
-                own.copy_from_slice(taken);
-            }
-        }
+        let (taken, own) = (transitions.actions(), &mut self.actions);
+        self.handed_out.compare(taken, own, |_, action| action, |_, _| Ok(()))?;
         Ok(self.episodes.push(transitions, &self.actions)?)
     }
 

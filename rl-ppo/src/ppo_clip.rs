@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 ///
 /// Continuous actions outside the bounds are clipped on their way to the environment; the policy learns
-/// from what it proposed.
+/// from what it proposed where that was taken.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};

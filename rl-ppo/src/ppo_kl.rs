@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 ///     n_epochs times, over shuffled minibatches:
 ///         ratio = pi(a | s) / pi_old(a | s)
 ///         one gradient step on  -ratio A + beta KL(pi_old || pi) + vf_coef (V - R)² - ent_coef H
-///         d = mean KL(pi_old || pi) over the rollout; d > 4 target_kl: no more passes
+///         d = mean KL(pi_old || pi) over the rollout; d > kl_early_stop target_kl: no more passes
 ///     d < target_kl / 1.5: beta <- beta / 2;   d > 1.5 target_kl: beta <- 2 beta
 /// ```
 ///
@@ -212,7 +212,8 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
         learner.policy_params(&mut self.old_params)?;
         let width = learner.policy.distribution().params_len();
         let (mut kl, mut taken) = (0.0, 0u32);
-        for _ in 0..self.config.n_epochs {
+        let limit = self.config.kl_early_stop.map(|times| times * target_kl);
+        for epoch in 1..=self.config.n_epochs {
             for places in learner.shuffled(self.config.batch_size) {
                 self.old_rows.clear();
                 for &row in learner.rows_at(places.clone()) {
@@ -233,8 +234,10 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
                 metrics.record("grad_norm", norm);
                 taken += 1;
             }
-            kl = learner.mean_kl(&self.old_params)?;
-            if self.config.kl_early_stop.is_some_and(|times| kl > times * target_kl) {
+            if limit.is_some() || epoch == self.config.n_epochs {
+                kl = learner.mean_kl(&self.old_params)?;
+            }
+            if limit.is_some_and(|limit| kl > limit) {
                 break;
             }
         }

@@ -1,6 +1,6 @@
 //! Acting with a stochastic policy and gathering rollouts.
 
-use crate::{Estimates, Result, Rollout};
+use crate::{Estimates, HandedOut, Result, Rollout};
 use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 
 /// Gathers rollouts: keeps the actions, value estimates and log-probabilities from acting to observing.
@@ -48,10 +48,9 @@ use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 pub struct Collector<O: Space, A: Space> {
     /// What has been gathered.
     pub rollout: Rollout<O::Elem, A::Elem>,
-    action_space: A,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds, and as they were handed out.
+    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
     actions: Vec<A::Elem>,
-    handed_out: Vec<A::Elem>,
+    handed_out: HandedOut<A>,
     log_probs: Vec<f32>,
     values: Vec<f32>,
     final_values: Vec<f32>,
@@ -71,9 +70,8 @@ impl<O: Space, A: Space> Collector<O, A> {
         let action_width = action_space.width();
         Ok(Collector {
             rollout: Rollout::new(n_steps, num_envs, observation_space.width(), action_width)?,
-            action_space,
             actions: vec![<A::Elem as Default>::default(); num_envs * action_width],
-            handed_out: vec![<A::Elem as Default>::default(); num_envs * action_width],
+            handed_out: HandedOut::new(action_space, num_envs),
             log_probs: vec![0.0; num_envs],
             values: vec![0.0; num_envs],
             final_values: vec![0.0; num_envs],
@@ -81,7 +79,7 @@ impl<O: Space, A: Space> Collector<O, A> {
     }
 
     /// Draws actions for `observations`, `[envs, width]`, and hands them out clipped to the bounds,
-    /// `[envs, action width]`; the policy's own are kept, since it learns from what it proposed.
+    /// `[envs, action width]`; the policy's own are kept, since it learns from what it proposed where that was taken.
     ///
     /// # Errors
     /// Those of the policy; slices of a wrong length.
@@ -97,17 +95,17 @@ impl<O: Space, A: Space> Collector<O, A> {
         check::len("actions", own.len(), actions.len())?;
         actions.copy_from_slice(own);
         self.clip(actions);
-        self.handed_out.copy_from_slice(actions);
-        Ok(())
+        self.handed_out.note(actions)
     }
 
     /// Brings actions, `[n, action width]`, into their space.
     pub fn clip(&self, actions: &mut [A::Elem]) {
-        self.action_space.clip_rows(actions);
+        self.handed_out.space().clip_rows(actions);
     }
 
     /// Stores a step; a truncated episode's final observation is valued. An action that the environment took in place
-    /// of the one that was handed out is stored with its own log-probability.
+    /// of the one that was handed out is stored with its own log-probability; without an
+    /// [`act`](Collector::act) before, so are all.
     ///
     /// # Errors
     /// Those of the policy and of [`Rollout::push`].
@@ -116,16 +114,17 @@ impl<O: Space, A: Space> Collector<O, A> {
         policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
         transitions: &Transitions<'_, O::Elem, A::Elem>,
     ) -> rl_core::Result<()> {
-        let (width, action_width) = (self.rollout.width(), self.action_space.width());
-        let taken = transitions.actions();
-        check::len("actions", self.actions.len(), taken.len())?;
-        for (i, taken) in taken.chunks_exact(action_width).enumerate() {
-            let range = i * action_width..(i + 1) * action_width;
-            if self.handed_out[range.clone()] != *taken {
-                self.actions[range].copy_from_slice(taken);
-                let observation = &transitions.observations()[i * width..][..width];
-                policy.log_probs(observation, taken, &mut self.log_probs[i..=i])?;
-            }
+        let (num_envs, width) = (self.values.len(), self.rollout.width());
+        check::len("transitions", num_envs, transitions.len())?;
+        let observations = transitions.observations();
+        check::len("observations", num_envs * width, observations.len())?;
+        let Collector { actions, handed_out, log_probs, values, .. } = self;
+        let replaced = |env: usize, action: &[A::Elem]| {
+            let observation = &observations[env * width..][..width];
+            policy.log_probs(observation, action, &mut log_probs[env..=env])
+        };
+        if !handed_out.compare(transitions.actions(), actions, |_, action| action, replaced)? {
+            policy.values(observations, values)?;
         }
         // Zeros elsewhere: what was there before must not reach a checkpoint, which would differ after a resume.
         self.final_values.fill(0.0);
@@ -151,6 +150,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         gamma: f64,
         gae_lambda: f64,
     ) -> rl_core::Result<()> {
+        check::len("transitions", self.values.len(), transitions.len())?;
         // Where the newest step ended an episode this value is not used.
         for (i, value) in self.values.chunks_exact_mut(1).enumerate() {
             policy.values(transitions.next_observation(i), value)?;

@@ -6,6 +6,7 @@ mod batch;
 mod collector;
 mod episodes;
 mod error;
+mod handed_out;
 mod ring;
 mod rollout;
 
@@ -13,5 +14,6 @@ pub use batch::Batch;
 pub use collector::Collector;
 pub use episodes::{EpisodeRows, Episodes};
 pub use error::{Error, Result};
+pub use handed_out::HandedOut;
 pub use ring::{Horizon, ReplayRing};
 pub use rollout::{Estimates, Minibatch, Rollout, explained_variance, normalise, shuffle};

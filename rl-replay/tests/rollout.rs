@@ -211,8 +211,9 @@ impl StochasticPolicy for Coin {
         actions: &[u32],
         log_probs: &mut [f32],
     ) -> rl_core::Result<()> {
-        assert_eq!((observations, actions), (&[0.5][..], &[0][..]));
-        log_probs.fill(-3.0);
+        // Told from what `sample` says, and one from another.
+        let pairs = observations.iter().zip(actions);
+        pairs.zip(log_probs).for_each(|((x, a), out)| *out = -x - 3.0 * *a as f32);
         Ok(())
     }
     fn values(&mut self, _: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
@@ -234,7 +235,33 @@ fn an_action_taken_in_place_of_the_policys_own_is_stored_with_its_log_probabilit
     shown.begin_step();
     collector.observe(&mut Coin, &shown.transitions(&[1, 0])).unwrap();
     assert_eq!(collector.rollout.actions(), [1, 0]);
-    assert_eq!(collector.rollout.log_probs(), [0.0, -3.0]);
+    assert_eq!(collector.rollout.log_probs(), [0.0, -0.5]);
+    assert_eq!(collector.rollout.values(), [0.5, 0.5]);
+
+    // Nothing was handed out for the next step: its values are of its own observations too.
+    collector.rollout.clear();
+    collector.observe(&mut Coin, &shown.transitions(&[1, 0])).unwrap();
+    assert_eq!(collector.rollout.log_probs(), [-3.25, -0.5]);
+    assert_eq!(collector.rollout.values(), [7.0, 7.0]);
+}
+
+/// Transitions of other environments are an error, whatever does not fit.
+#[test]
+fn a_collector_refuses_what_does_not_fit() {
+    let space = BoxSpace::unbounded(2).unwrap();
+    let mut collector = Collector::new(4, 2, &space, Discrete::new(2).unwrap()).unwrap();
+    for (envs, width, actions) in
+        [(1, 2, &[1, 0][..]), (3, 2, &[1, 0]), (2, 1, &[1, 0]), (2, 2, &[1]), (2, 2, &[1, 2])]
+    {
+        let mut shown: StepBatch<f32> = StepBatch::new(envs, width);
+        shown.rows_mut().ends[envs - 1] = Some(End::Truncated);
+        let transitions = shown.transitions(actions);
+        collector.observe(&mut Coin, &transitions).unwrap_err();
+        if envs != 2 {
+            collector.finish(&mut Coin, &transitions, 0.9, 0.9).unwrap_err();
+        }
+        assert!(collector.rollout.is_empty());
+    }
 }
 
 /// What a collector went through before a rollout leaves no trace in it: else a run that was resumed in between

@@ -1,0 +1,107 @@
+//! Which actions an agent handed out, so that those taken in their place are noticed.
+
+use rl_core::{Result, Space, check};
+
+/// The actions that an agent handed out last, `[envs, action width]`, as the environments should take them. What they
+/// took may differ (a safety filter, a demonstration); then that is what is learned from.
+#[derive(Clone, Debug)]
+pub struct HandedOut<A: Space> {
+    space: A,
+    actions: Vec<A::Elem>,
+    /// Whether they belong to the step that is observed next.
+    fresh: bool,
+}
+
+impl<A: Space> HandedOut<A> {
+    /// For actions of `num_envs` environments.
+    pub fn new(space: A, num_envs: usize) -> Self {
+        let actions = vec![<A::Elem as Default>::default(); num_envs * space.width()];
+        HandedOut { space, actions, fresh: false }
+    }
+
+    /// The space of the actions.
+    pub fn space(&self) -> &A {
+        &self.space
+    }
+
+    /// Notes what is handed out.
+    ///
+    /// # Errors
+    /// A slice of a wrong length.
+    pub fn note(&mut self, actions: &[A::Elem]) -> Result<()> {
+        check::len("actions", self.actions.len(), actions.len())?;
+        self.actions.copy_from_slice(actions);
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// Compares what was `taken` with what was handed out. Each element that differs is written into `own`, the
+    /// agent's form of the actions, through `to_own`, which gets its dimension; `replaced` is called with each
+    /// environment that has such elements and its row of `own`. Without actions handed out since the last call all of
+    /// them differ. Returns whether there were some.
+    ///
+    /// # Errors
+    /// Slices of a wrong length; an action that differs and lies outside the space; those of `replaced`.
+    pub fn compare(
+        &mut self,
+        taken: &[A::Elem],
+        own: &mut [A::Elem],
+        to_own: impl Fn(usize, A::Elem) -> A::Elem,
+        mut replaced: impl FnMut(usize, &[A::Elem]) -> Result<()>,
+    ) -> Result<bool> {
+        check::len("actions", self.actions.len(), taken.len())?;
+        check::len("the agent's actions", self.actions.len(), own.len())?;
+        let (width, fresh) = (self.space.width(), self.fresh);
+        let handed_out = self.actions.chunks_exact(width);
+        let rows = own.chunks_exact_mut(width).zip(handed_out).zip(taken.chunks_exact(width));
+        for (env, ((own, handed_out), taken)) in rows.enumerate() {
+            if fresh && handed_out == taken {
+                continue;
+            }
+            self.space.check("action", taken)?;
+            let elements = own.iter_mut().zip(handed_out).zip(taken);
+            for (dimension, ((own, handed_out), taken)) in elements.enumerate() {
+                if !fresh || handed_out != taken {
+                    *own = to_own(dimension, *taken);
+                }
+            }
+            replaced(env, own)?;
+        }
+        self.fresh = false;
+        Ok(fresh)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+mod tests {
+    use super::*;
+    use rl_core::BoxSpace;
+
+    #[test]
+    fn what_differs_is_replaced_element_by_element() {
+        let space = BoxSpace::new(vec![-2.0; 2], vec![2.0; 2]).unwrap();
+        let mut handed_out = HandedOut::new(space, 2);
+        let mut compare = |noted: bool, taken: [f32; 4]| {
+            let (mut own, mut envs) = ([5.0, 0.25, 0.5, 0.75], vec![]);
+            if noted {
+                handed_out.note(&[2.0, 0.25, 0.5, 0.75])?;
+            }
+            let note = |env, _: &[f32]| {
+                envs.push(env);
+                Ok(())
+            };
+            let fresh = handed_out.compare(&taken, &mut own, |i, a| a + 10.0 * i as f32, note)?;
+            assert_eq!(fresh, noted);
+            rl_core::Result::Ok((own, envs))
+        };
+        let same = [2.0, 0.25, 0.5, 0.75];
+        assert_eq!(compare(true, same).unwrap(), ([5.0, 0.25, 0.5, 0.75], vec![]));
+        let second = [2.0, 1.0, 0.5, 0.75];
+        assert_eq!(compare(true, second).unwrap(), ([5.0, 11.0, 0.5, 0.75], vec![0]));
+        // Nothing was handed out since: the actions are another's, whatever they are.
+        assert_eq!(compare(false, same).unwrap(), ([2.0, 10.25, 0.5, 10.75], vec![0, 1]));
+        let error = compare(true, [2.0, 0.25, f32::NAN, 0.0]).unwrap_err().to_string();
+        assert!(error.starts_with("action dimension 0"), "{error}");
+    }
+}
