@@ -116,6 +116,15 @@ pub mod check {
         ensure(value.is_finite() && value > 0.0, field, "a finite number > 0", value)
     }
 
+    /// A number that may be missing, else within the range of another check.
+    pub fn optional(
+        field: &str,
+        value: Option<f64>,
+        range: fn(&str, f64) -> Result<()>,
+    ) -> Result<()> {
+        value.map_or(Ok(()), |value| range(field, value))
+    }
+
     /// A finite number that is not negative.
     pub fn non_negative(field: &str, value: f64) -> Result<()> {
         ensure(value.is_finite() && value >= 0.0, field, "a finite number >= 0", value)

@@ -108,7 +108,7 @@ impl SacConfig {
         self.critic.validate().map_err(|error| error.within("critic"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
         match self.ent_coef {
             EntCoef::Auto(initial) => check::positive("ent_coef.auto", initial)?,

@@ -115,7 +115,7 @@ impl Td3Config {
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
         self.exploration.validate()?;
         check::at_least("policy_delay", 1, self.policy_delay)?;

@@ -84,7 +84,7 @@ impl DqnConfig {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::fraction("gamma", self.gamma)?;
         check::at_least("n_step", 1, self.n_step as u64)?;
         check::at_least("buffer_size", 1, self.buffer_size as u64)?;

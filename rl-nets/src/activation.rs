@@ -3,6 +3,7 @@
 use crate::kernels::{dispatch, exp, tanh};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
 /// An element-wise non-linearity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,11 @@ impl Activation {
                 0.5 * (1.0 + t) + 0.5 * x * (1.0 - t * t) * slope
             }),
         }
+    }
+
+    /// The same for a `part` of a layer, whose `y` and `x` are whole.
+    pub(crate) fn chain_part(self, grad: &mut [f32], part: Range<usize>, y: &[f32], x: &[f32]) {
+        self.chain(grad, &y[part.clone()], x.get(part).unwrap_or_default());
     }
 
     /// The same in candle's operations.

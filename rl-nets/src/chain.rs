@@ -1,5 +1,6 @@
 //! Modules one after another.
 
+use crate::module::copy_tangent;
 use crate::{Layout, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
@@ -170,10 +171,7 @@ impl Module for Chain {
         out: &mut [f32],
     ) -> Result<()> {
         if self.links.is_empty() {
-            match input_tangent {
-                Some(tangent) => out.copy_from_slice(tangent),
-                None => out.fill(0.0),
-            }
+            copy_tangent(input_tangent, out);
             return Ok(());
         }
         let Chain { links, tangents: [moved, next], .. } = self;

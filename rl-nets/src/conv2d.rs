@@ -213,7 +213,7 @@ impl Module for Conv2d {
             let rows = from.chunks_exact_mut(output_len).zip(to.chunks_exact_mut(output_len));
             for (image, (from, to)) in images.zip(rows) {
                 let part = image * output_len..(image + 1) * output_len;
-                activation.chain(from, &y[part.clone()], z.get(part).unwrap_or_default());
+                activation.chain_part(from, part, y, z);
                 transpose((filters, positions), (from, positions), (to, filters));
             }
         });
@@ -270,7 +270,7 @@ impl Module for Conv2d {
                 }
             }
             let part = images.start * output_len..images.end * output_len;
-            activation.chain(out, &y[part.clone()], z.get(part).unwrap_or_default());
+            activation.chain_part(out, part, y, z);
         });
         Ok(())
     }

@@ -90,7 +90,7 @@ impl Linear {
     /// of the last forward pass.
     fn chain(&self, rows: Range<usize>, grad: &mut [f32]) {
         let part = rows.start * self.outputs..rows.end * self.outputs;
-        self.activation.chain(grad, &self.y[part.clone()], self.z.get(part).unwrap_or_default());
+        self.activation.chain_part(grad, part, &self.y, &self.z);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where the log standard deviations of a Gaussian policy come from.
 
+use crate::module::copy_tangent;
 use crate::{Layout, Module, Result};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
@@ -123,10 +124,7 @@ impl Module for FreeLogStd {
     ) -> Result<()> {
         for (i, row) in out.chunks_exact_mut(self.output_len()).enumerate() {
             let (moved, log_std) = row.split_at_mut(self.inputs);
-            match input_tangent {
-                Some(tangent) => moved.copy_from_slice(&tangent[i * self.inputs..][..moved.len()]),
-                None => moved.fill(0.0),
-            }
+            copy_tangent(input_tangent.map(|all| &all[i * self.inputs..][..self.inputs]), moved);
             log_std.copy_from_slice(direction);
         }
         Ok(())
@@ -218,10 +216,7 @@ impl Module for ClampLogStd {
         input_tangent: Option<&[f32]>,
         out: &mut [f32],
     ) -> Result<()> {
-        match input_tangent {
-            Some(tangent) => out.copy_from_slice(tangent),
-            None => out.fill(0.0),
-        }
+        copy_tangent(input_tangent, out);
         self.mask(out);
         Ok(())
     }

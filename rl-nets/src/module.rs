@@ -170,6 +170,14 @@ pub trait Module: CloneModule + Send {
     }
 }
 
+/// The derivative of what hands its input on: the input's, or zero where that does not move.
+pub(crate) fn copy_tangent(input_tangent: Option<&[f32]>, out: &mut [f32]) {
+    match input_tangent {
+        Some(tangent) => out.copy_from_slice(tangent),
+        None => out.fill(0.0),
+    }
+}
+
 /// Modules that can be copied in a box: all that are `Clone`.
 pub trait CloneModule {
     /// A copy with a workspace of its own.

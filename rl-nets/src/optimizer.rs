@@ -52,7 +52,7 @@ fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
 
 fn check_rates(learning_rate: f64, max_norm: Option<f64>) -> rl_core::Result<()> {
     check::non_negative("learning_rate", learning_rate)?;
-    max_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))
+    check::optional("max_grad_norm", max_norm, check::positive)
 }
 
 impl Optimizer {

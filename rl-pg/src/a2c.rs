@@ -74,7 +74,7 @@ impl A2cConfig {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::at_least("n_steps", 1, self.n_steps as u64)?;
         check::fraction("gamma", self.gamma)?;
         check::fraction("gae_lambda", self.gae_lambda)?;

@@ -67,7 +67,7 @@ impl QActorCriticConfig {
         self.alpha.validate("alpha", check::non_negative)?;
         self.beta.validate("beta", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::fraction("gamma", self.gamma)?;
         check::non_negative("ent_coef", self.ent_coef)
     }

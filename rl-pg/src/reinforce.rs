@@ -82,7 +82,7 @@ impl ReinforceConfig {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         Episodes::<f32, u32>::new(self.episodes, num_envs, 1, 1)?;
         check::fraction("gamma", self.gamma)?;
         check::non_negative("ent_coef", self.ent_coef)?;
@@ -117,7 +117,6 @@ impl ReinforceConfig {
 pub struct Reinforce<D: Distribution> {
     config: ReinforceConfig,
     pub(crate) policy: ActorCriticPolicy<D>,
-    action_space: D::Action,
     pub(crate) episodes: Episodes<f32, D::Elem>,
     rng: Rng,
     /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
@@ -192,12 +191,11 @@ impl<D: Distribution> Reinforce<D> {
             episodes: Episodes::new(config.episodes, n, space.width(), action_width)?,
             rng: seeds.stream("agent", 0),
             actions: vec![D::Elem::default(); n * action_width],
-            handed_out: HandedOut::new(action_space.clone(), n),
+            handed_out: HandedOut::new(action_space, n),
             unused: [vec![0.0; n], vec![0.0; n]],
             rows: EpisodeRows::default(),
             scratch: Scratch::default(),
             policy,
-            action_space,
             config: config.clone(),
         })
     }
@@ -270,7 +268,7 @@ impl<D: Distribution> Policy for Reinforce<D> {
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [D::Elem]) -> Result<()> {
         self.policy.mode(observations, actions)?;
-        self.action_space.clip_rows(actions);
+        self.handed_out.space().clip_rows(actions);
         Ok(())
     }
 }
@@ -285,7 +283,7 @@ impl<D: Distribution> Agent for Reinforce<D> {
         self.policy.sample(observations, &mut self.rng, &mut self.actions, log_probs, values)?;
         check::len("actions", self.actions.len(), actions.len())?;
         actions.copy_from_slice(&self.actions);
-        self.action_space.clip_rows(actions);
+        self.handed_out.space().clip_rows(actions);
         self.handed_out.note(actions)
     }
 

@@ -112,15 +112,15 @@ impl PpoConfig {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         let rollout = (self.n_steps, self.batch_size, num_envs);
         validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_epochs", 1, self.n_epochs as u64)?;
         self.clip_range.validate("clip_range", check::non_negative)?;
-        self.clip_range_value.map_or(Ok(()), |c| check::positive("clip_range_value", c))?;
+        check::optional("clip_range_value", self.clip_range_value, check::positive)?;
         check::non_negative("ent_coef", self.ent_coef)?;
         check::non_negative("vf_coef", self.vf_coef)?;
-        self.target_kl.map_or(Ok(()), |kl| check::positive("target_kl", kl))
+        check::optional("target_kl", self.target_kl, check::positive)
     }
 }
 

@@ -101,12 +101,12 @@ impl PpoKlConfig {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
-        self.max_grad_norm.map_or(Ok(()), |norm| check::positive("max_grad_norm", norm))?;
+        check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         let rollout = (self.n_steps, self.batch_size, num_envs);
         validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_epochs", 1, self.n_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
-        self.kl_early_stop.map_or(Ok(()), |times| check::positive("kl_early_stop", times))?;
+        check::optional("kl_early_stop", self.kl_early_stop, check::positive)?;
         check::positive("initial_beta", self.initial_beta)?;
         check::non_negative("ent_coef", self.ent_coef)?;
         check::non_negative("vf_coef", self.vf_coef)

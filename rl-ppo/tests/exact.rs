@@ -171,20 +171,24 @@ fn actions_are_clipped_to_the_bounds_on_their_way_out() {
     assert!(actions.iter().all(|a| a.abs() < 2.0));
 }
 
+/// The gradient steps that one rollout of 120 steps is learned from with.
+fn gradient_steps<V: VecEnv>(envs: V, agent: impl Agent<Obs = V::Obs, Action = V::Action>) -> f64 {
+    let sink = MemorySink::default();
+    let config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
+    let mut trainer = Trainer::new(envs, agent, config).unwrap().with_sink(sink.clone());
+    trainer.run().unwrap();
+    let row = sink.rows().remove(0);
+    row.values.iter().find(|(name, _)| name == "gradient_steps").unwrap().1
+}
+
 #[test]
 fn a_policy_that_moves_too_far_ends_the_epochs() {
     let steps_taken = |target_kl| {
-        let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+        let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
         let config =
             PpoConfig { learning_rate: rl_core::Schedule::constant(0.05), target_kl, ..config() };
-        let agent = Ppo::new(&config, &make(), &Backend::cpu(), Seeds::new(0)).unwrap();
-        let sink = MemorySink::default();
-        let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
-        let mut trainer =
-            Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
-        trainer.run().unwrap();
-        let row = sink.rows().remove(0);
-        row.values.iter().find(|(name, _)| name == "gradient_steps").unwrap().1
+        let agent = Ppo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+        gradient_steps(envs, agent)
     };
     // 3 epochs of 3 minibatches.
     assert_eq!(steps_taken(None), 9.0);
@@ -194,7 +198,7 @@ fn a_policy_that_moves_too_far_ends_the_epochs() {
 #[test]
 fn a_policy_that_moves_too_far_under_a_penalty_ends_the_epochs() {
     let steps_taken = |kl_early_stop| {
-        let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
+        let envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
         let config = PpoKlConfig {
             n_steps: 40,
             batch_size: 40,
@@ -203,14 +207,8 @@ fn a_policy_that_moves_too_far_under_a_penalty_ends_the_epochs() {
             kl_early_stop,
             ..PpoKlConfig::default()
         };
-        let agent = PpoKl::new(&config, &make(), &Backend::cpu(), Seeds::new(0)).unwrap();
-        let sink = MemorySink::default();
-        let trainer_config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
-        let mut trainer =
-            Trainer::new(make(), agent, trainer_config).unwrap().with_sink(sink.clone());
-        trainer.run().unwrap();
-        let row = sink.rows().remove(0);
-        row.values.iter().find(|(name, _)| name == "gradient_steps").unwrap().1
+        let agent = PpoKl::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+        gradient_steps(envs, agent)
     };
     // 3 epochs of 3 minibatches; the last is never due under a limit that this learning rate breaks.
     let [all, far, near] = [None, Some(1e9), Some(4.0)].map(steps_taken);
