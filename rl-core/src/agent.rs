@@ -100,7 +100,9 @@ pub trait Agent: Policy {
         actions: &mut [<Self::Action as Space>::Elem],
     ) -> Result<()>;
 
-    /// Takes in one step of the environments. An agent learns from the actions that they took, which `transitions`
+    /// Takes in one step of the environments. Where they were reset from outside before it
+    /// ([`Transitions::resets`]), what the agent keeps open across steps (an n-step return, a rollout, an episode) is
+    /// closed as a truncation. An agent learns from the actions that they took, which `transitions`
     /// holds: those need not be the ones that [`act`](Agent::act) handed out (a safety filter, a demonstration). Where
     /// they are, it learns from its own form of them, before clipping to the bounds.
     ///
@@ -117,7 +119,7 @@ pub trait Agent: Policy {
     /// A loss or gradient that is not finite.
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()>;
 
-    /// Writes everything that a resumed run needs.
+    /// Writes everything that a resumed run needs; a replay memory as the file `replay.bin`.
     ///
     /// # Errors
     /// Where a part cannot be encoded.
@@ -137,7 +139,8 @@ pub trait Agent: Policy {
     /// Those of [`load`](Agent::load).
     fn load_policy(&mut self, from: &Sections) -> Result<()>;
 
-    /// Goes back to what [`save`](Agent::save) wrote. On an error the agent is as it was.
+    /// Goes back to what [`save`](Agent::save) wrote. On an error the agent is as it was. Without the file
+    /// `replay.bin` its replay memory is empty, see [`Trainer::without_replay`](crate::Trainer::without_replay).
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) or [`Error::Mismatch`](crate::Error::Mismatch) for

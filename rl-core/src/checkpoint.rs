@@ -53,6 +53,16 @@ impl Sections {
             self.0.get(file).ok_or_else(|| Error::corrupt(file, "not in the checkpoint"))?;
         Ok(bytes)
     }
+
+    /// A file's bytes, where there is one.
+    pub fn find(&self, file: &str) -> Option<&[u8]> {
+        self.0.get(file).map(Vec::as_slice)
+    }
+
+    /// Takes a file out.
+    pub fn remove(&mut self, file: &str) {
+        self.0.remove(file);
+    }
 }
 
 impl Sections {
@@ -137,7 +147,7 @@ impl CheckpointDir {
     fn settle(&self, step: u64) -> Result<()> {
         let (place, replacement) = (self.place(step), self.replacement(step));
         if replacement.exists() {
-            remove_if_there(&place)?;
+            self.retire(&place)?;
             fs::rename(&replacement, &place).map_err(|e| Error::io(&place, e))?;
             sync_folder(&self.root)?;
         }
@@ -155,10 +165,22 @@ impl CheckpointDir {
         self.settle(step)?;
         let place = self.place(step);
         let there = place.exists().then(|| read_checkpoint(&place).ok()).flatten();
-        if there.is_some_and(|(manifest, old)| manifest.algorithm == algorithm && old == *sections)
-        {
-            return Ok(place);
+        if there.is_none_or(|(manifest, old)| manifest.algorithm != algorithm || old != *sections) {
+            self.put(algorithm, step, sections)?;
         }
+        // Whatever the steps of the others, the one just written is kept.
+        let mut others = self.steps()?;
+        others.retain(|other| *other != step);
+        for old in others.iter().rev().skip(self.keep - 1) {
+            self.retire(&self.replacement(*old))?;
+            self.retire(&self.place(*old))?;
+        }
+        Ok(place)
+    }
+
+    /// Writes a checkpoint under a temporary name and brings it to its place.
+    fn put(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<()> {
+        let place = self.place(step);
         let temporary = self.root.join(format!("{TEMPORARY}{step:012}"));
         fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
         let mut files = BTreeMap::new();
@@ -172,18 +194,20 @@ impl CheckpointDir {
             serde_json::to_vec_pretty(&manifest).map_err(|e| Error::corrupt(MANIFEST, e))?;
         write_synced(&temporary.join(MANIFEST), &manifest)?;
         sync_folder(&temporary)?;
-        let target = if place.exists() { self.replacement(step) } else { place.clone() };
+        let target = if place.exists() { self.replacement(step) } else { place };
         fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
         sync_folder(&self.root)?;
-        self.settle(step)?;
-        // Whatever the steps of the others, the one just written is kept.
-        let mut others = self.steps()?;
-        others.retain(|other| *other != step);
-        for old in others.iter().rev().skip(self.keep - 1) {
-            remove_if_there(&self.replacement(*old))?;
-            remove_if_there(&self.place(*old))?;
+        self.settle(step)
+    }
+
+    /// Removes a checkpoint, under a name that is none first: what a crash leaves of it is swept away.
+    fn retire(&self, path: &Path) -> Result<()> {
+        let temporary = self.root.join(format!("{TEMPORARY}removal"));
+        match fs::rename(path, &temporary) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(Error::io(path, e)),
+            Ok(()) => remove_if_there(&temporary),
         }
-        Ok(place)
     }
 
     /// The steps that there are checkpoints of, rising.

@@ -31,6 +31,9 @@ impl Evaluation {
 /// finishes first would favour short ones. Episodes must end whatever the policy does: give an
 /// environment without a limit one by [`TimeLimit`](crate::TimeLimit).
 ///
+/// Normalisers around `envs` learn nothing meanwhile, see [`VecEnv::set_evaluating`]; those that have seen nothing are
+/// an error. `envs` are left reset.
+///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, evaluate};
 /// # use rl_core::doc_env::{Sign, RightAnswer};
@@ -48,6 +51,17 @@ where
     V: VecEnv<Obs = P::Obs, Action = P::Action> + ?Sized,
 {
     check::at_least("episodes", 1, episodes as u64)?;
+    envs.set_evaluating(true);
+    let result = run(policy, envs, episodes);
+    envs.set_evaluating(false);
+    result
+}
+
+fn run<P, V>(policy: &mut P, envs: &mut V, episodes: usize) -> Result<Evaluation>
+where
+    P: Policy + ?Sized,
+    V: VecEnv<Obs = P::Obs, Action = P::Action> + ?Sized,
+{
     let n = envs.num_envs();
     let mut remaining: Vec<usize> = (0..n).map(|i| (episodes + i) / n).collect();
     let mut left: usize = remaining.iter().sum();
@@ -67,5 +81,7 @@ where
             }
         }
     }
+    // Whoever trains in these environments is told that an episode was cut.
+    envs.reset()?;
     Ok(result)
 }

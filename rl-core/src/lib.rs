@@ -32,6 +32,7 @@ mod error;
 mod evaluate;
 mod metrics;
 mod moments;
+pub mod optional;
 mod resume_check;
 mod schedule;
 mod seed;
@@ -64,6 +65,6 @@ pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
-    ActionMask, AppendMask, ClipAction, NormalizeObs, NormalizeReward, OneHot, RescaleAction,
-    TimeLimit,
+    ActionMap, ActionMask, AppendMask, Clip, ClipAction, MapAction, MapObs, NormalizeObs,
+    NormalizeReward, ObsMap, OneHot, Rescale, RescaleAction, ShowMask, ShowOneHot, TimeLimit,
 };

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "a number, or a table with kind = \"linear\", \"exponential\" or \"piecewise\""
+    expecting = "expected a number, or a table with kind = \"linear\", \"exponential\" or \"piecewise\""
 )]
 pub enum Schedule {
     /// The same value throughout.

@@ -3,7 +3,7 @@
 use crate::{
     Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check, codec,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 /// `n` environments stepped one after another: the right choice wherever a step takes less than
 /// some microseconds. See [`VecEnv`] for an example.
@@ -24,11 +24,12 @@ struct Slot<E> {
     length: u64,
 }
 
+/// The state of several environments: each as bytes of its own, so that it does not matter who steps which.
 #[derive(Serialize, Deserialize)]
-#[serde(bound = "S: Serialize + DeserializeOwned, T: Element")]
-struct Saved<S, T> {
-    slots: Vec<(S, Rng, f64, u64)>,
-    observations: Vec<T>,
+#[serde(bound = "T: Element")]
+pub(crate) struct SavedEnvs<T> {
+    pub(crate) slots: Vec<Vec<u8>>,
+    pub(crate) observations: Vec<T>,
 }
 
 impl<E: Env> SerialVecEnv<E> {
@@ -65,6 +66,25 @@ impl<E: Env> SerialVecEnv<E> {
             .collect();
         Ok(SerialVecEnv { slots, observation_space, action_space, batch })
     }
+
+    /// The state of each environment.
+    pub(crate) fn save_slots(&self) -> Result<Vec<Vec<u8>>> {
+        let encode =
+            |s: &Slot<E>| codec::encode(&(s.env.state(), &s.rng, s.episode_return, s.length));
+        self.slots.iter().map(encode).collect()
+    }
+
+    /// Goes back to saved states, one an environment.
+    pub(crate) fn load_slots(&mut self, saved: &[Vec<u8>]) -> Result<()> {
+        check::len("saved environments", self.slots.len(), saved.len())?;
+        let decode = |bytes: &Vec<u8>| codec::decode("environment state", bytes);
+        let decoded: Result<Vec<(E::State, Rng, f64, u64)>> = saved.iter().map(decode).collect();
+        for (slot, (state, rng, episode_return, length)) in self.slots.iter_mut().zip(decoded?) {
+            slot.env.set_state(state)?;
+            (slot.rng, slot.episode_return, slot.length) = (rng, episode_return, length);
+        }
+        Ok(())
+    }
 }
 
 impl<E: Env> VecEnv for SerialVecEnv<E> {
@@ -84,7 +104,7 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     }
 
     fn reset(&mut self) -> Result<()> {
-        self.batch.clear();
+        self.batch.begin_episodes();
         let width = self.batch.width();
         let rows = self.batch.rows_mut();
         for (slot, obs) in self.slots.iter_mut().zip(rows.observations.chunks_exact_mut(width)) {
@@ -134,26 +154,18 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        let slots = self
-            .slots
-            .iter()
-            .map(|s| (s.env.state(), s.rng.clone(), s.episode_return, s.length))
-            .collect();
-        codec::encode(&Saved { slots, observations: self.batch.observations().to_vec() })
+        let observations = self.batch.observations().to_vec();
+        codec::encode(&SavedEnvs { slots: self.save_slots()?, observations })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        type S<E> = Saved<<E as Env>::State, <<E as Env>::Obs as Space>::Elem>;
-        let saved: S<E> = codec::decode("environment state", bytes)?;
-        check::len("saved environments", self.slots.len(), saved.slots.len())?;
-        let rows = self.batch.rows_mut();
-        check::len("saved observations", rows.observations.len(), saved.observations.len())?;
-        rows.observations.copy_from_slice(&saved.observations);
-        self.batch.clear();
-        for (slot, (state, rng, episode_return, length)) in self.slots.iter_mut().zip(saved.slots) {
-            slot.env.set_state(state)?;
-            (slot.rng, slot.episode_return, slot.length) = (rng, episode_return, length);
-        }
-        Ok(())
+        let saved: SavedEnvs<<E::Obs as Space>::Elem> = codec::decode("environment state", bytes)?;
+        check::len(
+            "saved observations",
+            self.batch.observations().len(),
+            saved.observations.len(),
+        )?;
+        self.load_slots(&saved.slots)?;
+        self.batch.restore(&saved.observations)
     }
 }

@@ -1,5 +1,6 @@
 //! Environments spread over worker threads, for environments whose steps are slow.
 
+use crate::serial::SavedEnvs;
 use crate::{Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -45,13 +46,13 @@ enum Order<O: Space, A: Space> {
     Reset(Parcel<O, A>),
     Reseed(Seeds),
     Save,
-    Load(Vec<u8>),
+    Load(Vec<Vec<u8>>),
 }
 
 enum Reply<O: Space, A: Space> {
     Parcel(Parcel<O, A>, Result<()>),
     Done(Result<()>),
-    Saved(Result<Vec<u8>>),
+    Saved(Result<Vec<Vec<u8>>>),
 }
 
 impl<O: Space, A: Space> std::fmt::Debug for ThreadedVecEnv<O, A> {
@@ -151,8 +152,8 @@ impl<O: Space, A: Space> Worker<O, A> {
                             Reply::Parcel(parcel, result)
                         }
                         Order::Reseed(seeds) => Reply::Done(envs.reseed(seeds)),
-                        Order::Save => Reply::Saved(envs.save()),
-                        Order::Load(bytes) => Reply::Done(envs.load(&bytes)),
+                        Order::Save => Reply::Saved(envs.save_slots()),
+                        Order::Load(saved) => Reply::Done(envs.load_slots(&saved)),
                     };
                     if outgoing.send(reply).is_err() {
                         break;
@@ -211,7 +212,7 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
     }
 
     fn reset(&mut self) -> Result<()> {
-        self.batch.clear();
+        self.batch.begin_episodes();
         for worker in &mut self.workers {
             worker.send_parcel(Order::Reset)?;
         }
@@ -242,30 +243,29 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
         Ok(())
     }
 
+    // As one would be saved by a `SerialVecEnv`: the number of threads leaves no trace.
     fn save(&self) -> Result<Vec<u8>> {
-        let mut parts = Vec::new();
+        let mut slots = Vec::with_capacity(self.num_envs());
         for worker in &self.workers {
             worker.send(Order::Save)?;
-            if let Reply::Saved(bytes) = worker.receive()? {
-                parts.push(bytes?);
+            if let Reply::Saved(saved) = worker.receive()? {
+                slots.extend(saved?);
             }
         }
-        codec::encode(&(parts, self.batch.observations()))
+        let observations = self.batch.observations().to_vec();
+        codec::encode(&SavedEnvs { slots, observations })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let (parts, observations): (Vec<Vec<u8>>, Vec<O::Elem>) =
-            codec::decode("environment state", bytes)?;
-        check::len("saved environment workers", self.workers.len(), parts.len())?;
+        let SavedEnvs { slots, observations } = codec::decode("environment state", bytes)?;
+        check::len("saved environments", self.num_envs(), slots.len())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
-        for (worker, part) in self.workers.iter().zip(parts) {
-            worker.send(Order::Load(part))?;
+        for worker in &self.workers {
+            worker.send(Order::Load(slots[worker.envs.clone()].to_vec()))?;
             if let Reply::Done(result) = worker.receive()? {
                 result?;
             }
         }
-        self.batch.clear();
-        self.batch.rows_mut().observations.copy_from_slice(&observations);
-        Ok(())
+        self.batch.restore(&observations)
     }
 }

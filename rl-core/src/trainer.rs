@@ -46,6 +46,9 @@ pub enum Outcome {
     Stopped,
 }
 
+/// The file that agents with a replay memory save it as.
+const REPLAY: &str = "replay.bin";
+
 /// Everything of the loop itself that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Counters {
@@ -79,6 +82,7 @@ pub struct Trainer<V: VecEnv, A> {
     callbacks: Vec<Box<dyn Callback<V, A>>>,
     sinks: Vec<Box<dyn Sink>>,
     checkpoints: Option<CheckpointDir>,
+    save_replay: bool,
     actions: Vec<<V::Action as Space>::Elem>,
     counters: Counters,
     started: bool,
@@ -114,6 +118,7 @@ where
             callbacks: Vec::new(),
             sinks: Vec::new(),
             checkpoints: None,
+            save_replay: true,
             actions: vec![<V::Action as Space>::Elem::default(); width],
             counters: Counters::default(),
             started: false,
@@ -135,6 +140,13 @@ where
     /// Where checkpoints go that callbacks ask for.
     pub fn with_checkpoints(mut self, checkpoints: CheckpointDir) -> Self {
         self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Leaves the replay memory out of checkpoints, which it makes up most of. A run that is resumed from one gathers
+    /// its memory anew: it goes on, but not in the bits of a run that was not stopped.
+    pub fn without_replay(mut self) -> Self {
+        self.save_replay = false;
         self
     }
 
@@ -275,7 +287,10 @@ where
         let Some(dir) = &self.checkpoints else {
             return Err(Error::config("checkpoints", "a folder to write to", "none"));
         };
-        let sections = self.sections()?;
+        let mut sections = self.sections()?;
+        if !self.save_replay {
+            sections.remove(REPLAY);
+        }
         dir.write(self.agent.name(), self.counters.step, &sections)
     }
 

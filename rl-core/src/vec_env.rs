@@ -1,6 +1,6 @@
 //! The interface of several environments stepped together, and what one step of them yields.
 
-use crate::{Element, End, Result, RunningMoments, Seeds, Space};
+use crate::{Element, End, Result, RunningMoments, Seeds, Space, check};
 use serde::{Deserialize, Serialize};
 
 /// A finished episode: the undiscounted sum of the environment's own rewards, and its length.
@@ -24,6 +24,9 @@ pub struct StepBatch<T> {
     rewards: Vec<f32>,
     ends: Vec<Option<End>>,
     episodes: Vec<Episode>,
+    /// Which environments were reset from outside since the last step, and before it.
+    reset_since: Vec<bool>,
+    resets: Vec<bool>,
 }
 
 impl<T: Element> StepBatch<T> {
@@ -37,7 +40,45 @@ impl<T: Element> StepBatch<T> {
             rewards: vec![0.0; n],
             ends: vec![None; n],
             episodes: Vec::with_capacity(n),
+            reset_since: vec![false; n],
+            resets: vec![false; n],
         }
+    }
+
+    /// Transitions of one's own making, offline data or demonstrations, as `n` environments side by side would show
+    /// them: the observations that were acted on and those that followed, `[n, width]`, the rewards and the ends,
+    /// `[n]`. `follows` says whether they follow those that were observed before, or stand by themselves.
+    ///
+    /// ```
+    /// use rl_core::{End, StepBatch};
+    /// let shown = StepBatch::of_transitions(&[0.1], &[1.0], &[Some(End::Terminated)], &[0.2], false)?;
+    /// let transitions = shown.transitions(&[7u32]);
+    /// assert_eq!((transitions.observations(), transitions.next_observation(0)), (&[0.1][..], &[0.2][..]));
+    /// # Ok::<(), rl_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for slices that do not fit.
+    pub fn of_transitions(
+        observations: &[T],
+        rewards: &[f32],
+        ends: &[Option<End>],
+        next_observations: &[T],
+        follows: bool,
+    ) -> Result<Self> {
+        let n = rewards.len();
+        let width = observations.len() / n.max(1);
+        check::len("observations", n * width, observations.len())?;
+        check::len("next observations", n * width, next_observations.len())?;
+        check::len("ends", n, ends.len())?;
+        let mut batch = StepBatch::new(n, width);
+        batch.previous.copy_from_slice(observations);
+        batch.observations.copy_from_slice(next_observations);
+        batch.finals.copy_from_slice(next_observations);
+        batch.rewards.copy_from_slice(rewards);
+        batch.ends.copy_from_slice(ends);
+        batch.resets.fill(!follows);
+        Ok(batch)
     }
 
     /// How many environments.
@@ -84,13 +125,35 @@ impl<T: Element> StepBatch<T> {
     pub fn begin_step(&mut self) {
         std::mem::swap(&mut self.observations, &mut self.previous);
         self.episodes.clear();
+        std::mem::swap(&mut self.reset_since, &mut self.resets);
+        self.reset_since.fill(false);
     }
 
-    /// Forgets the last step, as before a reset. For implementors of [`VecEnv`].
-    pub fn clear(&mut self) {
+    /// Begins an episode in every environment: forgets the last step, and notes for the next one that episodes were
+    /// cut. For implementors of [`VecEnv`], in [`VecEnv::reset`].
+    pub fn begin_episodes(&mut self) {
+        self.forget_step();
+        self.reset_since.fill(true);
+    }
+
+    /// Takes over saved observations, which episodes go on from. For implementors of [`VecEnv`], in
+    /// [`VecEnv::load`].
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for observations of another number of elements.
+    pub fn restore(&mut self, observations: &[T]) -> Result<()> {
+        check::len("saved observations", self.observations.len(), observations.len())?;
+        self.forget_step();
+        self.reset_since.fill(false);
+        self.observations.copy_from_slice(observations);
+        Ok(())
+    }
+
+    fn forget_step(&mut self) {
         self.rewards.fill(0.0);
         self.ends.fill(None);
         self.episodes.clear();
+        self.resets.fill(false);
     }
 
     /// Takes over all that `other`, a batch of the same size, holds. Allocates nothing.
@@ -102,6 +165,8 @@ impl<T: Element> StepBatch<T> {
         self.ends.copy_from_slice(&other.ends);
         self.episodes.clear();
         self.episodes.extend_from_slice(&other.episodes);
+        self.reset_since.copy_from_slice(&other.reset_since);
+        self.resets.copy_from_slice(&other.resets);
     }
 
     /// All rows at once, to be filled in. For implementors of [`VecEnv`].
@@ -169,6 +234,13 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
         Transitions { batch: self.batch, actions }
     }
 
+    /// Where an environment was reset from outside before this step, `[n]`: what went on there before was cut, so that
+    /// this step does not follow the one observed before it. Whoever keeps something open across steps closes it as a
+    /// truncation.
+    pub fn resets(&self) -> &'a [bool] {
+        &self.batch.resets
+    }
+
     /// The rewards, `[n]`.
     pub fn rewards(&self) -> &'a [f32] {
         &self.batch.rewards
@@ -216,7 +288,8 @@ pub trait VecEnv {
     /// What the environments showed last.
     fn batch(&self) -> &StepBatch<<Self::Obs as Space>::Elem>;
 
-    /// Starts an episode in each environment.
+    /// Starts an episode in each environment. One that goes on is cut; the next step says so, see
+    /// [`Transitions::resets`].
     ///
     /// # Errors
     /// Those of [`Env::reset`](crate::Env::reset).
@@ -258,7 +331,12 @@ pub trait VecEnv {
     /// # Errors
     /// A wrong number of moments, or of a wrong width.
     fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
-        crate::check::len("normalisation moments", 0, moments.len())
+        check::len("normalisation moments", 0, moments.len())
+    }
+
+    /// Says that an evaluation begins or ends: in between, wrappers learn nothing from what they see.
+    fn set_evaluating(&mut self, evaluating: bool) {
+        let _ = evaluating;
     }
 
     /// How many environments.
@@ -300,5 +378,8 @@ impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
     }
     fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
         (**self).set_moments(moments)
+    }
+    fn set_evaluating(&mut self, evaluating: bool) {
+        (**self).set_evaluating(evaluating);
     }
 }

@@ -59,9 +59,19 @@ proptest! {
         let mut threaded = ThreadedVecEnv::new(signs(n, 3), Seeds::new(seed), 2).unwrap();
         threaded.reset().unwrap();
         trace(&mut threaded, steps);
+        let saved = threaded.save().unwrap();
         let mut copy = ThreadedVecEnv::new(signs(n, 3), Seeds::new(0), 2).unwrap();
-        copy.load(&threaded.save().unwrap()).unwrap();
-        prop_assert_eq!(trace(&mut threaded, 20), trace(&mut copy, 20));
+        copy.load(&saved).unwrap();
+        // The number of threads leaves no trace.
+        let mut other = ThreadedVecEnv::new(signs(n, 3), Seeds::new(0), 3).unwrap();
+        other.load(&saved).unwrap();
+        let mut serial = SerialVecEnv::new(signs(n, 3), Seeds::new(0)).unwrap();
+        serial.load(&saved).unwrap();
+        prop_assert_eq!(&serial.save().unwrap(), &saved);
+        let expected = trace(&mut threaded, 20);
+        prop_assert_eq!(&trace(&mut copy, 20), &expected);
+        prop_assert_eq!(&trace(&mut other, 20), &expected);
+        prop_assert_eq!(&trace(&mut serial, 20), &expected);
     }
 }
 
@@ -431,4 +441,120 @@ fn evaluation_shares_episodes_out_among_environments() {
     let result = evaluate(&mut RightAnswer, &mut envs, 7).unwrap();
     assert_eq!((result.returns.len(), result.mean()), (7, 2.0));
     assert!(evaluate(&mut RightAnswer, &mut envs, 0).is_err());
+}
+
+/// What normalisers have learned is not changed by an evaluation, even of the training environments, and what has
+/// learned nothing cannot normalise.
+#[test]
+fn evaluation_teaches_normalisers_nothing() {
+    let stack = |frozen: bool| {
+        let envs = SerialVecEnv::new(signs(2, 5), Seeds::new(0)).unwrap();
+        let envs = NormalizeObs::new(envs, 10.0).unwrap();
+        let envs = if frozen { envs.frozen() } else { envs };
+        NormalizeReward::new(envs, 0.9, 10.0).unwrap()
+    };
+    let mut envs = stack(false);
+    envs.reset().unwrap();
+    trace(&mut envs, 7);
+    let before = envs.moments();
+    evaluate(&mut RightAnswer, &mut envs, 4).unwrap();
+    assert_eq!(envs.moments(), before);
+    // It learns again afterwards.
+    envs.step(&[0, 0]).unwrap();
+    assert_ne!(envs.moments(), before);
+    let expected = "moments of a frozen normaliser: expected those of the training environments, by set_moments, \
+                    got none";
+    for frozen in [false, true] {
+        let error = evaluate(&mut RightAnswer, &mut stack(frozen), 4).unwrap_err().to_string();
+        assert_eq!(error, expected);
+    }
+    let mut fed = stack(true);
+    fed.set_moments(&before).unwrap();
+    evaluate(&mut RightAnswer, &mut fed, 4).unwrap();
+}
+
+/// A reset from outside is told to whoever observes the next step, through every wrapper, and only then; a resume is
+/// none.
+#[test]
+fn resets_from_outside_are_told() {
+    fn told(envs: &mut impl VecEnv<Obs = BoxSpace, Action = Discrete>) -> Vec<bool> {
+        envs.step(&[0, 0]).unwrap();
+        envs.batch().transitions(&[0, 0]).resets().to_vec()
+    }
+    fn check(mut envs: impl VecEnv<Obs = BoxSpace, Action = Discrete>) {
+        envs.reset().unwrap();
+        assert_eq!(told(&mut envs), [true; 2]);
+        assert_eq!(told(&mut envs), [false; 2]);
+        // Episodes of three steps: this one ends by itself.
+        assert_eq!(told(&mut envs), [false; 2]);
+        assert_eq!(told(&mut envs), [false; 2]);
+        let saved = envs.save().unwrap();
+        envs.reset().unwrap();
+        envs.reset().unwrap();
+        assert_eq!(told(&mut envs), [true; 2]);
+        envs.load(&saved).unwrap();
+        assert_eq!(told(&mut envs), [false; 2]);
+        evaluate(&mut RightAnswer, &mut envs, 3).unwrap();
+        assert_eq!(told(&mut envs), [true; 2]);
+    }
+    check(SerialVecEnv::new(signs(2, 3), Seeds::new(0)).unwrap());
+    check(ThreadedVecEnv::new(signs(2, 3), Seeds::new(0), 2).unwrap());
+    let envs = || SerialVecEnv::new(signs(2, 3), Seeds::new(0)).unwrap();
+    check(NormalizeObs::new(envs(), 10.0).unwrap());
+    check(NormalizeReward::new(NormalizeObs::new(envs(), 10.0).unwrap(), 0.9, 10.0).unwrap());
+}
+
+/// A checkpoint may leave the replay memory out.
+#[test]
+fn a_checkpoint_without_its_replay_has_everything_else() {
+    struct Remembers(Guess);
+    impl Policy for Remembers {
+        type Obs = BoxSpace;
+        type Action = Discrete;
+        fn act_greedily(&mut self, x: &[f32], a: &mut [u32]) -> Result<()> {
+            self.0.act_greedily(x, a)
+        }
+    }
+    impl Agent for Remembers {
+        fn name(&self) -> &'static str {
+            "remembers"
+        }
+        fn act(&mut self, x: &[f32], p: Progress, a: &mut [u32]) -> Result<()> {
+            self.0.act(x, p, a)
+        }
+        fn observe(&mut self, t: &Transitions<'_, f32, u32>) -> Result<()> {
+            self.0.observe(t)
+        }
+        fn update(&mut self, p: Progress, m: &mut Metrics) -> Result<()> {
+            self.0.update(p, m)
+        }
+        fn save_policy(&self, out: &mut Sections) -> Result<()> {
+            self.0.save_policy(out)
+        }
+        fn load_policy(&mut self, from: &Sections) -> Result<()> {
+            self.0.load_policy(from)
+        }
+        fn save(&self, out: &mut Sections) -> Result<()> {
+            out.put_file("replay.bin", vec![1, 2, 3]);
+            self.0.save(out)
+        }
+        fn load(&mut self, from: &Sections) -> Result<()> {
+            self.0.load(from)
+        }
+    }
+    for with in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let envs = SerialVecEnv::new(signs(1, 3), Seeds::new(0)).unwrap();
+        let agent = Remembers(Guess::default());
+        let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(10))
+            .unwrap()
+            .with_checkpoints(CheckpointDir::new(dir.path()));
+        if !with {
+            trainer = trainer.without_replay();
+        }
+        trainer.run().unwrap();
+        let (_, written) = read_checkpoint(&trainer.save_checkpoint().unwrap()).unwrap();
+        assert_eq!(written.find("replay.bin").is_some(), with);
+        assert!(written.find("rng.bin").is_some());
+    }
 }

@@ -1,10 +1,8 @@
 //! The deterministic actor that DDPG and TD3 share.
 
-use crate::{ActionGradient, Critic};
-use rl_core::{Result, Rng, Sections, check};
-use rl_nets::{
-    Activation, Backend, Body, Init, Learned, Linear, Loss, Network, OptimizerConfig, with_head,
-};
+use crate::{ActionGradient, Critic, Parts};
+use rl_core::{Result, Sections, Space, check};
+use rl_nets::{Activation, Init, Learned, Linear, Loss, Network, OptimizerConfig, with_head};
 use rl_replay::Batch;
 
 /// A deterministic actor, its slowly following target and its optimiser.
@@ -17,21 +15,16 @@ pub(crate) struct Actor {
 }
 
 impl Actor {
-    pub(crate) fn new(
-        (shape, action_width): (&[usize], usize),
-        body: &dyn Body,
-        optimizer: &OptimizerConfig,
-        backend: &Backend,
-        init: &mut Rng,
-    ) -> Result<Self> {
+    pub(crate) fn new(optimizer: &OptimizerConfig, parts: &mut Parts<'_>) -> Result<Self> {
+        let Parts { actor: body, observations, actions, backend, init, .. } = parts;
         let start = body.output_init().unwrap_or(Init::Pytorch);
         let head = |features| {
-            let head = Linear::new(features, action_width)?.with_init(start);
+            let head = Linear::new(features, actions.width())?.with_init(start);
             Ok(head.with_activation(Activation::Tanh))
         };
-        let network = Network::new(with_head(body, shape, head)?.named("actor"), backend, init)?;
-        let learned = Learned::new(network, optimizer)?.with_target()?;
-        Ok(Actor { learned, actions: Vec::new(), grad: Vec::new() })
+        let module = with_head(*body, observations.shape(), head)?.named("actor");
+        let learned = Learned::new(Network::new(module, backend, init)?, optimizer)?;
+        Ok(Actor { learned: learned.with_target()?, actions: Vec::new(), grad: Vec::new() })
     }
 
     /// `mu(s)`.

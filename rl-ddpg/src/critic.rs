@@ -216,16 +216,25 @@ impl Critic {
         self.learned.network_mut()
     }
 
-    pub(crate) fn save(&self, out: &mut Sections) -> Result<()> {
+    /// Writes critics, targets and moments.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn save(&self, out: &mut Sections) -> Result<()> {
         Ok(self.learned.save("critic", out)?)
     }
 
-    /// What [`save`](Critic::save) wrote, to be taken over by [`replace`](Critic::replace).
-    pub(crate) fn loaded(&self, from: &Sections) -> Result<Learned> {
+    /// What [`save`](Critic::save) wrote, to be taken over by [`replace`](Critic::replace) once everything else has
+    /// been read too.
+    ///
+    /// # Errors
+    /// Those of [`Learned::loaded`].
+    pub fn loaded(&self, from: &Sections) -> Result<Learned> {
         Ok(self.learned.loaded("critic", from)?)
     }
 
-    pub(crate) fn replace(&mut self, learned: Learned) {
+    /// Puts what [`loaded`](Critic::loaded) gave in place.
+    pub fn replace(&mut self, learned: Learned) {
         self.learned = learned;
     }
 }

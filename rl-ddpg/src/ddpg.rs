@@ -1,9 +1,8 @@
 use crate::actor::{Actor, discount_onto};
-use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
-use rl_core::{
-    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
-};
-use rl_nets::{Backend, Body, NetworkConfig, OptimizerConfig};
+use crate::settings::{builds, validate_settings};
+use crate::{Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
+use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, check};
+use rl_nets::{NetworkConfig, OptimizerConfig};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +44,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type Ddpg = OffPolicy<DdpgRule>;
 
+builds!(DdpgConfig, Ddpg, Some);
+
 /// The settings of [`Ddpg`]. Defaults are those of Lillicrap et al. (2016) for step sizes, targets and
 /// noise, and Stable-Baselines3's (2.9) for the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,13 +62,26 @@ pub struct DdpgConfig {
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.001.
     pub tau: f64,
     /// What is added to actions while exploring; drifting noise of 0.2.
     pub exploration: NoiseConfig,
-    /// What is remembered and how often it is learned from.
-    pub experience: ExperienceConfig,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// Rewards that are summed before bootstrapping; 1.
+    pub n_step: usize,
+    /// Transitions that are remembered; 1,000,000.
+    pub buffer_size: usize,
+    /// Transitions in a minibatch; 256.
+    pub batch_size: usize,
+    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    pub learning_starts: u64,
+    /// Environment steps, over all environments, between two rounds of learning; 1.
+    pub train_freq: u64,
+    /// Gradient steps in a round; 1.
+    pub gradient_steps: u64,
 }
 
 impl Default for DdpgConfig {
@@ -82,7 +96,13 @@ impl Default for DdpgConfig {
             max_grad_norm: None,
             tau: 0.001,
             exploration: NoiseConfig::ornstein_uhlenbeck(0.2),
-            experience: ExperienceConfig::default(),
+            gamma: 0.99,
+            n_step: 1,
+            buffer_size: 1_000_000,
+            batch_size: 256,
+            learning_starts: 100,
+            train_freq: 1,
+            gradient_steps: 1,
         }
     }
 }
@@ -99,15 +119,11 @@ impl DdpgConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate().map_err(|error| error.within("actor"))?;
-        self.critic.validate().map_err(|error| error.within("critic"))?;
+        validate_settings(self.settings())?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
-        check::positive_fraction("tau", self.tau)?;
-        self.exploration.validate()?;
-        self.experience.validate()
+        check::positive_fraction("tau", self.tau)
     }
 }
 
@@ -119,48 +135,6 @@ pub struct DdpgRule {
     pub(crate) critic: Critic,
     /// Scratch: the regression targets.
     targets: Vec<f32>,
-}
-
-impl Ddpg {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`DdpgConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
-    pub fn new<V>(config: &DdpgConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
-    }
-
-    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
-    /// rows of an observation and an action. They may be the same.
-    ///
-    /// # Errors
-    /// Those of [`new`](Ddpg::new) and of the bodies.
-    pub fn with_bodies<V>(
-        config: &DdpgConfig,
-        (actor, critic): (&dyn Body, &dyn Body),
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        config.validate()?;
-        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
-        let (shape, widths) = (space.shape(), (space.width(), action_width));
-        let mut init = seeds.stream("init", 0);
-        let DdpgConfig { optimizer, experience, exploration, .. } = config;
-        let rule = DdpgRule {
-            actor: Actor::new((shape, action_width), actor, optimizer, backend, &mut init)?,
-            critic: Critic::new(1, widths, critic, optimizer, backend, &mut init)?,
-            targets: Vec::new(),
-            config: config.clone(),
-        };
-        OffPolicy::with_rule(rule, experience, Some(*exploration), envs, seeds)
-    }
 }
 
 impl DdpgRule {
@@ -184,6 +158,16 @@ impl DdpgRule {
 
 impl Rule for DdpgRule {
     const NAME: &'static str = "ddpg";
+    type Config = DdpgConfig;
+
+    fn new(config: &DdpgConfig, mut parts: Parts<'_>) -> Result<Self> {
+        Ok(DdpgRule {
+            actor: Actor::new(&config.optimizer, &mut parts)?,
+            critic: parts.critic(1, &config.optimizer)?,
+            targets: Vec::new(),
+            config: config.clone(),
+        })
+    }
 
     fn act(&mut self, observations: &[f32], _: &mut Rng, actions: &mut [f32]) -> Result<()> {
         self.actor.act(observations, actions)

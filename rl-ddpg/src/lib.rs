@@ -8,19 +8,19 @@
 mod actor;
 mod critic;
 mod ddpg;
-mod experience;
 mod noise;
 mod off_policy;
 #[cfg(test)]
 mod pytorch;
 mod sac;
+mod settings;
 mod td3;
 mod unit_box;
 
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
-pub use experience::ExperienceConfig;
 pub use noise::{Noise, NoiseConfig};
-pub use off_policy::{OffPolicy, Rule};
+pub use off_policy::{OffPolicy, Parts, Rule};
 pub use sac::{EntCoef, Sac, SacConfig, SacRule};
+pub use settings::{Experience, OffPolicyConfig, OffPolicySettings};
 pub use td3::{Td3, Td3Config, Td3Rule};

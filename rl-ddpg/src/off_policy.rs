@@ -1,17 +1,61 @@
 //! The agent that the algorithms of this crate share; they differ in the rule it learns by.
 
 use crate::unit_box::UnitBox;
-use crate::{ExperienceConfig, Noise, NoiseConfig};
+use crate::{Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings};
 use rl_core::{
     Agent, BoxSpace, Error, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
-use rl_replay::{Batch, HandedOut, ReplayRing};
+use rl_nets::{Backend, Body, OptimizerConfig};
+use rl_replay::{Batch, HandedOut, Replay};
+
+/// What a [`Rule`] is made of, beside its settings.
+pub struct Parts<'a> {
+    /// The body of the actor, which reads observations.
+    pub actor: &'a dyn Body,
+    /// The body of each critic, which reads rows of an observation and an action.
+    pub critic: &'a dyn Body,
+    /// The extent of an observation.
+    pub observations: &'a BoxSpace,
+    /// The extent of an action.
+    pub actions: &'a BoxSpace,
+    /// Where networks live.
+    pub backend: &'a Backend,
+    /// Where initial weights come from.
+    pub init: Rng,
+}
+
+impl Parts<'_> {
+    /// `count` critics.
+    ///
+    /// # Errors
+    /// Those of [`Critic::new`].
+    pub fn critic(&mut self, count: usize, optimizer: &OptimizerConfig) -> Result<Critic> {
+        let widths = (self.observations.width(), self.actions.width());
+        Critic::new(count, widths, self.critic, optimizer, self.backend, &mut self.init)
+    }
+}
+
+impl std::fmt::Debug for Parts<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let spaces = (self.observations, self.actions);
+        f.debug_struct("Parts").field("spaces", &spaces).finish_non_exhaustive()
+    }
+}
 
 /// What an off-policy agent does with what it remembers. Actions are in [-1, 1] throughout.
-pub trait Rule {
+pub trait Rule: Sized {
     /// The algorithm's name, by which a checkpoint knows its owner.
     const NAME: &'static str;
+
+    /// The settings.
+    type Config: OffPolicyConfig;
+
+    /// A rule with these settings, which have been checked.
+    ///
+    /// # Errors
+    /// Those of the bodies and of candle.
+    fn new(config: &Self::Config, parts: Parts<'_>) -> Result<Self>;
 
     /// Writes the policy's action for each observation, `[n, width]`, drawn where the policy is stochastic:
     /// `[n, action width]`.
@@ -77,11 +121,11 @@ pub trait Rule {
 /// side, and wherever a run was interrupted, there are `gradient_steps` of them for each `train_freq` steps.
 #[derive(Debug)]
 pub struct OffPolicy<R> {
-    config: ExperienceConfig,
+    experience: Experience,
     rule: R,
     bounds: UnitBox,
     exploration: Option<Noise>,
-    replay: ReplayRing<f32, f32>,
+    replay: Replay<f32, f32>,
     batch: Batch<f32, f32>,
     rng: Rng,
     /// Environment steps observed.
@@ -97,14 +141,49 @@ pub struct OffPolicy<R> {
 }
 
 impl<R: Rule> OffPolicy<R> {
+    /// An agent for `envs`, with the networks that the settings describe.
+    ///
+    /// # Errors
+    /// Those of the settings; an infinite bound of the actions, by its dimension; those of candle.
+    pub fn new<V>(config: &R::Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
+        let OffPolicySettings { actor, critic, .. } = config.settings();
+        Self::with_bodies(config, (actor, critic), envs, backend, seeds)
+    }
+
+    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
+    /// rows of an observation and an action. They may be the same.
+    ///
+    /// # Errors
+    /// Those of [`new`](OffPolicy::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &R::Config,
+        (actor, critic): (&dyn Body, &dyn Body),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
+    {
+        config.validate()?;
+        let (observations, actions) = (envs.observation_space(), envs.action_space());
+        let init = seeds.stream("init", 0);
+        let rule = R::new(config, Parts { actor, critic, observations, actions, backend, init })?;
+        let OffPolicySettings { exploration, experience, .. } = config.settings();
+        Self::with_rule(rule, experience, exploration, envs, seeds)
+    }
+
     /// An agent for `envs` with a rule of your own.
     ///
     /// # Errors
-    /// Those of [`ExperienceConfig::validate`] and [`NoiseConfig::validate`]; an infinite bound of the
-    /// actions, by its dimension.
+    /// Those of [`Experience::validate`] and [`NoiseConfig::validate`]; an infinite bound of the actions, by its
+    /// dimension.
     pub fn with_rule<V>(
         rule: R,
-        config: &ExperienceConfig,
+        experience: Experience,
         exploration: Option<NoiseConfig>,
         envs: &V,
         seeds: Seeds,
@@ -112,15 +191,15 @@ impl<R: Rule> OffPolicy<R> {
     where
         V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
     {
-        config.validate()?;
+        experience.validate()?;
         exploration.map_or(Ok(()), |noise| noise.validate())?;
         let bounds = UnitBox::new(envs.action_space())?;
         let (n, width, action_width) =
             (envs.num_envs(), envs.observation_space().width(), bounds.width());
         Ok(OffPolicy {
             exploration: exploration.map(|noise| Noise::new(noise, n, action_width)),
-            replay: ReplayRing::new(config.buffer_size, n, width, action_width)?,
-            batch: Batch::new(config.batch_size, width, action_width),
+            replay: Replay::uniform(experience.buffer_size, n, width, action_width)?,
+            batch: Batch::new(experience.batch_size, width, action_width),
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
@@ -129,8 +208,31 @@ impl<R: Rule> OffPolicy<R> {
             greedy: Vec::new(),
             bounds,
             rule,
-            config: config.clone(),
+            experience,
         })
+    }
+
+    /// Stores transitions of whatever origin (offline data, demonstrations), as many as there are environments, with
+    /// actions within the environment's bounds; see
+    /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run.
+    ///
+    /// # Errors
+    /// Transitions that do not fit; an action outside the bounds, of another's choice.
+    pub fn remember(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
+        let OffPolicy { handed_out, actions, bounds, .. } = self;
+        let to_unit = |dimension, action| bounds.to_unit(dimension, action);
+        handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
+        Ok(self.replay.push(&transitions.with_actions(&self.actions))?)
+    }
+
+    /// One round of the rule on a minibatch from the replay memory.
+    ///
+    /// # Errors
+    /// An empty memory; a loss or gradient that is not finite.
+    pub fn gradient_step(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        let OffPolicy { experience, replay, batch, rng, .. } = self;
+        replay.sample(rng, progress.fraction(), experience.horizon(), batch)?;
+        self.rule.learn(batch, rng, progress, metrics)
     }
 
     /// The rule.
@@ -174,7 +276,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
     }
 
     fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [f32]) -> Result<()> {
-        if self.steps < self.config.learning_starts {
+        if self.steps < self.experience.learning_starts {
             let rng = &mut self.rng;
             self.actions.fill_with(|| rng.uniform(-1.0, 1.0) as f32);
         } else {
@@ -188,14 +290,17 @@ impl<R: Rule> Agent for OffPolicy<R> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
-        let OffPolicy { handed_out, actions, bounds, .. } = self;
-        let to_unit = |dimension, action| bounds.to_unit(dimension, action);
-        handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
-        self.replay.push(&transitions.with_actions(&self.actions))?;
+        let begun = self.steps > 0;
+        self.remember(transitions)?;
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {
-            let ended = transitions.ends().iter().enumerate().filter(|(_, end)| end.is_some());
-            ended.for_each(|(env, _)| noise.reset(env));
+            let ends = transitions.ends().iter().zip(transitions.resets());
+            for (env, (end, reset)) in ends.enumerate() {
+                // Before the first step nothing went on that a reset could have cut.
+                if end.is_some() || (*reset && begun) {
+                    noise.reset(env);
+                }
+            }
         }
         Ok(())
     }
@@ -203,13 +308,12 @@ impl<R: Rule> Agent for OffPolicy<R> {
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
         let (before, now) = (self.learned, self.steps);
         self.learned = now;
-        if now < self.config.learning_starts {
+        if now < self.experience.learning_starts {
             return Ok(());
         }
-        let rounds = now / self.config.train_freq - before / self.config.train_freq;
-        for _ in 0..rounds * self.config.gradient_steps {
-            self.replay.sample(&mut self.rng, self.config.horizon(), &mut self.batch)?;
-            self.rule.learn(&self.batch, &mut self.rng, progress, metrics)?;
+        let rounds = now / self.experience.train_freq - before / self.experience.train_freq;
+        for _ in 0..rounds * self.experience.gradient_steps {
+            self.gradient_step(progress, metrics)?;
         }
         Ok(())
     }
@@ -224,7 +328,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
 
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.rule.save(out)?;
-        out.put_file("replay.bin", self.replay.save()?);
+        self.replay.save(out)?;
         let drift = self.exploration.as_ref().map(Noise::state);
         out.put("off_policy", &(&self.rng, drift, self.steps, self.learned))
     }
@@ -241,8 +345,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
                 return Err(Error::mismatch(what, "that of these settings", "another"));
             }
         };
-        let mut replay = self.replay.clone();
-        replay.load(from.file("replay.bin")?)?;
+        let replay = self.replay.loaded(from)?;
         self.rule.load(from)?;
         (self.replay, self.rng, self.exploration) = (replay, rng, exploration);
         (self.steps, self.learned) = (steps, learned);
@@ -272,7 +375,8 @@ mod tests {
         agent.observe(&envs.batch().transitions(&taken)).unwrap();
         // Torques lie in [-2, 2].
         assert_eq!(agent.actions, [own[0], 0.25]);
-        agent.replay.sample(&mut agent.rng, agent.config.horizon(), &mut agent.batch).unwrap();
+        let horizon = agent.experience.horizon();
+        agent.replay.sample(&mut agent.rng, 0.0, horizon, &mut agent.batch).unwrap();
         let known = |action: &f32| [own[0], 0.25].contains(action);
         assert!(agent.batch.actions().iter().all(known));
     }

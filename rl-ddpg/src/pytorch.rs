@@ -9,7 +9,7 @@ use rl_nets::{
     Activation, Backend, DiagGaussian, Init, Linear, LogStd, Module, Network, NetworkConfig,
     SquashedGaussian, critics, policy_net, with_head,
 };
-use rl_replay::{Batch, Horizon, ReplayRing};
+use rl_replay::{Batch, Horizon, Replay};
 use serde_json::Value;
 
 fn fixture() -> Value {
@@ -89,15 +89,15 @@ fn batch(data: &Value) -> Batch<f32, f32> {
     let actions = flat(&data["actions"]);
     let horizon = Horizon { n_step: 1, gamma: data["gamma"].as_f64().unwrap() };
     let mut rng = Seeds::new(0).stream("t", 0);
-    let mut ring = ReplayRing::new(6, 1, 3, 2).unwrap();
+    let mut replay = Replay::uniform(6, 1, 3, 2).unwrap();
     envs.reset().unwrap();
     for action in actions.chunks(2) {
         envs.step(action).unwrap();
-        ring.push(&envs.batch().transitions(action)).unwrap();
+        replay.push(&envs.batch().transitions(action)).unwrap();
     }
     let mut batch = Batch::new(6, 3, 2);
     while batch.indices() != [0, 1, 2, 3, 4, 5] {
-        ring.sample(&mut rng, horizon, &mut batch).unwrap();
+        replay.sample(&mut rng, 0.0, horizon, &mut batch).unwrap();
     }
     assert_eq!(batch.observations(), flat(&data["observations"]));
     assert_eq!(batch.discounts(), flat(&data["discounts"]));

@@ -1,11 +1,10 @@
 use crate::actor::discount_onto;
-use crate::{ActionGradient, Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
-use rl_core::{
-    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
-};
+use crate::settings::{builds, validate_settings};
+use crate::{ActionGradient, Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
+use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, Space, check};
 use rl_nets::{
-    Backend, Body, DiagGaussian, Init, Learned, LogStd, Loss, Network, NetworkConfig, Optimizer,
-    OptimizerConfig, SquashedGaussian, policy_net,
+    DiagGaussian, Init, Learned, LogStd, Loss, Network, NetworkConfig, Optimizer, OptimizerConfig,
+    SquashedGaussian, policy_net,
 };
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
@@ -36,6 +35,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type Sac = OffPolicy<SacRule>;
 
+builds!(SacConfig, Sac, std::convert::identity);
+
 /// The temperature: what a unit of entropy is worth in reward.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,22 +56,41 @@ pub struct SacConfig {
     pub actor: NetworkConfig,
     /// Each critic; 256-256 relu.
     pub critic: NetworkConfig,
-    /// The step size of all three; 3e-4.
-    pub learning_rate: Schedule,
+    /// The actor's step size; 3e-4.
+    pub actor_learning_rate: Schedule,
+    /// The critics' step size; 3e-4.
+    pub critic_learning_rate: Schedule,
+    /// The step size of a temperature that is learned; 3e-4.
+    pub ent_coef_learning_rate: Schedule,
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.005.
     pub tau: f64,
     /// The temperature; learned from 1 on.
     pub ent_coef: EntCoef,
     /// The entropy that a learned temperature aims at; none: minus the number of an action's dimensions.
+    #[serde(with = "rl_core::optional")]
     pub target_entropy: Option<f64>,
     /// What is added to actions while exploring; none: the policy explores by itself.
+    #[serde(with = "rl_core::optional")]
     pub exploration: Option<NoiseConfig>,
-    /// What is remembered and how often it is learned from.
-    pub experience: ExperienceConfig,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// Rewards that are summed before bootstrapping; 1.
+    pub n_step: usize,
+    /// Transitions that are remembered; 1,000,000.
+    pub buffer_size: usize,
+    /// Transitions in a minibatch; 256.
+    pub batch_size: usize,
+    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    pub learning_starts: u64,
+    /// Environment steps, over all environments, between two rounds of learning; 1.
+    pub train_freq: u64,
+    /// Gradient steps in a round; 1.
+    pub gradient_steps: u64,
 }
 
 impl Default for SacConfig {
@@ -79,14 +99,22 @@ impl Default for SacConfig {
         SacConfig {
             actor: wide.clone(),
             critic: wide,
-            learning_rate: Schedule::constant(3e-4),
+            actor_learning_rate: Schedule::constant(3e-4),
+            critic_learning_rate: Schedule::constant(3e-4),
+            ent_coef_learning_rate: Schedule::constant(3e-4),
             optimizer: OptimizerConfig::adam(),
             max_grad_norm: None,
             tau: 0.005,
             ent_coef: EntCoef::Auto(1.0),
             target_entropy: None,
             exploration: None,
-            experience: ExperienceConfig::default(),
+            gamma: 0.99,
+            n_step: 1,
+            buffer_size: 1_000_000,
+            batch_size: 256,
+            learning_starts: 100,
+            train_freq: 1,
+            gradient_steps: 1,
         }
     }
 }
@@ -104,10 +132,10 @@ impl SacConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate().map_err(|error| error.within("actor"))?;
-        self.critic.validate().map_err(|error| error.within("critic"))?;
-        self.learning_rate.validate("learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
+        validate_settings(self.settings())?;
+        self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
+        self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
+        self.ent_coef_learning_rate.validate("ent_coef_learning_rate", check::non_negative)?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
         match self.ent_coef {
@@ -117,8 +145,7 @@ impl SacConfig {
         if let Some(entropy) = self.target_entropy.filter(|entropy| !entropy.is_finite()) {
             return Err(rl_core::Error::config("target_entropy", "a finite number", entropy));
         }
-        self.exploration.map_or(Ok(()), |noise| noise.validate())?;
-        self.experience.validate()
+        Ok(())
     }
 }
 
@@ -207,57 +234,6 @@ impl Draws {
     }
 }
 
-impl Sac {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`SacConfig::validate`]; an infinite bound of the actions, by its dimension; those of candle.
-    pub fn new<V>(config: &SacConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
-    }
-
-    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
-    /// rows of an observation and an action. They may be the same.
-    ///
-    /// # Errors
-    /// Those of [`new`](Sac::new) and of the bodies.
-    pub fn with_bodies<V>(
-        config: &SacConfig,
-        (actor, critic): (&dyn Body, &dyn Body),
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        config.validate()?;
-        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
-        let (shape, widths) = (space.shape(), (space.width(), action_width));
-        let mut init = seeds.stream("init", 0);
-        let SacConfig { optimizer, experience, exploration, .. } = config;
-        let gaussian = DiagGaussian::new(widths.1);
-        let policy = policy_net(actor, shape, &gaussian, LogStd::OfState, Init::Pytorch)?;
-        let actor = Network::new(policy.named("actor"), backend, &mut init)?;
-        let rule = SacRule {
-            pi: SquashedGaussian::new(widths.1),
-            actor: Learned::new(actor, optimizer)?,
-            critic: Critic::new(2, widths, critic, optimizer, backend, &mut init)?,
-            temperature: Temperature::new(config, widths.1)?,
-            next: Draws::default(),
-            here: Draws::default(),
-            targets: Vec::new(),
-            grad_actions: Vec::new(),
-            grad: Vec::new(),
-            config: config.clone(),
-        };
-        OffPolicy::with_rule(rule, experience, *exploration, envs, seeds)
-    }
-}
-
 impl SacRule {
     /// Parameters of the policy and of both critics.
     pub fn num_params(&self) -> usize {
@@ -328,6 +304,26 @@ impl SacRule {
 
 impl Rule for SacRule {
     const NAME: &'static str = "sac";
+    type Config = SacConfig;
+
+    fn new(config: &SacConfig, mut parts: Parts<'_>) -> Result<Self> {
+        let (shape, action_width) = (parts.observations.shape(), parts.actions.width());
+        let gaussian = DiagGaussian::new(action_width);
+        let policy = policy_net(parts.actor, shape, &gaussian, LogStd::OfState, Init::Pytorch)?;
+        let actor = Network::new(policy.named("actor"), parts.backend, &mut parts.init)?;
+        Ok(SacRule {
+            pi: SquashedGaussian::new(action_width),
+            actor: Learned::new(actor, &config.optimizer)?,
+            critic: parts.critic(2, &config.optimizer)?,
+            temperature: Temperature::new(config, action_width)?,
+            next: Draws::default(),
+            here: Draws::default(),
+            targets: Vec::new(),
+            grad_actions: Vec::new(),
+            grad: Vec::new(),
+            config: config.clone(),
+        })
+    }
 
     fn act(&mut self, observations: &[f32], rng: &mut Rng, actions: &mut [f32]) -> Result<()> {
         self.next.draw(self.pi, self.actor.predict(observations)?, || rng.normal());
@@ -354,16 +350,19 @@ impl Rule for SacRule {
         metrics: &mut Metrics,
     ) -> Result<()> {
         let max_norm = self.config.max_grad_norm;
-        let learning_rate = self.config.learning_rate.at(progress.fraction());
+        let fraction = progress.fraction();
+        let actor_rate = self.config.actor_learning_rate.at(fraction);
+        let critic_rate = self.config.critic_learning_rate.at(fraction);
+        let ent_coef_rate = self.config.ent_coef_learning_rate.at(fraction);
         let (observations, actions) = (batch.observations(), batch.actions());
         let alpha = self.temperature.alpha();
         self.targets(batch, || rng.normal())?;
         let stats =
-            self.critic.step(observations, actions, &self.targets, learning_rate, max_norm)?;
+            self.critic.step(observations, actions, &self.targets, critic_rate, max_norm)?;
         let loss = self.actor_loss(observations, || rng.normal(), alpha)?;
         let actor_loss = loss.stats;
-        let norm = loss.step(learning_rate, max_norm)?;
-        self.temperature.step(&self.here.log_probs, learning_rate)?;
+        let norm = loss.step(actor_rate, max_norm)?;
+        self.temperature.step(&self.here.log_probs, ent_coef_rate)?;
         self.critic.track(self.config.tau)?;
         let log_probs = &self.here.log_probs;
         let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();

@@ -1,9 +1,8 @@
 use crate::actor::{Actor, discount_onto};
-use crate::{Critic, ExperienceConfig, NoiseConfig, OffPolicy, Rule};
-use rl_core::{
-    BoxSpace, Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, Space, VecEnv, check,
-};
-use rl_nets::{Backend, Body, NetworkConfig, OptimizerConfig};
+use crate::settings::{builds, validate_settings};
+use crate::{Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
+use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, check};
+use rl_nets::{NetworkConfig, OptimizerConfig};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +46,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type Td3 = OffPolicy<Td3Rule>;
 
+builds!(Td3Config, Td3, Some);
+
 /// The settings of [`Td3`]. Defaults are Stable-Baselines3's (2.9), which are those of Fujimoto et al.
 /// (2018) but for the size of the minibatch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,7 @@ pub struct Td3Config {
     /// The optimiser of each; Adam.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// The share by which targets follow; 0.005.
     pub tau: f64,
@@ -74,8 +76,20 @@ pub struct Td3Config {
     pub target_noise: f64,
     /// The largest magnitude of that noise; 0.5.
     pub target_noise_clip: f64,
-    /// What is remembered and how often it is learned from.
-    pub experience: ExperienceConfig,
+    /// The discount factor; 0.99.
+    pub gamma: f64,
+    /// Rewards that are summed before bootstrapping; 1.
+    pub n_step: usize,
+    /// Transitions that are remembered; 1,000,000.
+    pub buffer_size: usize,
+    /// Transitions in a minibatch; 256.
+    pub batch_size: usize,
+    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    pub learning_starts: u64,
+    /// Environment steps, over all environments, between two rounds of learning; 1.
+    pub train_freq: u64,
+    /// Gradient steps in a round; 1.
+    pub gradient_steps: u64,
 }
 
 impl Default for Td3Config {
@@ -93,7 +107,13 @@ impl Default for Td3Config {
             policy_delay: 2,
             target_noise: 0.2,
             target_noise_clip: 0.5,
-            experience: ExperienceConfig::default(),
+            gamma: 0.99,
+            n_step: 1,
+            buffer_size: 1_000_000,
+            batch_size: 256,
+            learning_starts: 100,
+            train_freq: 1,
+            gradient_steps: 1,
         }
     }
 }
@@ -110,18 +130,14 @@ impl Td3Config {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self) -> Result<()> {
-        self.actor.validate().map_err(|error| error.within("actor"))?;
-        self.critic.validate().map_err(|error| error.within("critic"))?;
+        validate_settings(self.settings())?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
         self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
-        self.exploration.validate()?;
         check::at_least("policy_delay", 1, self.policy_delay)?;
         check::non_negative("target_noise", self.target_noise)?;
-        check::non_negative("target_noise_clip", self.target_noise_clip)?;
-        self.experience.validate()
+        check::non_negative("target_noise_clip", self.target_noise_clip)
     }
 }
 
@@ -136,50 +152,6 @@ pub struct Td3Rule {
     /// Scratch: the target's actions and the regression targets.
     next_actions: Vec<f32>,
     targets: Vec<f32>,
-}
-
-impl Td3 {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`Td3Config::validate`]; an infinite bound of the actions, by its dimension; those of candle.
-    pub fn new<V>(config: &Td3Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
-    }
-
-    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
-    /// rows of an observation and an action. They may be the same.
-    ///
-    /// # Errors
-    /// Those of [`new`](Td3::new) and of the bodies.
-    pub fn with_bodies<V>(
-        config: &Td3Config,
-        (actor, critic): (&dyn Body, &dyn Body),
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
-    {
-        config.validate()?;
-        let (space, action_width) = (envs.observation_space(), envs.action_space().width());
-        let (shape, widths) = (space.shape(), (space.width(), action_width));
-        let mut init = seeds.stream("init", 0);
-        let Td3Config { optimizer, experience, exploration, .. } = config;
-        let rule = Td3Rule {
-            actor: Actor::new((shape, action_width), actor, optimizer, backend, &mut init)?,
-            critic: Critic::new(2, widths, critic, optimizer, backend, &mut init)?,
-            steps: 0,
-            next_actions: Vec::new(),
-            targets: Vec::new(),
-            config: config.clone(),
-        };
-        OffPolicy::with_rule(rule, experience, Some(*exploration), envs, seeds)
-    }
 }
 
 impl Td3Rule {
@@ -213,6 +185,18 @@ impl Td3Rule {
 
 impl Rule for Td3Rule {
     const NAME: &'static str = "td3";
+    type Config = Td3Config;
+
+    fn new(config: &Td3Config, mut parts: Parts<'_>) -> Result<Self> {
+        Ok(Td3Rule {
+            actor: Actor::new(&config.optimizer, &mut parts)?,
+            critic: parts.critic(2, &config.optimizer)?,
+            steps: 0,
+            next_actions: Vec::new(),
+            targets: Vec::new(),
+            config: config.clone(),
+        })
+    }
 
     fn act(&mut self, observations: &[f32], _: &mut Rng, actions: &mut [f32]) -> Result<()> {
         self.actor.act(observations, actions)

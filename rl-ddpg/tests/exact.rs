@@ -5,9 +5,7 @@ use rl_core::{
     Agent, BoxSpace, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row, Sections, Seeds,
     SerialVecEnv, Step, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
-use rl_ddpg::{
-    Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Sac, SacConfig, Td3, Td3Config,
-};
+use rl_ddpg::{Ddpg, DdpgConfig, EntCoef, NoiseConfig, Sac, SacConfig, Td3, Td3Config};
 use rl_envs::Pendulum;
 use rl_nets::{Backend, NetworkConfig, OptimizerConfig};
 
@@ -15,33 +13,35 @@ fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![8], ..NetworkConfig::default() }
 }
 
-/// Two steps of learning for each five of the three environments together, n-step targets.
-fn experience() -> ExperienceConfig {
-    ExperienceConfig {
-        batch_size: 16,
-        buffer_size: 400,
-        learning_starts: 50,
-        train_freq: 5,
-        gradient_steps: 2,
-        n_step: 3,
-        ..ExperienceConfig::default()
-    }
+/// Settings with small networks, n-step targets, and two steps of learning for each five of the three environments
+/// together.
+macro_rules! small {
+    ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        $config {
+            actor: small(),
+            critic: small(),
+            batch_size: 16,
+            buffer_size: 400,
+            learning_starts: 50,
+            train_freq: 5,
+            gradient_steps: 2,
+            n_step: 3,
+            $($field: $value,)*
+            ..$config::default()
+        }
+    };
 }
 
 fn ddpg() -> DdpgConfig {
-    let (actor, critic, experience) = (small(), small(), experience());
-    DdpgConfig { actor, critic, experience, ..DdpgConfig::default() }
+    small!(DdpgConfig {})
 }
 
 fn td3() -> Td3Config {
-    let (actor, critic, experience) = (small(), small(), experience());
-    Td3Config { actor, critic, experience, ..Td3Config::default() }
+    small!(Td3Config {})
 }
 
 fn sac() -> SacConfig {
-    let (actor, critic, experience) = (small(), small(), experience());
-    let exploration = Some(NoiseConfig::ornstein_uhlenbeck(0.3));
-    SacConfig { actor, critic, experience, exploration, ..SacConfig::default() }
+    small!(SacConfig { exploration: Some(NoiseConfig::ornstein_uhlenbeck(0.3)) })
 }
 
 fn pendulums(n: usize) -> Vec<TimeLimit<Pendulum>> {
@@ -87,7 +87,7 @@ macro_rules! exact {
                     let mut config = $config;
                     let wide = NetworkConfig { hidden: vec![256, 256], ..NetworkConfig::default() };
                     (config.actor, config.critic) = (wide.clone(), wide);
-                    config.experience.batch_size = 100;
+                    config.batch_size = 100;
                     let backend = Backend::cpu().with_threads(threads).unwrap();
                     let agent = $agent::new(&config, &serial(3), &backend, Seeds::new(7)).unwrap();
                     let config = TrainerConfig::new(150);
@@ -144,7 +144,7 @@ macro_rules! exact {
                 // What would make it so: losses without bounds.
                 let config = {
                     let mut config = $config;
-                    config.experience.learning_starts = 0;
+                    config.learning_starts = 0;
                     config
                 };
                 let wild = Boom { t: 0 };
@@ -261,18 +261,14 @@ fn asymmetric_bounds_are_kept_and_infinite_ones_are_refused() {
 #[test]
 fn settings_out_of_range_are_named() {
     let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
-    let of = |experience: ExperienceConfig| {
-        let config = DdpgConfig { experience, ..ddpg() };
+    let of = |config: DdpgConfig| {
         Ddpg::new(&config, &serial(2), &backend, seeds).unwrap_err().to_string()
     };
     let at_least_one = "expected an integer >= 1, got 0";
-    assert_eq!(
-        of(ExperienceConfig { n_step: 0, ..experience() }),
-        format!("n_step: {at_least_one}")
-    );
+    assert_eq!(of(DdpgConfig { n_step: 0, ..ddpg() }), format!("n_step: {at_least_one}"));
     let expected = "buffer_size: expected an integer >= 2, got 1";
-    assert_eq!(of(ExperienceConfig { buffer_size: 1, ..experience() }), expected);
-    assert!(of(ExperienceConfig { gamma: 1.5, ..experience() }).starts_with("gamma"));
+    assert_eq!(of(DdpgConfig { buffer_size: 1, ..ddpg() }), expected);
+    assert!(of(DdpgConfig { gamma: 1.5, ..ddpg() }).starts_with("gamma"));
     let config = Td3Config { target_noise: -1.0, ..td3() };
     let error = Td3::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();
     assert_eq!(error, "target_noise: expected a finite number >= 0, got -1");
@@ -303,8 +299,10 @@ fn the_temperature_follows_its_target() {
     let alpha = |target: f64| {
         let config = SacConfig {
             target_entropy: Some(target),
-            learning_rate: rl_core::Schedule::constant(1e-2),
-            experience: ExperienceConfig { train_freq: 1, ..experience() },
+            actor_learning_rate: rl_core::Schedule::constant(1e-2),
+            critic_learning_rate: rl_core::Schedule::constant(1e-2),
+            ent_coef_learning_rate: rl_core::Schedule::constant(1e-2),
+            train_freq: 1,
             ..sac()
         };
         let agent = Sac::new(&config, &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
@@ -376,4 +374,46 @@ fn weights(agent: &impl Agent, name: &str) -> Vec<f32> {
         sections.file(&format!("{name}.safetensors")).unwrap().split_first_chunk().unwrap();
     let values = &rest[u64::from_le_bytes(*header) as usize..];
     values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// Each of SAC's three step sizes moves what it is named after and nothing else.
+#[test]
+fn each_step_size_is_its_own() {
+    let (still, moving) = (rl_core::Schedule::constant(0.0), rl_core::Schedule::constant(1e-3));
+    let after = |rates: [bool; 3]| {
+        let rates = rates.map(|moves| if moves { moving.clone() } else { still.clone() });
+        let [actor_learning_rate, critic_learning_rate, ent_coef_learning_rate] = rates;
+        let config = SacConfig {
+            actor_learning_rate,
+            critic_learning_rate,
+            ent_coef_learning_rate,
+            ..sac()
+        };
+        let agent = Sac::new(&config, &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
+        let mut trainer = Trainer::new(serial(1), agent, TrainerConfig::new(55)).unwrap();
+        trainer.run().unwrap();
+        let agent = trainer.agent();
+        (weights(agent, "policy"), weights(agent, "critic"), agent.rule().alpha())
+    };
+    let none = after([false; 3]);
+    for i in 0..3 {
+        let one = after([0, 1, 2].map(|j| i == j));
+        let moved = [one.0 != none.0, one.1 != none.1, one.2 != none.2];
+        assert_eq!(moved, [0, 1, 2].map(|j| i == j));
+    }
+}
+
+/// Demonstrations, actions within the environment's own bounds: remembered, and learned from without a step.
+#[test]
+fn offline_data_is_learned_from() {
+    let mut agent = Td3::new(&td3(), &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();
+    let before = weights(&agent, "critic");
+    let (row, next) = ([1.0, 0.0, 0.5], [0.9, 0.1, 0.4]);
+    let shown = rl_core::StepBatch::of_transitions(&row, &[-1.0], &[None], &next, false).unwrap();
+    agent.remember(&shown.transitions(&[1.5])).unwrap();
+    let (mut metrics, progress) = (Metrics::default(), Progress { step: 0, total: 1 });
+    agent.gradient_step(progress, &mut metrics).unwrap();
+    assert_ne!(weights(&agent, "critic"), before);
+    let error = agent.remember(&shown.transitions(&[2.5])).unwrap_err().to_string();
+    assert_eq!(error, "action dimension 0: expected a number in [-2.0, 2.0], got 2.5");
 }

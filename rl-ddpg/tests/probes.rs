@@ -2,9 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{BoxSpace, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig};
-use rl_ddpg::{
-    Ddpg, DdpgConfig, EntCoef, ExperienceConfig, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config,
-};
+use rl_ddpg::{Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config};
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{Activation, Backend, NetworkConfig};
 
@@ -12,14 +10,23 @@ fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![16, 16], activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
-fn experience() -> ExperienceConfig {
-    ExperienceConfig {
-        batch_size: 32,
-        buffer_size: 2_000,
-        learning_starts: 500,
-        gamma: 0.9,
-        ..ExperienceConfig::default()
-    }
+/// Settings with what the three have in common here.
+macro_rules! small {
+    ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
+        $config {
+            actor: small(),
+            critic: small(),
+            actor_learning_rate: rate(),
+            critic_learning_rate: rate(),
+            tau: 0.02,
+            batch_size: 32,
+            buffer_size: 2_000,
+            learning_starts: 500,
+            gamma: 0.9,
+            $($field: $value,)*
+            ..$config::default()
+        }
+    };
 }
 
 /// Wide noise, so that the values of all actions are learned.
@@ -30,43 +37,16 @@ fn rate() -> Schedule {
 }
 
 fn ddpg() -> DdpgConfig {
-    DdpgConfig {
-        actor: small(),
-        critic: small(),
-        actor_learning_rate: rate(),
-        critic_learning_rate: rate(),
-        tau: 0.02,
-        exploration: NOISE,
-        experience: experience(),
-        ..DdpgConfig::default()
-    }
+    small!(DdpgConfig { exploration: NOISE })
 }
 
 fn td3() -> Td3Config {
-    Td3Config {
-        actor: small(),
-        critic: small(),
-        actor_learning_rate: rate(),
-        critic_learning_rate: rate(),
-        tau: 0.02,
-        exploration: NOISE,
-        target_noise: 0.05,
-        experience: experience(),
-        ..Td3Config::default()
-    }
+    small!(Td3Config { exploration: NOISE, target_noise: 0.05 })
 }
 
 /// Next to no entropy bonus, which would add to the value.
 fn sac() -> SacConfig {
-    SacConfig {
-        actor: small(),
-        critic: small(),
-        learning_rate: rate(),
-        ent_coef: EntCoef::Fixed(1e-3),
-        tau: 0.02,
-        experience: experience(),
-        ..SacConfig::default()
-    }
+    small!(SacConfig { ent_coef: EntCoef::Fixed(1e-3), ent_coef_learning_rate: rate() })
 }
 
 fn two(make: impl Fn() -> Probe<BoxSpace>) -> SerialVecEnv<Probe<BoxSpace>> {

@@ -1,3 +1,4 @@
+use crate::{ExpectedReturn, Head};
 use rl_core::{Result, Schedule, check};
 use rl_nets::{NetworkConfig, OptimizerConfig, TdLoss};
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ pub struct DqnConfig {
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm; 10. None: no clipping, which learns better where values are large and errors
     /// rare, as on CartPole.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// How the temporal-difference error is penalised; Huber.
     pub loss: TdLoss,
@@ -42,6 +44,9 @@ pub struct DqnConfig {
     pub double_q: bool,
     /// The probability of a random action; 1 to 0.05 over the first tenth of the run.
     pub epsilon: Schedule,
+    /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and which are not
+    /// (0); no. The network does not see them.
+    pub action_mask: bool,
 }
 
 impl Default for DqnConfig {
@@ -63,6 +68,7 @@ impl Default for DqnConfig {
             tau: 1.0,
             double_q: false,
             epsilon: Schedule::linear(1.0, 0.05).over(0.1),
+            action_mask: false,
         }
     }
 }
@@ -100,5 +106,10 @@ impl DqnConfig {
         check::at_least("target_update_interval", 1, self.target_update_interval)?;
         check::positive_fraction("tau", self.tau)?;
         self.epsilon.validate("epsilon", check::fraction)
+    }
+
+    /// What the network's output means.
+    pub(crate) fn head(&self) -> Box<dyn Head> {
+        Box::new(ExpectedReturn::new(self.loss))
     }
 }

@@ -1,13 +1,14 @@
-use crate::DqnConfig;
-use crate::values::{argmax_rows, td_targets};
+use crate::head::best_actions;
+use crate::{DqnConfig, Head, TdRows};
 use rl_core::{
-    Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds,
+    Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, Init, InputSpace, Learned, Linear, Module, Network, check_finite, with_head,
+    ActionMasks, AgentConfig, Backend, Body, Chain, Init, InputSpace, Leading, Learned, Linear,
+    Module, Network, RowElement, check_finite, unmasked_width, with_head,
 };
-use rl_replay::{Batch, Horizon, ReplayRing};
+use rl_replay::{Batch, Horizon, Replay};
 
 /// Deep Q-learning with experience replay and a fixed target network (Mnih et al., 2015), Double
 /// DQN by one field (van Hasselt et al., 2016).
@@ -19,10 +20,9 @@ use rl_replay::{Batch, Horizon, ReplayRing};
 ///     store (s, a, r, s', how it ended) in D
 ///     every train_freq steps, gradient_steps times:
 ///         sample a minibatch from D
-///         y = r                                    where s' is terminal
-///         y = r + gamma max_a' Q'(s', a')          otherwise; truncation is no termination
-///         y = r + gamma Q'(s', argmax_a' Q(s', a'))           with double_q
-///         one gradient step on loss(Q(s, a) - y)
+///         a' = argmax_a' Q'(s', a'), with double_q argmax_a' Q(s', a')
+///         y = r + gamma Q'(s', a')                 y = r where s' is terminal; truncation is no termination
+///         one gradient step on loss(Q(s, a) - y), or on whatever the head makes of the two
 ///     every target_update_interval steps:
 ///         Q' <- Q' + tau (Q - Q')
 /// ```
@@ -55,26 +55,36 @@ use rl_replay::{Batch, Horizon, ReplayRing};
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 ///
-/// Observations are numbers or images of bytes (`O`).
+/// Observations are numbers or images of bytes (`O`). What the network's output means is a [`Head`]'s matter.
 #[derive(Debug)]
 pub struct Dqn<O: InputSpace = BoxSpace> {
     config: DqnConfig,
     actions: Discrete,
+    width: usize,
     /// The action values, with their target.
     q: Learned,
-    replay: ReplayRing<O::Elem, u32>,
+    head: Box<dyn Head>,
+    replay: Replay<O::Elem, u32>,
     batch: Batch<O::Elem, u32>,
     rng: Rng,
     /// Environment steps observed.
     steps: u64,
     /// Environment steps up to which learning has been done.
     learned: u64,
-    /// Scratch: the regression targets `[batch]`, the gradient of `Q(s, ·)` `[batch, actions]`, Double
-    /// DQN's choices `[batch]`, and greedy actions `[envs]`.
-    targets: Vec<f32>,
-    grad: Vec<f32>,
-    chosen: Vec<u32>,
+    scratch: Scratch,
+}
+
+/// Memory that is used again.
+#[derive(Debug)]
+struct Scratch {
+    /// Greedy actions, `[envs]`, and what is chosen in the observations that followed, `[batch]`.
     greedy: Vec<u32>,
+    next_actions: Vec<u32>,
+    /// Action values, `[n, actions]`.
+    values: Vec<f32>,
+    /// The gradient of the output, `[batch, actions * atoms]`, and the errors, `[batch]`.
+    grad: Vec<f32>,
+    errors: Vec<f32>,
 }
 
 impl<O: InputSpace> Dqn<O> {
@@ -89,7 +99,7 @@ impl<O: InputSpace> Dqn<O> {
         Self::with_body(config, &config.network, envs, backend, seeds)
     }
 
-    /// The same with a body of your own, which gets a head with one value an action.
+    /// The same with a body of your own, on which the agent puts the output layer that its head asks for.
     ///
     /// # Errors
     /// Those of [`new`](Dqn::new) and of the body.
@@ -103,14 +113,40 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
-        config.validate()?;
-        let (shape, n) = (envs.observation_space().input_shape(), envs.action_space().n());
-        let init = body.output_init().unwrap_or(Init::Pytorch);
-        let q = with_head(body, shape, |features| Ok(Linear::new(features, n)?.with_init(init)))?;
-        Self::with_network(config, q.named("q"), envs, backend, seeds)
+        Self::with_head(config, (body, config.head()), envs, backend, seeds)
     }
 
-    /// The same with a whole network of your own, from observations to one value an action.
+    /// The same with a body and a head of your own.
+    ///
+    /// # Errors
+    /// Those of [`new`](Dqn::new) and of the body.
+    pub fn with_head<V>(
+        config: &DqnConfig,
+        (body, head): (&dyn Body, Box<dyn Head>),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O, Action = Discrete>,
+    {
+        config.validate()?;
+        let (space, n) = (envs.observation_space(), envs.action_space().n());
+        let init = body.output_init().unwrap_or(Init::Pytorch);
+        let outputs = n * head.atoms();
+        let output = |features| Ok(Linear::new(features, outputs)?.with_init(init));
+        let q = match config.action_mask {
+            false => with_head(body, space.input_shape(), output)?,
+            true => {
+                let (width, unmasked) = (space.width(), unmasked_width(space, n)?);
+                let q = with_head(body, &[unmasked], output)?;
+                Chain::new(width).then(Leading::new(width, unmasked)?)?.then_named("", q)?
+            }
+        };
+        Self::with_parts(config, (q.named("q"), head), envs, backend, seeds)
+    }
+
+    /// The same with a whole network of your own, from observations to what the settings' head reads.
     ///
     /// # Errors
     /// Those of [`DqnConfig::validate`], a network with another number of inputs or outputs, and those of candle.
@@ -124,24 +160,45 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
+        Self::with_parts(config, (q, config.head()), envs, backend, seeds)
+    }
+
+    fn with_parts<V>(
+        config: &DqnConfig,
+        (q, head): (impl Module + 'static, Box<dyn Head>),
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O, Action = Discrete>,
+    {
         config.validate()?;
         let (space, actions, num_envs) =
             (envs.observation_space(), *envs.action_space(), envs.num_envs());
-        let width = space.width();
-        check::len("outputs of the Q network", actions.n(), q.output_len())?;
+        let (width, outputs) = (space.width(), actions.n() * head.atoms());
+        check::len("outputs of the Q network", outputs, q.output_len())?;
+        if config.action_mask {
+            unmasked_width(space, actions.n())?;
+        }
         let network = Network::for_space(q, space, backend, &mut seeds.stream("init", 0))?;
         Ok(Dqn {
             q: Learned::new(network, &config.optimizer)?.with_target()?,
-            replay: ReplayRing::new(config.buffer_size, num_envs, width, 1)?,
+            replay: Replay::uniform(config.buffer_size, num_envs, width, 1)?,
             batch: Batch::new(config.batch_size, width, 1),
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
-            targets: vec![0.0; config.batch_size],
-            grad: vec![0.0; config.batch_size * actions.n()],
-            chosen: vec![0; config.batch_size],
-            greedy: vec![0; num_envs],
+            scratch: Scratch {
+                greedy: vec![0; num_envs],
+                next_actions: vec![0; config.batch_size],
+                values: Vec::new(),
+                grad: vec![0.0; config.batch_size * outputs],
+                errors: vec![0.0; config.batch_size],
+            },
+            head,
             actions,
+            width,
             config: config.clone(),
         })
     }
@@ -157,33 +214,67 @@ impl<O: InputSpace> Dqn<O> {
     /// Those of [`Network::predict`].
     pub fn action_values(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
         self.q.resample(None);
-        Ok(self.q.predict(observations)?)
+        let (output, values) = (self.q.predict(observations)?, &mut self.scratch.values);
+        values.resize(output.len() / self.head.atoms(), 0.0);
+        self.head.values(output, values);
+        Ok(values)
     }
 
-    /// One gradient step on a sampled minibatch.
+    /// Stores transitions of whatever origin (offline data, demonstrations), as many as there are environments; see
+    /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run.
     ///
     /// # Errors
-    /// A loss that is not finite.
-    pub fn gradient_step(&mut self, learning_rate: f64, metrics: &mut Metrics) -> Result<()> {
-        let Dqn { config, q, batch, targets, grad, chosen, rng, .. } = self;
-        let n = self.actions.n();
+    /// Transitions that do not fit; an action outside the space.
+    pub fn remember(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
+        transitions.actions().chunks_exact(1).try_for_each(|a| self.actions.check("action", a))?;
+        Ok(self.replay.push(transitions)?)
+    }
+
+    /// One gradient step on a minibatch from the replay memory.
+    ///
+    /// # Errors
+    /// An empty memory; a loss that is not finite.
+    pub fn gradient_step(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
+        let Dqn { config, q, head, batch, rng, width, .. } = self;
+        let Scratch { next_actions, values, grad, errors, .. } = &mut self.scratch;
+        let (fraction, n) = (progress.fraction(), self.actions.n());
         let horizon = Horizon { n_step: config.n_step, gamma: config.gamma };
-        self.replay.sample(rng, horizon, batch)?;
+        self.replay.sample(rng, fraction, horizon, batch)?;
         q.resample(Some(rng));
 
+        let next = batch.next_observations();
+        let forbid = |values: &mut [f32]| {
+            if config.action_mask {
+                ActionMasks::of_next(O::Elem::rows(next), *width, n)?.forbid(values);
+            }
+            Ok(())
+        };
         if config.double_q {
-            argmax_rows(q.predict(batch.next_observations())?, n, chosen)?;
+            best_actions(&**head, q.predict(next)?, values, forbid, next_actions)?;
         }
-        let next = q.predict_target(batch.next_observations())?;
-        let chosen = config.double_q.then_some(&chosen[..]);
-        td_targets((batch.rewards(), batch.discounts()), next, chosen, targets);
+        let next_output = q.target_mut()?.predict(next)?;
+        if !config.double_q {
+            best_actions(&**head, next_output, values, forbid, next_actions)?;
+        }
 
-        let pass = q.forward(batch.observations())?;
-        let values = pass.output();
-        let loss = config.loss.of_taken(values, batch.actions(), targets, grad)?;
+        let (pass, target) = q.forward_beside_target(batch.observations())?;
+        let rows = TdRows {
+            output: pass.output(),
+            actions: batch.actions(),
+            rewards: batch.rewards(),
+            discounts: batch.discounts(),
+            next_output: target.output(),
+            next_actions,
+            weights: batch.weights(),
+        };
+        let loss = head.loss(rows, grad, errors)?;
         check_finite("the loss", loss)?;
+        values.resize(batch.len() * n, 0.0);
+        head.values(pass.output(), values);
         let value = values.iter().map(|&q| f64::from(q)).sum::<f64>() / values.len() as f64;
+        let learning_rate = config.learning_rate.at(fraction);
         let norm = pass.step(grad, learning_rate, config.max_grad_norm)?;
+        self.replay.update(batch, errors)?;
         metrics.record("loss", loss);
         metrics.record("q_value", value);
         metrics.record("grad_norm", norm);
@@ -196,8 +287,24 @@ impl<O: InputSpace> Policy for Dqn<O> {
     type Action = Discrete;
 
     fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [u32]) -> Result<()> {
+        let masks = self.masks(observations)?;
         self.q.resample(None);
-        argmax_rows(self.q.predict(observations)?, self.actions.n(), actions)
+        let output = self.q.predict(observations)?;
+        let n = output.len() / (self.actions.n() * self.head.atoms());
+        check::len("actions", n, actions.len())?;
+        let forbid = |values: &mut [f32]| {
+            masks.inspect(|masks| masks.forbid(values));
+            Ok(())
+        };
+        best_actions(&*self.head, output, &mut self.scratch.values, forbid, actions)
+    }
+}
+
+impl<O: InputSpace> Dqn<O> {
+    /// The action masks of observations to act on, where the settings say that there are some.
+    fn masks<'a>(&self, observations: &'a [O::Elem]) -> Result<Option<ActionMasks<'a>>> {
+        let masks = || ActionMasks::new(O::Elem::rows(observations), self.width, self.actions.n());
+        self.config.action_mask.then(masks).transpose()
     }
 }
 
@@ -213,17 +320,27 @@ impl<O: InputSpace> Agent for Dqn<O> {
         actions: &mut [u32],
     ) -> Result<()> {
         let epsilon = self.config.epsilon.at(progress.fraction());
+        let masks = self.masks(observations)?;
         // Drawn first, so that a step in which every environment explores needs no network.
         const GREEDY: u32 = u32::MAX;
-        for action in actions.iter_mut() {
+        for (env, action) in actions.iter_mut().enumerate() {
             let explore = self.rng.uniform(0.0, 1.0) < epsilon;
-            *action = if explore { self.rng.below(self.actions.n()) as u32 } else { GREEDY };
+            *action = match (explore, &masks) {
+                (false, _) => GREEDY,
+                (true, None) => self.rng.below(self.actions.n()) as u32,
+                (true, Some(masks)) => masks.draw(env, &mut self.rng),
+            };
         }
         if actions.contains(&GREEDY) {
-            let best = &mut self.greedy;
+            let Scratch { greedy, values, .. } = &mut self.scratch;
             self.q.resample(Some(&mut self.rng));
-            argmax_rows(self.q.predict(observations)?, self.actions.n(), best)?;
-            for (action, best) in actions.iter_mut().zip(best) {
+            let output = self.q.predict(observations)?;
+            let forbid = |values: &mut [f32]| {
+                masks.inspect(|masks| masks.forbid(values));
+                Ok(())
+            };
+            best_actions(&*self.head, output, values, forbid, greedy)?;
+            for (action, best) in actions.iter_mut().zip(greedy) {
                 if *action == GREEDY {
                     *action = *best;
                 }
@@ -233,7 +350,7 @@ impl<O: InputSpace> Agent for Dqn<O> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        self.replay.push(transitions)?;
+        self.remember(transitions)?;
         self.steps += transitions.len() as u64;
         Ok(())
     }
@@ -248,9 +365,8 @@ impl<O: InputSpace> Agent for Dqn<O> {
         if now < self.config.learning_starts {
             return Ok(());
         }
-        let learning_rate = self.config.learning_rate.at(progress.fraction());
         for _ in 0..times(self.config.train_freq) * self.config.gradient_steps {
-            self.gradient_step(learning_rate, metrics)?;
+            self.gradient_step(progress, metrics)?;
         }
         metrics.record("epsilon", self.config.epsilon.at(progress.fraction()));
         Ok(())
@@ -266,17 +382,27 @@ impl<O: InputSpace> Agent for Dqn<O> {
 
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.q.save("policy", out)?;
-        out.put_file("replay.bin", self.replay.save()?);
+        self.replay.save(out)?;
         out.put("dqn", &(&self.rng, self.steps, self.learned))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything into copies first: what fails here has changed nothing.
-        let q = self.q.loaded("policy", from)?;
+        // Everything is read first: what fails here has changed nothing.
+        let (q, replay) = (self.q.loaded("policy", from)?, self.replay.loaded(from)?);
         let (rng, steps, learned) = from.get("dqn")?;
-        self.replay.load(from.file("replay.bin")?)?;
-        self.q = q;
+        (self.q, self.replay) = (q, replay);
         (self.rng, self.steps, self.learned) = (rng, steps, learned);
         Ok(())
+    }
+}
+
+impl<O: InputSpace> AgentConfig<O, Discrete> for DqnConfig {
+    type Agent = Dqn<O>;
+
+    fn build<V>(&self, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Dqn<O>>
+    where
+        V: VecEnv<Obs = O, Action = Discrete>,
+    {
+        Dqn::new(self, envs, backend, seeds)
     }
 }

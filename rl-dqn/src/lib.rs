@@ -5,11 +5,13 @@
 
 mod config;
 mod dqn;
+mod head;
 mod q_learning;
 mod values;
 
 pub use config::DqnConfig;
 pub use dqn::Dqn;
+pub use head::{ExpectedReturn, Head, TdRows};
 pub use q_learning::{QLearning, QLearningConfig};
 
 /// README's examples, compiled and run with the documentation's.

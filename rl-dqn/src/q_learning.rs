@@ -2,6 +2,7 @@ use rl_core::{
     Agent, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
+use rl_nets::{AgentConfig, Backend};
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`QLearning`].
@@ -59,7 +60,8 @@ impl QLearningConfig {
 /// use rl_core::{Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate};
 /// use rl_dqn::{QLearning, QLearningConfig};
 /// let envs = SerialVecEnv::new(vec![rl_envs::Tabular::cliff_walking()], Seeds::new(0))?;
-/// let agent = QLearning::for_envs(&QLearningConfig::default(), &envs, Seeds::new(0))?;
+/// let backend = rl_nets::Backend::cpu();
+/// let agent = QLearning::new(&QLearningConfig::default(), &envs, &backend, Seeds::new(0))?;
 /// let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(20_000))?;
 /// trainer.run()?;
 /// # Ok::<(), rl_core::Error>(())
@@ -75,15 +77,21 @@ pub struct QLearning {
 }
 
 impl QLearning {
-    /// An agent for `envs`.
+    /// An agent for `envs`. It computes on the CPU, on the caller's thread.
     ///
     /// # Errors
-    /// Those of [`QLearningConfig::validate`].
-    pub fn for_envs<V>(config: &QLearningConfig, envs: &V, seeds: Seeds) -> Result<Self>
+    /// Those of [`QLearningConfig::validate`]; a backend of another kind, which would have no effect.
+    pub fn new<V>(
+        config: &QLearningConfig,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
     where
         V: VecEnv<Obs = Discrete, Action = Discrete>,
     {
         config.validate()?;
+        backend.require_plain("q-learning")?;
         let (states, actions) = (envs.observation_space().n(), *envs.action_space());
         Ok(QLearning {
             table: vec![config.initial_value; states * actions.n()],
@@ -188,5 +196,16 @@ impl Agent for QLearning {
         self.load_policy(from)?;
         (self.rng, self.learning_rate) = (rng, learning_rate);
         Ok(())
+    }
+}
+
+impl AgentConfig<Discrete, Discrete> for QLearningConfig {
+    type Agent = QLearning;
+
+    fn build<V>(&self, envs: &V, backend: &Backend, seeds: Seeds) -> Result<QLearning>
+    where
+        V: VecEnv<Obs = Discrete, Action = Discrete>,
+    {
+        QLearning::new(self, envs, backend, seeds)
     }
 }

@@ -11,7 +11,7 @@ fn cliff_walking_is_walked_in_thirteen_steps() {
         let seeds = Seeds::new(seed);
         let envs = || SerialVecEnv::new(vec![Tabular::cliff_walking()], seeds).unwrap();
         let config = QLearningConfig { gamma: 1.0, ..QLearningConfig::default() };
-        let agent = QLearning::for_envs(&config, &envs(), seeds).unwrap();
+        let agent = QLearning::new(&config, &envs(), &rl_nets::Backend::cpu(), seeds).unwrap();
         let mut trainer = Trainer::new(envs(), agent, TrainerConfig::new(50_000)).unwrap();
         trainer.run().unwrap();
         // Limited, so that a policy that goes round in circles fails rather than hangs.
@@ -42,7 +42,7 @@ fn slippery_ice_is_valued_within_two_hundredths() {
             let lake = TimeLimit::new(Tabular::frozen_lake_4x4(true), 100).unwrap();
             SerialVecEnv::new(vec![lake], seeds).unwrap()
         };
-        let agent = QLearning::for_envs(&config, &envs(), seeds).unwrap();
+        let agent = QLearning::new(&config, &envs(), &rl_nets::Backend::cpu(), seeds).unwrap();
         let mut trainer = Trainer::new(envs(), agent, TrainerConfig::new(1_500_000)).unwrap();
         trainer.run().unwrap();
         let values = trainer.agent().values(0).unwrap();

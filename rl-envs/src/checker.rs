@@ -1,6 +1,6 @@
 //! Says in words what is wrong with an environment.
 
-use rl_core::{Env, Rng, Seeds, Space, Step};
+use rl_core::{ActionMask, Env, Rng, Seeds, Space, Step};
 
 /// Tries an environment out: `episodes` episodes of random actions, at most a thousand steps each.
 ///
@@ -14,7 +14,70 @@ use rl_core::{Env, Rng, Seeds, Space, Step};
 /// assert!(problems.is_empty(), "{problems:?}");
 /// ```
 pub fn check_env<E: Env>(make: impl Fn() -> E, episodes: usize) -> Vec<String> {
-    let mut checker = Checker { problems: Vec::new(), spoil: spoil(0) };
+    check(make, episodes, |env, rng, action| {
+        env.action_space().sample(rng, action);
+        None
+    })
+}
+
+/// The same for an environment that allows some of its actions only in some states: what it forbids is not tried, and
+/// its masks are checked too.
+///
+/// ```
+/// use rl_core::{ActionMask, BoxSpace, Discrete, Env, Result, Rng, Step};
+/// /// Either action is allowed only where it has not been taken.
+/// struct Once(u32);
+/// impl Env for Once {
+///     type Obs = BoxSpace;
+///     type Action = Discrete;
+///     type State = u32;
+///     fn observation_space(&self) -> BoxSpace { BoxSpace::unbounded(1).expect("one number") }
+///     fn action_space(&self) -> Discrete { Discrete::new(2).expect("two actions") }
+///     fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> Result<()> {
+///         self.0 = 3;
+///         obs[0] = 3.0;
+///         Ok(())
+///     }
+///     fn step(&mut self, action: usize, _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
+///         rl_core::check::at_least("action", 1, u64::from(self.0 >> action & 1))?;
+///         self.0 &= !(1 << action);
+///         obs[0] = self.0 as f32;
+///         Ok(Step::terminated_if(self.0 == 0, 1.0))
+///     }
+///     fn state(&self) -> u32 { self.0 }
+///     fn set_state(&mut self, state: u32) -> Result<()> { self.0 = state; Ok(()) }
+/// }
+/// impl ActionMask for Once {
+///     fn action_mask(&self, mask: &mut [f32]) {
+///         mask.iter_mut().enumerate().for_each(|(i, m)| *m = (self.0 >> i & 1) as f32);
+///     }
+/// }
+/// assert!(!rl_envs::check_env(|| Once(0), 5).is_empty());
+/// let problems = rl_envs::check_masked_env(|| Once(0), 5);
+/// assert!(problems.is_empty(), "{problems:?}");
+/// ```
+pub fn check_masked_env<E: ActionMask>(make: impl Fn() -> E, episodes: usize) -> Vec<String> {
+    check(make, episodes, |env, rng, action| {
+        let mut mask = vec![f32::NAN; env.action_space().n()];
+        env.action_mask(&mut mask);
+        if let Some(x) = mask.iter().find(|x| **x != 0.0 && **x != 1.0) {
+            return Some(format!("action mask: expected 0 or 1 for each action, got {x}"));
+        }
+        let allowed: Vec<u32> =
+            (0u32..).zip(&mask).filter(|(_, x)| **x == 1.0).map(|(a, _)| a).collect();
+        if allowed.is_empty() {
+            return Some("action mask: allows nothing, though the episode goes on".to_owned());
+        }
+        action[0] = allowed[rng.below(allowed.len())];
+        None
+    })
+}
+
+/// Draws an action, or says what keeps it from doing so.
+type Choose<E> = fn(&E, &mut Rng, &mut [<<E as Env>::Action as Space>::Elem]) -> Option<String>;
+
+fn check<E: Env>(make: impl Fn() -> E, episodes: usize, choose: Choose<E>) -> Vec<String> {
+    let mut checker = Checker { problems: Vec::new(), spoil: spoil(0), choose };
     let first = checker.play(&mut make(), 0, episodes);
     checker.spoil = spoil(0);
     let second = checker.play(&mut make(), 0, episodes);
@@ -49,15 +112,16 @@ fn first_difference(a: &[Shown], b: &[Shown]) -> Option<String> {
     }
 }
 
-struct Checker {
+struct Checker<E: Env> {
     problems: Vec<String>,
     spoil: Rng,
+    choose: Choose<E>,
 }
 
 /// What one step showed, exactly: the observation's and the reward's printed bits.
 type Shown = (String, u32, bool);
 
-impl Checker {
+impl<E: Env> Checker<E> {
     fn say(&mut self, problem: String) {
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -66,11 +130,11 @@ impl Checker {
 
     /// Fills a row with an observation of no meaning, so that an environment that writes only what has changed is
     /// noticed: in a training loop the row that it gets is not the one that it wrote last.
-    fn spoil<O: Space>(&mut self, space: &O, obs: &mut [O::Elem]) {
+    fn spoil(&mut self, space: &E::Obs, obs: &mut [<E::Obs as Space>::Elem]) {
         space.sample(&mut self.spoil, obs);
     }
 
-    fn reset<E: Env>(&mut self, env: &mut E, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) {
+    fn reset(&mut self, env: &mut E, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) {
         self.spoil(&env.observation_space(), obs);
         if let Err(e) = env.reset(rng, obs) {
             self.say(format!("reset failed: {e}"));
@@ -79,16 +143,18 @@ impl Checker {
         }
     }
 
-    fn step<E: Env>(
+    fn step(
         &mut self,
         env: &mut E,
         rng: &mut Rng,
         actions: &mut Rng,
         obs: &mut [<E::Obs as Space>::Elem],
     ) -> Option<Step> {
-        let space = env.action_space();
-        let mut action = vec![<E::Action as Space>::Elem::default(); space.width()];
-        space.sample(actions, &mut action);
+        let mut action = vec![<E::Action as Space>::Elem::default(); env.action_space().width()];
+        if let Some(problem) = (self.choose)(env, actions, &mut action) {
+            self.say(problem);
+            return None;
+        }
         self.spoil(&env.observation_space(), obs);
         let step = match env.step(E::Action::value(&action), rng, obs) {
             Ok(step) => step,
@@ -106,7 +172,7 @@ impl Checker {
         Some(step)
     }
 
-    fn play<E: Env>(&mut self, env: &mut E, seed: u64, episodes: usize) -> Vec<Shown> {
+    fn play(&mut self, env: &mut E, seed: u64, episodes: usize) -> Vec<Shown> {
         let mut rng = Seeds::new(seed).stream("env", 0);
         let mut actions = Seeds::new(seed).stream("actions", 0);
         let mut obs = vec![<E::Obs as Space>::Elem::default(); env.observation_space().width()];
@@ -129,7 +195,7 @@ impl Checker {
         shown
     }
 
-    fn restore<E: Env>(&mut self, make: &impl Fn() -> E) {
+    fn restore(&mut self, make: &impl Fn() -> E) {
         let (mut env, mut copy) = (make(), make());
         let mut rng = Seeds::new(2).stream("env", 0);
         let mut actions = Seeds::new(2).stream("actions", 0);

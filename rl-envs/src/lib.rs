@@ -17,6 +17,7 @@ mod acrobot;
 mod cart_pole;
 mod checker;
 mod fixed;
+mod mask_probe;
 mod mountain_car;
 mod mountain_car_continuous;
 mod pendulum;
@@ -27,7 +28,8 @@ mod tabular;
 
 pub use acrobot::Acrobot;
 pub use cart_pole::CartPole;
-pub use checker::check_env;
+pub use checker::{check_env, check_masked_env};
+pub use mask_probe::MaskProbe;
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
@@ -37,4 +39,4 @@ pub use registry::{
     AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, Spec, TabularVecEnv, find,
     make_continuous, make_discrete, make_tabular, registry,
 };
-pub use tabular::{Outcome, Table, Tabular};
+pub use tabular::{Successor, Table, Tabular};

@@ -143,7 +143,7 @@ macro_rules! table {
     ($id:literal, $limit:expr, $env:expr) => {
         Spec {
             make_one_hot: Some(|spec, copies| {
-                copies.make(|| limited(spec, copies, OneHot::new($env)))
+                copies.make(|| limited(spec, copies, OneHot::new($env)?))
             }),
             ..entry!($id, Tabular, $limit, $env)
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 /// One thing that an action may lead to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Outcome {
+pub struct Successor {
     /// How likely it is.
     pub probability: f64,
     /// The state that follows.
@@ -23,7 +23,7 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// `transitions[state][action]` lists the outcomes, whose probabilities sum to 1.
-    pub transitions: Vec<Vec<Vec<Outcome>>>,
+    pub transitions: Vec<Vec<Vec<Successor>>>,
     /// The probability of starting in each state.
     pub start: Vec<f64>,
 }
@@ -51,8 +51,8 @@ impl Table {
 }
 
 /// The expected reward plus discounted value of what follows.
-fn backup(outcomes: &[Outcome], values: &[f64], gamma: f64) -> f64 {
-    let worth = |o: &Outcome| {
+fn backup(outcomes: &[Successor], values: &[f64], gamma: f64) -> f64 {
+    let worth = |o: &Successor| {
         let future = if o.terminated { 0.0 } else { values[o.next_state as usize] };
         o.probability * (f64::from(o.reward) + gamma * future)
     };
@@ -147,8 +147,8 @@ impl Tabular {
 }
 
 /// A sure outcome.
-fn surely(next_state: usize, reward: f32, terminated: bool) -> Vec<Outcome> {
-    vec![Outcome { probability: 1.0, next_state: next_state as u32, reward, terminated }]
+fn surely(next_state: usize, reward: f32, terminated: bool) -> Vec<Successor> {
+    vec![Successor { probability: 1.0, next_state: next_state as u32, reward, terminated }]
 }
 
 /// Where a step in a direction leads on a grid, staying inside.
@@ -170,7 +170,7 @@ fn frozen_lake(map: &[&str], slippery: bool) -> Table {
     let (success, slip) = (1.0 / 3.0, (1.0 - 1.0 / 3.0) / 2.0);
     let outcome = |from, direction: usize, probability| {
         let to = step_on_grid(from, MOVES[direction % 4], size);
-        Outcome {
+        Successor {
             probability,
             next_state: (to.0 * size.1 + to.1) as u32,
             reward: if letter(to) == b'G' { 1.0 } else { 0.0 },

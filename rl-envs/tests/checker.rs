@@ -20,9 +20,9 @@ fn every_environment_of_this_crate_passes() {
         Tabular::frozen_lake_8x8(true),
         Tabular::cliff_walking(),
         Tabular::taxi(),
-        rl_core::OneHot::new(Tabular::taxi()),
+        rl_core::OneHot::new(Tabular::taxi()).unwrap(),
         rl_core::RescaleAction::new(Pendulum::default()).unwrap(),
-        rl_core::ClipAction::new(Pendulum::default()),
+        rl_core::ClipAction::new(Pendulum::default()).unwrap(),
     );
     passes!(rl_envs::PixelProbe::default());
     for kind in ProbeKind::ALL {

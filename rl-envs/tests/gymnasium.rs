@@ -127,7 +127,7 @@ fn table_of(data: &Value) -> Table {
         .find_map(|(key, value)| key.starts_with("transitions").then_some(value))
         .unwrap();
     let list = |value: &Value| value.as_array().unwrap().clone();
-    let outcome = |o: &Value| rl_envs::Outcome {
+    let outcome = |o: &Value| rl_envs::Successor {
         probability: o[0].as_f64().unwrap(),
         next_state: o[1].as_u64().unwrap() as u32,
         reward: o[2].as_f64().unwrap() as f32,

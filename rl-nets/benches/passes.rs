@@ -62,7 +62,9 @@ fn adam(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
 fn ppo_clip_loss(bencher: Bencher<'_, '_>, rows: usize) {
     let choice = Categorical::new(2);
     let config = ActorCriticConfig::default();
-    let net = actor_critic(&config, config.bodies(), &[4], &choice).unwrap();
+    let net =
+        actor_critic(&config, config.bodies(), &rl_core::BoxSpace::unbounded(4).unwrap(), &choice)
+            .unwrap();
     let mut rng = Seeds::new(0).stream("rows", 0);
     let mut net = Network::new(net, &Backend::cpu(), &mut rng).unwrap();
     let mut draw = |n: usize| (0..n).map(|_| rng.normal() as f32).collect::<Vec<_>>();

@@ -1,9 +1,8 @@
 //! A stochastic policy with a value function, as on-policy methods act with it.
 
 use crate::kernels::dispatch;
-use crate::masked::check_masks;
 use crate::{
-    ActorCriticConfig, Backend, Bodies, Distribution, Error, InputRows, InputSpace, Learned,
+    ActionMasks, ActorCriticConfig, Backend, Bodies, Distribution, Error, InputSpace, Learned,
     LearnedPass, Module, Network, OptimizerConfig, Result, RowElement, actor_critic, check_finite,
 };
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
@@ -33,11 +32,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         backend: &Backend,
         rng: &mut Rng,
     ) -> Result<Self> {
-        if let (true, Some(range)) = (config.action_mask, space.byte_range()) {
-            let got = format!("true for bytes up to {range}");
-            return Err(rl_core::Error::config("action_mask", "false for bytes", got).into());
-        }
-        let module = actor_critic(config, bodies, space.input_shape(), &distribution)?;
+        let module = actor_critic(config, bodies, space, &distribution)?;
         let mask = if config.action_mask { distribution.choices().unwrap_or(0) } else { 0 };
         let policy = Self::with_module(space, module, distribution, optimizer, backend, rng)?;
         Ok(ActorCriticPolicy { mask, ..policy })
@@ -134,8 +129,9 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
 
     /// The network's rows for observations to act on.
     fn rows(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
-        if let (1.., InputRows::F32(rows)) = (self.mask, O::Elem::rows(observations)) {
-            check_masks(rows, self.network().input_len(), self.mask)?;
+        if self.mask > 0 {
+            let width = self.network().input_len();
+            ActionMasks::new(O::Elem::rows(observations), width, self.mask)?;
         }
         self.predict(observations)
     }

@@ -1,8 +1,8 @@
 //! Networks of agents: bodies with heads on them.
 
 use crate::{
-    Activation, Body, Chain, ClampLogStd, Distribution, Fork, FreeLogStd, Init, Linear, LogStd,
-    Masked, Module, NetworkConfig, Result,
+    Activation, Body, Chain, ClampLogStd, Distribution, Fork, FreeLogStd, Init, InputSpace, Linear,
+    LogStd, Masked, Module, NetworkConfig, Result, unmasked_width,
 };
 use rl_core::check;
 use serde::{Deserialize, Serialize};
@@ -98,6 +98,7 @@ pub fn critics(body: &dyn Body, count: usize, shape: &[usize]) -> Result<Fork> {
 #[serde(default, deny_unknown_fields)]
 pub struct ActorCriticConfig {
     /// A body that the policy and the value function share; none. The two below then stand on its features.
+    #[serde(with = "rl_core::optional")]
     pub trunk: Option<NetworkConfig>,
     /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01 (Andrychowicz et al., 2021). On a trunk
     /// of convolutions `hidden = []` is usual, for both.
@@ -217,13 +218,13 @@ impl Body for Bare {
 ///
 /// ```
 /// use rl_nets::{ActorCriticConfig, Bodies, Categorical, DiagGaussian, Module, NetworkConfig, actor_critic};
-/// let config = ActorCriticConfig::default();
-/// let net = actor_critic(&config, config.bodies(), &[4], &Categorical::new(2))?;
+/// let (config, space) = (ActorCriticConfig::default(), rl_core::BoxSpace::unbounded(4)?);
+/// let net = actor_critic(&config, config.bodies(), &space, &Categorical::new(2))?;
 /// assert_eq!((net.output_len(), net.layout().len()), (3, 9_155));
-/// let net = actor_critic(&config, config.bodies(), &[4], &DiagGaussian::new(2))?;
+/// let net = actor_critic(&config, config.bodies(), &space, &DiagGaussian::new(2))?;
 /// assert_eq!(net.output_len(), 5);
 /// let trunk = NetworkConfig::tanh();
-/// let net = actor_critic(&config, Bodies::shared(&trunk), &[4], &Categorical::new(2))?;
+/// let net = actor_critic(&config, Bodies::shared(&trunk), &space, &Categorical::new(2))?;
 /// assert_eq!(net.layout().len(), (4 * 64 + 64) + (64 * 64 + 64) + (64 * 2 + 2) + (64 + 1));
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
@@ -234,7 +235,7 @@ impl Body for Bare {
 pub fn actor_critic(
     config: &ActorCriticConfig,
     bodies: Bodies<'_>,
-    shape: &[usize],
+    space: &impl InputSpace,
     distribution: &impl Distribution,
 ) -> Result<Chain> {
     config.validate()?;
@@ -246,18 +247,9 @@ pub fn actor_critic(
             return Err(rl_core::Error::config("action_mask", expected, true).into());
         }
     };
-    let features = match (mask, shape) {
-        (None, shape) => shape.to_vec(),
-        (Some(choices), &[width]) => {
-            let field = "observation width with action_mask";
-            check::at_least(field, choices as u64 + 1, width as u64)?;
-            vec![width - choices]
-        }
-        (Some(_), shape) => {
-            let expected = "false for images";
-            let got = format_args!("true for {shape:?}");
-            return Err(rl_core::Error::config("action_mask", expected, got).into());
-        }
+    let features = match mask {
+        None => space.input_shape().to_vec(),
+        Some(choices) => vec![unmasked_width(space, choices)?],
     };
     let trunk = bodies.trunk.map(|body| body.build(&features)).transpose()?;
     let read = trunk.as_ref().map_or(features, |trunk| vec![trunk.output_len()]);

@@ -58,6 +58,31 @@ impl Backend {
         &self.threads
     }
 
+    /// Asks for the fused path on one thread, as an algorithm without gradients has no use for another.
+    ///
+    /// ```
+    /// use rl_nets::Backend;
+    /// assert!(Backend::cpu().require_plain("hill-climbing").is_ok());
+    /// let error = Backend::cpu().with_threads(2)?.require_plain("hill-climbing").unwrap_err().to_string();
+    /// assert_eq!(error, "threads: expected 1 for hill-climbing, got 2");
+    /// # Ok::<(), rl_nets::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a device, or for more threads than one.
+    pub fn require_plain(&self, algorithm: &str) -> rl_core::Result<()> {
+        let threads = self.threads.count();
+        if threads != 1 {
+            let expected = format!("1 for {algorithm}");
+            return Err(rl_core::Error::config("threads", expected, threads));
+        }
+        if let Some(device) = &self.device {
+            let expected = format!("cpu for {algorithm}");
+            return Err(rl_core::Error::config("device", expected, format_args!("{device:?}")));
+        }
+        Ok(())
+    }
+
     /// The backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.
     ///
     /// ```

@@ -65,7 +65,7 @@ pub struct NetworkConfig {
     pub init: Init,
     /// How the heads start that an agent puts on it; none: as the agent's algorithm is published. Not for a trunk,
     /// which has bodies on it.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(with = "rl_core::optional")]
     pub output_init: Option<Init>,
 }
 
@@ -170,6 +170,7 @@ impl<'de> Deserialize<'de> for NetworkConfig {
             activation: Activation,
             layer_norm: bool,
             init: Init,
+            #[serde(with = "rl_core::optional")]
             output_init: Option<Init>,
         }
 

@@ -70,8 +70,7 @@ impl Learned {
     /// # Errors
     /// Those of [`Network::predict`]; [`rl_core::Error::Mismatch`] where there is no target.
     pub fn predict_target<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
-        let none = || rl_core::Error::mismatch("network", "one with a target", "one without");
-        self.target.as_mut().ok_or_else(none)?.predict(input)
+        self.target_mut()?.predict(input)
     }
 
     /// A forward pass that can be stepped on.
@@ -80,6 +79,27 @@ impl Learned {
     /// Those of [`Network::forward`].
     pub fn forward<'a>(&'a mut self, input: impl Into<InputRows<'a>>) -> Result<LearnedPass<'a>> {
         Ok(LearnedPass { pass: self.network.forward(input)?, optimizer: &mut self.optimizer })
+    }
+
+    /// The target network.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] where there is none.
+    pub fn target_mut(&mut self) -> Result<&mut Network> {
+        Ok(self.target.as_mut().ok_or_else(no_target)?)
+    }
+
+    /// A forward pass that can be stepped on, and the target network, whose last output a loss may read meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Network::forward`] and [`target_mut`](Learned::target_mut).
+    pub fn forward_beside_target<'a>(
+        &'a mut self,
+        input: impl Into<InputRows<'a>>,
+    ) -> Result<(LearnedPass<'a>, &'a Network)> {
+        let Learned { network, target, optimizer } = self;
+        let target = target.as_ref().ok_or_else(no_target)?;
+        Ok((LearnedPass { pass: network.forward(input)?, optimizer }, target))
     }
 
     /// Draws the noise of layers that have some of their own, of the target too, see [`Network::resample`].
@@ -156,6 +176,10 @@ impl Learned {
         let target = self.target.as_ref().map(load_target).transpose()?;
         Ok(Learned { network, target, optimizer })
     }
+}
+
+fn no_target() -> rl_core::Error {
+    rl_core::Error::mismatch("network", "one with a target", "one without")
 }
 
 /// A forward [`Pass`] of a network that learns. Step on its loss, or drop it.

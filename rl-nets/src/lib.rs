@@ -11,6 +11,7 @@
 
 mod activation;
 mod actor_critic_policy;
+mod agent_config;
 mod architectures;
 mod backend;
 mod body;
@@ -28,6 +29,7 @@ mod init;
 pub mod kernels;
 mod layer_norm;
 mod layout;
+mod leading;
 mod learned;
 mod linear;
 mod log_std;
@@ -45,6 +47,7 @@ mod weights;
 
 pub use activation::Activation;
 pub use actor_critic_policy::ActorCriticPolicy;
+pub use agent_config::AgentConfig;
 pub use architectures::{ActorCriticConfig, Bodies, actor_critic, critics, policy_net, with_head};
 pub use backend::Backend;
 pub use body::{Body, NetworkConfig};
@@ -60,11 +63,12 @@ pub use fork::Fork;
 pub use init::Init;
 pub use kernels::Threads;
 pub use layout::{Entry, Layout};
+pub use leading::Leading;
 pub use learned::{Learned, LearnedPass, Loss};
 pub use linear::Linear;
 pub use log_std::{ClampLogStd, FreeLogStd, LogStd};
 pub use loss::TdLoss;
-pub use masked::Masked;
+pub use masked::{ActionMasks, Masked, unmasked_width};
 pub use module::{CloneModule, Module};
 pub use network::Network;
 pub use optimizer::Optimizer;

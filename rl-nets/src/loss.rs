@@ -50,6 +50,34 @@ impl TdLoss {
         targets: &[f32],
         grad: &mut [f32],
     ) -> Result<f64> {
+        self.sum(q, (actions, targets), |_| 1.0, grad, |_, _| {})
+    }
+
+    /// The same with a weight a row, `[batch]`; writes the magnitude of each error into `errors`, `[batch]`.
+    ///
+    /// # Errors
+    /// Those of [`of_taken`](TdLoss::of_taken).
+    pub fn of_taken_weighted(
+        self,
+        q: &[f32],
+        (actions, targets, weights): (&[u32], &[f32], &[f32]),
+        grad: &mut [f32],
+        errors: &mut [f32],
+    ) -> Result<f64> {
+        check::len("weights", targets.len(), weights.len())?;
+        check::len("errors", targets.len(), errors.len())?;
+        self.sum(q, (actions, targets), |i| weights[i], grad, |i, error| errors[i] = error.abs())
+    }
+
+    #[inline(always)]
+    fn sum(
+        self,
+        q: &[f32],
+        (actions, targets): (&[u32], &[f32]),
+        weight: impl Fn(usize) -> f32,
+        grad: &mut [f32],
+        mut tell: impl FnMut(usize, f32),
+    ) -> Result<f64> {
         let batch = targets.len();
         check::len("actions", batch, actions.len())?;
         check::len("gradient", q.len(), grad.len())?;
@@ -59,15 +87,18 @@ impl TdLoss {
         let share = 1.0 / batch as f32;
         let mut total = 0.0;
         let rows = q.chunks_exact(width).zip(grad.chunks_exact_mut(width));
-        for ((q, grad), (&action, &target)) in rows.zip(actions.iter().zip(targets)) {
+        let known = actions.iter().zip(targets).enumerate();
+        for ((q, grad), (i, (&action, &target))) in rows.zip(known) {
             let action = action as usize;
             let (Some(q), Some(grad)) = (q.get(action), grad.get_mut(action)) else {
                 let expected = format!("an index below {width}");
                 return Err(rl_core::Error::mismatch("action", expected, action).into());
             };
             let (loss, slope) = self.at(q - target);
-            total += f64::from(loss);
-            *grad = slope * share;
+            let weight = weight(i);
+            total += f64::from(weight * loss);
+            *grad = weight * (slope * share);
+            tell(i, q - target);
         }
         Ok(total / batch as f64)
     }

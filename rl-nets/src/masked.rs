@@ -1,6 +1,6 @@
 //! Invalid-action masking.
 
-use crate::{Layout, Module, Result, Threads};
+use crate::{InputRows, InputSpace, Layout, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
@@ -73,28 +73,103 @@ impl Masked {
     }
 }
 
-/// Checks the masks at the end of `observations`, `[n, width]`.
+/// The action masks at the end of observations, one number an action: 1 where it is allowed and 0 where it is not.
 ///
-/// # Errors
-/// [`Error::Mismatch`] for a mask that allows nothing, or holds anything but 0 and 1.
-pub(crate) fn check_masks(
-    observations: &[f32],
+/// ```
+/// use rl_nets::{ActionMasks, InputRows};
+/// let rows = [0.3, 1.0, 0.0, 0.4, 1.0, 1.0];
+/// let masks = ActionMasks::new(InputRows::from(&rows), 3, 2)?;
+/// assert_eq!(masks.row(1), [1.0, 1.0]);
+/// let error = ActionMasks::new(InputRows::from(&[0.3, 0.0, 0.0]), 3, 2).unwrap_err().to_string();
+/// assert_eq!(error, "action mask of environment 0: expected at least one action that is allowed, got none");
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct ActionMasks<'a> {
+    observations: &'a [f32],
     width: usize,
     choices: usize,
-) -> rl_core::Result<()> {
-    check::at_least("observation width with action_mask", choices as u64 + 1, width as u64)?;
-    for (i, row) in observations.chunks_exact(width).enumerate() {
-        let mask = &row[width - choices..];
-        if let Some((at, x)) = mask.iter().enumerate().find(|(_, x)| **x != 0.0 && **x != 1.0) {
-            let what = format!("action mask of environment {i}, action {at}");
-            return Err(Error::mismatch(what, "0 or 1", x));
+}
+
+impl<'a> ActionMasks<'a> {
+    /// The masks of `choices` actions at the end of observations, `[n, width]`.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a mask that allows nothing, or holds anything but 0 and 1; for rows of bytes.
+    pub fn new(observations: InputRows<'a>, width: usize, choices: usize) -> rl_core::Result<Self> {
+        let masks = Self::of_next(observations, width, choices)?;
+        for i in 0..masks.observations.len() / width {
+            let mask = masks.row(i);
+            if let Some((at, x)) = mask.iter().enumerate().find(|(_, x)| **x != 0.0 && **x != 1.0) {
+                let what = format!("action mask of environment {i}, action {at}");
+                return Err(Error::mismatch(what, "0 or 1", x));
+            }
+            if mask.iter().all(|&x| x == 0.0) {
+                let what = format!("action mask of environment {i}");
+                return Err(Error::mismatch(what, "at least one action that is allowed", "none"));
+            }
         }
-        if mask.iter().all(|&x| x == 0.0) {
-            let what = format!("action mask of environment {i}");
-            return Err(Error::mismatch(what, "at least one action that is allowed", "none"));
+        Ok(masks)
+    }
+
+    /// The masks of observations that followed: where an episode ended, nothing need be allowed.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for rows of bytes.
+    pub fn of_next(
+        observations: InputRows<'a>,
+        width: usize,
+        choices: usize,
+    ) -> rl_core::Result<Self> {
+        let InputRows::F32(observations) = observations else {
+            return Err(Error::mismatch("observations with action masks", "numbers", "bytes"));
+        };
+        check_mask_width(width, choices)?;
+        Ok(ActionMasks { observations, width, choices })
+    }
+
+    /// The mask of observation `i`, `[choices]`.
+    pub fn row(&self, i: usize) -> &'a [f32] {
+        &self.observations[i * self.width..(i + 1) * self.width][self.width - self.choices..]
+    }
+
+    /// A uniform draw among the actions that observation `i` allows.
+    pub fn draw(&self, i: usize, rng: &mut Rng) -> u32 {
+        let allowed = |mask: &'a [f32]| (0u32..).zip(mask).filter(|(_, x)| **x != 0.0);
+        let chosen = rng.below(allowed(self.row(i)).count());
+        allowed(self.row(i)).nth(chosen).map_or(0, |(action, _)| action)
+    }
+
+    /// Puts minus infinity in place of the values of forbidden actions, `[n, choices]`, so that none is the largest.
+    pub fn forbid(&self, values: &mut [f32]) {
+        for (i, values) in values.chunks_exact_mut(self.choices).enumerate() {
+            for (value, allowed) in values.iter_mut().zip(self.row(i)) {
+                if *allowed == 0.0 {
+                    *value = f32::NEG_INFINITY;
+                }
+            }
         }
     }
-    Ok(())
+}
+
+fn check_mask_width(width: usize, choices: usize) -> rl_core::Result<()> {
+    check::at_least("observation width with action_mask", choices as u64 + 1, width as u64)
+}
+
+/// How many numbers of an observation a network reads where the last `choices` are an action mask.
+///
+/// # Errors
+/// [`Error::Config`] for images, for observations of bytes, and where the mask leaves nothing.
+pub fn unmasked_width(space: &impl InputSpace, choices: usize) -> rl_core::Result<usize> {
+    let refuse = |expected: &str, got: String| Err(Error::config("action_mask", expected, got));
+    if let Some(range) = space.byte_range() {
+        return refuse("false for bytes", format!("true for bytes up to {range}"));
+    }
+    let &[width] = space.input_shape() else {
+        return refuse("false for images", format!("true for {:?}", space.input_shape()));
+    };
+    check_mask_width(width, choices)?;
+    Ok(width - choices)
 }
 
 impl Module for Masked {

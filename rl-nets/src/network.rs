@@ -290,7 +290,7 @@ impl Network {
     }
 
     /// What the last pass gave.
-    pub(crate) fn output(&self) -> &[f32] {
+    pub fn output(&self) -> &[f32] {
         match &self.store {
             Store::Fused { .. } => self.module.output(),
             Store::Candle { output, .. } => output,

@@ -62,7 +62,7 @@ impl Optimizer {
     /// Those of [`OptimizerConfig::validate`].
     pub fn new(config: OptimizerConfig, len: usize) -> Result<Self> {
         config.validate()?;
-        let slots = Slots::Host(vec![vec![0.0; len]; config.slots()]);
+        let slots = Slots::Host(config.slots().into_iter().map(|start| vec![start; len]).collect());
         Ok(Optimizer { config, len, steps: 0, slots, threads: Threads::one() })
     }
 
@@ -72,8 +72,8 @@ impl Optimizer {
     /// Those of [`OptimizerConfig::validate`], and of candle.
     pub fn on_device(config: OptimizerConfig, len: usize, device: &Device) -> Result<Self> {
         config.validate()?;
-        let zeros = || Tensor::zeros(len, candle_core::DType::F32, device);
-        let slots = (0..config.slots()).map(|_| zeros()).collect::<candle_core::Result<_>>()?;
+        let slots = config.slots().into_iter().map(|start| Tensor::full(start, len, device));
+        let slots = slots.collect::<candle_core::Result<_>>()?;
         let (slots, threads) = (Slots::Device(slots), Threads::one());
         Ok(Optimizer { config, len, steps: 0, slots, threads })
     }
@@ -173,7 +173,7 @@ impl Optimizer {
             let (expected, got) = (self.config.method(), saved.method);
             return Err(rl_core::Error::mismatch("optimizer", expected, got).into());
         }
-        check::len("optimizer moments", self.config.slots(), saved.slots.len())?;
+        check::len("optimizer moments", self.config.slots().len(), saved.slots.len())?;
         for slot in &saved.slots {
             check::len("optimizer moment", self.len, slot.len())?;
         }
@@ -236,7 +236,7 @@ fn step_slices(
                 _ => {}
             }
         }
-        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum } => {
+        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum, .. } => {
             let (a, c, eps, mu) = (alpha as f32, (1.0 - alpha) as f32, eps as f32, momentum as f32);
             let Some((squares, rest)) = slots.split_first_mut() else { return };
             let (mut mean, mut buffer) = match rest {
@@ -305,7 +305,7 @@ fn step_tensors(
             let change = (&*m / ((second.sqrt()? / root)? + eps)?)?;
             (params * (1.0 - lr * weight_decay))? - (change * step)?
         }
-        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum } => {
+        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum, .. } => {
             let Some((squares, rest)) = slots.split_first_mut() else { return Ok(params.clone()) };
             *squares = decayed(squares, &grad.sqr()?, alpha)?;
             let mut second = squares.clone();

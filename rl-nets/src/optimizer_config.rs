@@ -42,6 +42,10 @@ pub enum OptimizerConfig {
         /// Momentum; 0.
         #[serde(default)]
         momentum: f64,
+        /// What the second moment starts at; 0 as in PyTorch. In TensorFlow 1, and so in OpenAI's baselines, it is 1,
+        /// which keeps the first steps small.
+        #[serde(default)]
+        initial_accumulator: f64,
     },
     /// Stochastic gradient descent.
     Sgd {
@@ -95,7 +99,8 @@ impl OptimizerConfig {
                 check::positive("optimizer.eps", *eps)?;
                 check::non_negative("optimizer.weight_decay", *weight_decay)
             }
-            OptimizerConfig::RmsProp { alpha, eps, momentum, .. } => {
+            OptimizerConfig::RmsProp { alpha, eps, momentum, initial_accumulator, .. } => {
+                check::non_negative("optimizer.initial_accumulator", *initial_accumulator)?;
                 decay("optimizer.alpha", *alpha)?;
                 check::positive("optimizer.eps", *eps)?;
                 decay("optimizer.momentum", *momentum)
@@ -113,14 +118,15 @@ impl OptimizerConfig {
         }
     }
 
-    /// How many vectors as long as the parameters it keeps.
-    pub(crate) fn slots(&self) -> usize {
+    /// What each of the vectors starts at that it keeps, which are as long as the parameters.
+    pub(crate) fn slots(&self) -> Vec<f32> {
         match self {
-            OptimizerConfig::Adam { amsgrad, .. } => 2 + usize::from(*amsgrad),
-            OptimizerConfig::RmsProp { centered, momentum, .. } => {
-                1 + usize::from(*centered) + usize::from(*momentum > 0.0)
+            OptimizerConfig::Adam { amsgrad, .. } => vec![0.0; 2 + usize::from(*amsgrad)],
+            OptimizerConfig::RmsProp { centered, momentum, initial_accumulator, .. } => {
+                let others = usize::from(*centered) + usize::from(*momentum > 0.0);
+                [&[*initial_accumulator as f32][..], &vec![0.0; others]].concat()
             }
-            OptimizerConfig::Sgd { momentum, .. } => usize::from(*momentum > 0.0),
+            OptimizerConfig::Sgd { momentum, .. } => vec![0.0; usize::from(*momentum > 0.0)],
         }
     }
 }

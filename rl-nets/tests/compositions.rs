@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use candle_core::{DType, Device, Tensor};
-use rl_core::{Rng, Seeds};
+use rl_core::{BoxSpace, Rng, Seeds};
 use rl_nets::{
     Activation, ActorCriticConfig, Backend, Bodies, Body, Categorical, Chain, ClampLogStd,
     ConvConfig, DiagGaussian, Distribution, Dueling, Error, Fork, FreeLogStd, Init, Layout, Linear,
@@ -46,7 +46,15 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
         width: usize,
         distribution: &impl Distribution,
     ) -> Box<dyn Module> {
-        Box::new(actor_critic(config, config.bodies(), &[width], distribution).unwrap())
+        Box::new(
+            actor_critic(
+                config,
+                config.bodies(),
+                &BoxSpace::unbounded(width).unwrap(),
+                distribution,
+            )
+            .unwrap(),
+        )
     }
     let (choice, numbers) = (Categorical::new(3), DiagGaussian::new(2));
     vec![
@@ -419,7 +427,13 @@ fn heads_on_a_shared_body_start_as_it_says() {
     let params = |init: Option<Init>| {
         let body = NetworkConfig { output_init: init, ..NetworkConfig::mlp(&[4]) };
         let config = ActorCriticConfig::default();
-        let net = actor_critic(&config, Bodies::shared(&body), &[3], &Categorical::new(2)).unwrap();
+        let net = actor_critic(
+            &config,
+            Bodies::shared(&body),
+            &BoxSpace::unbounded(3).unwrap(),
+            &Categorical::new(2),
+        )
+        .unwrap();
         let mut rng = Seeds::new(0).stream("init", 0);
         Network::new(net, &Backend::cpu(), &mut rng).unwrap().params().unwrap()
     };
@@ -465,6 +479,7 @@ fn hostile_numbers_are_errors() {
             eps_inside_root: false,
             centered: true,
             momentum: 0.0,
+            initial_accumulator: 0.0,
         };
         let mut other = net.optimizer(centred).unwrap();
         let error = other.load(&adam.save().unwrap()).unwrap_err().to_string();

@@ -73,6 +73,7 @@ fn every_optimiser_step_by_step() {
         eps_inside_root: false,
         centered,
         momentum,
+        initial_accumulator: 0.0,
     };
     let adam = |eps, weight_decay, amsgrad| OptimizerConfig::Adam {
         beta1: 0.9,
@@ -140,22 +141,26 @@ fn config_of(name: &str) -> OptimizerConfig {
 
 #[test]
 fn tensorflows_rmsprop_puts_eps_under_the_root() {
-    let config = OptimizerConfig::RmsProp {
-        alpha: 0.5,
-        eps: 1.0,
-        eps_inside_root: true,
-        centered: false,
-        momentum: 0.0,
-    };
-    let mut optimizer = Optimizer::new(config.clone(), 1).unwrap();
-    let mut params = [0.0];
-    optimizer.step(&mut params, &mut [2.0], 0.1, None).unwrap();
-    // 0.1 * 2 / sqrt(0.5 * 4 + 1)
-    assert!((params[0] + 0.2 / 3.0f32.sqrt()).abs() < 1e-7);
-    let mut device = Optimizer::on_device(config, 1, &Device::Cpu).unwrap();
-    let tensor = |x: f32| Tensor::new(&[x], &Device::Cpu).unwrap();
-    let (moved, _) = device.step_on_device(&tensor(0.0), &tensor(2.0), 0.1, None).unwrap();
-    assert!((moved.to_vec1::<f32>().unwrap()[0] - params[0]).abs() < 1e-7);
+    for initial_accumulator in [0.0, 1.0] {
+        let config = OptimizerConfig::RmsProp {
+            alpha: 0.5,
+            eps: 1.0,
+            eps_inside_root: true,
+            centered: false,
+            momentum: 0.0,
+            initial_accumulator,
+        };
+        let mut optimizer = Optimizer::new(config.clone(), 1).unwrap();
+        let mut params = [0.0];
+        optimizer.step(&mut params, &mut [2.0], 0.1, None).unwrap();
+        // 0.1 * 2 / sqrt(0.5 * start + 0.5 * 4 + 1)
+        let root = (3.0 + 0.5 * initial_accumulator as f32).sqrt();
+        assert!((params[0] + 0.2 / root).abs() < 1e-7);
+        let mut device = Optimizer::on_device(config, 1, &Device::Cpu).unwrap();
+        let tensor = |x: f32| Tensor::new(&[x], &Device::Cpu).unwrap();
+        let (moved, _) = device.step_on_device(&tensor(0.0), &tensor(2.0), 0.1, None).unwrap();
+        assert!((moved.to_vec1::<f32>().unwrap()[0] - params[0]).abs() < 1e-7);
+    }
 }
 
 #[test]

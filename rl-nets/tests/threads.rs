@@ -54,7 +54,15 @@ fn modules(inputs: usize, width: usize, layer_norm: bool) -> Vec<Box<dyn Module>
     };
     let shared = ActorCriticConfig { trunk: Some(mlp(Activation::Silu)), ..separate.clone() };
     let agent = |config: &ActorCriticConfig| {
-        Box::new(actor_critic(config, config.bodies(), &[inputs], &distribution).unwrap())
+        Box::new(
+            actor_critic(
+                config,
+                config.bodies(),
+                &rl_core::BoxSpace::unbounded(inputs).unwrap(),
+                &distribution,
+            )
+            .unwrap(),
+        )
     };
     let images = NetworkConfig {
         conv: vec![ConvConfig { channels: 16, kernel: 3, stride: 1, padding: 1 }],
@@ -84,6 +92,7 @@ proptest! {
             OptimizerConfig::adam(),
             OptimizerConfig::RmsProp {
                 alpha: 0.9, eps: 1e-5, eps_inside_root: true, centered: true, momentum: 0.5,
+                initial_accumulator: 0.25,
             },
             OptimizerConfig::Sgd { momentum: 0.9, nesterov: true },
         ];

@@ -3,8 +3,9 @@ use rl_core::{
     Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Coefficients, Distribution, InputSpace,
-    Loss, OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
+    ActorCriticConfig, ActorCriticPolicy, AgentConfig, Backend, Bodies, Coefficients, Distribution,
+    InputSpace, Loss, OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite,
+    policy_gradient,
 };
 use rl_replay::{Collector, Rollout, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ pub struct A2cConfig {
     /// The optimiser; RMSprop with decay 0.99 and eps 1e-5 inside the root.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm; 0.5. None: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// Steps of each environment between two gradient steps; 5.
     pub n_steps: usize,
@@ -47,6 +49,7 @@ impl Default for A2cConfig {
                 eps_inside_root: true,
                 centered: false,
                 momentum: 0.0,
+                initial_accumulator: 0.0,
             },
             max_grad_norm: Some(0.5),
             n_steps: 5,
@@ -226,7 +229,7 @@ impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
         self.collector.observe(&mut self.policy, transitions)?;
         if self.collector.rollout.is_full() {
             let A2cConfig { gamma, gae_lambda, .. } = self.config;
-            self.collector.finish(&mut self.policy, transitions, gamma, gae_lambda)?;
+            self.collector.finish(&mut self.policy, gamma, gae_lambda)?;
         }
         Ok(())
     }
@@ -273,5 +276,16 @@ impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
         self.policy.replace(learned)?;
         (self.rng, self.collector.rollout) = (rng, rollout);
         Ok(())
+    }
+}
+
+impl<O: InputSpace, A: PolicySpace> AgentConfig<O, A> for A2cConfig {
+    type Agent = A2c<A::Distribution, O>;
+
+    fn build<V>(&self, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self::Agent>
+    where
+        V: VecEnv<Obs = O, Action = A>,
+    {
+        A2c::new(self, envs, backend, seeds)
     }
 }

@@ -1,4 +1,5 @@
-use crate::local_search::{LocalSearch, Standing, Start, Step};
+use crate::search::builds;
+use crate::{Acceptance, LocalSearch, PolicySearch, SearchConfig, Standing};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, check};
 use rl_nets::NetworkConfig;
 use serde::{Deserialize, Serialize};
@@ -55,33 +56,58 @@ impl SimulatedAnnealingConfig {
 ///     score θ', and θ itself until it has been scored `trials` times
 ///     θ <- θ' with probability min(1, exp((score' - mean score of θ) / temperature))
 /// ```
-pub type SimulatedAnnealing = LocalSearch<SimulatedAnnealingConfig>;
+pub type SimulatedAnnealing<D> = PolicySearch<D, LocalSearch<Anneal>>;
 
-impl Step for SimulatedAnnealingConfig {
-    const NAME: &'static str = "simulated-annealing";
+builds!(SimulatedAnnealingConfig, SimulatedAnnealing);
 
-    fn start(&self) -> Result<Start<'_>> {
-        self.validate()?;
-        let SimulatedAnnealingConfig { network, episodes, trials, noise, .. } = self;
-        Ok(Start { network, episodes: *episodes, trials: *trials, noise: noise.at(0.0) })
+impl SearchConfig for SimulatedAnnealingConfig {
+    fn validate(&self) -> Result<()> {
+        SimulatedAnnealingConfig::validate(self)
     }
 
-    fn step(
+    fn common(&self) -> (&NetworkConfig, usize) {
+        (&self.network, self.episodes)
+    }
+}
+
+/// The [`Acceptance`] of [`SimulatedAnnealing`].
+#[derive(Clone, Debug)]
+pub struct Anneal {
+    config: SimulatedAnnealingConfig,
+}
+
+impl Acceptance for Anneal {
+    const NAME: &'static str = "simulated-annealing";
+    type Config = SimulatedAnnealingConfig;
+
+    fn new(config: &SimulatedAnnealingConfig) -> Self {
+        Anneal { config: config.clone() }
+    }
+
+    fn trials(&self) -> u64 {
+        self.config.trials
+    }
+
+    fn initial_noise(&self) -> f64 {
+        self.config.noise.at(0.0)
+    }
+
+    fn decide(
         &self,
         standing: &mut Standing,
         (candidate, score): (&[f32], f64),
         rng: &mut Rng,
         progress: Progress,
     ) {
-        let temperature = self.temperature.at(progress.fraction());
+        let temperature = self.config.temperature.at(progress.fraction());
         let gain = score - standing.score();
         if rng.uniform(0.0, 1.0) < (gain / temperature).exp() {
             standing.replace(candidate, score);
         }
-        standing.set_noise(self.noise.at(progress.fraction()));
+        standing.set_noise(self.config.noise.at(progress.fraction()));
     }
 
     fn record(&self, progress: Progress, metrics: &mut Metrics) {
-        metrics.record("temperature", self.temperature.at(progress.fraction()));
+        metrics.record("temperature", self.config.temperature.at(progress.fraction()));
     }
 }

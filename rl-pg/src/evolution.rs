@@ -1,6 +1,7 @@
-use crate::{PolicySearch, SearchRule};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Schedule, Seeds, VecEnv, check};
-use rl_nets::{Distribution, NetworkConfig, Optimizer, OptimizerConfig, PolicySpace};
+use crate::search::builds;
+use crate::{PolicySearch, SearchConfig, SearchRule};
+use rl_core::{Metrics, Progress, Result, Rng, Schedule, check};
+use rl_nets::{NetworkConfig, Optimizer, OptimizerConfig};
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`EvolutionStrategies`].
@@ -57,38 +58,29 @@ impl EvolutionStrategiesConfig {
 ///     u = ranks of the scores, spread evenly over [-1/2, 1/2]
 ///     one step of the optimiser along  1 / (2 n noise) Σ_i (u_i⁺ - u_i⁻) ε_i
 /// ```
+pub type EvolutionStrategies<D> = PolicySearch<D, Evolution>;
+
+builds!(EvolutionStrategiesConfig, EvolutionStrategies);
+
+impl SearchConfig for EvolutionStrategiesConfig {
+    fn validate(&self) -> Result<()> {
+        EvolutionStrategiesConfig::validate(self)
+    }
+
+    fn common(&self) -> (&NetworkConfig, usize) {
+        (&self.network, self.episodes)
+    }
+}
+
+/// The [`SearchRule`] of [`EvolutionStrategies`].
 #[derive(Clone, Debug)]
-pub struct EvolutionStrategies {
+pub struct Evolution {
     config: EvolutionStrategiesConfig,
     params: Vec<f32>,
     optimizer: Optimizer,
     /// Scratch: the scores' ranks, and minus the estimate.
     ranks: Vec<f64>,
     grads: Vec<f32>,
-}
-
-impl EvolutionStrategies {
-    /// An agent for `envs` that searches by this rule.
-    ///
-    /// # Errors
-    /// Those of [`EvolutionStrategiesConfig::validate`].
-    pub fn agent<V, D>(
-        config: &EvolutionStrategiesConfig,
-        envs: &V,
-        seeds: Seeds,
-    ) -> Result<PolicySearch<D, EvolutionStrategies>>
-    where
-        V: VecEnv<Obs = BoxSpace>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate()?;
-        PolicySearch::new(envs, &config.network, config.episodes, seeds, |params| {
-            let optimizer = Optimizer::new(config.optimizer.clone(), params.len())?;
-            let (ranks, grads) = (Vec::new(), Vec::new());
-            Ok(EvolutionStrategies { config: config.clone(), params, optimizer, ranks, grads })
-        })
-    }
 }
 
 /// Writes the rank of each score, spread evenly over [-1/2, 1/2]; equal scores share the mean of their ranks.
@@ -103,9 +95,16 @@ fn centred_ranks(scores: &[f64], ranks: &mut Vec<f64>) {
     ranks.extend(scores.iter().map(|score| rank(score) / (n - 1.0) - 0.5));
 }
 
-impl SearchRule for EvolutionStrategies {
+impl SearchRule for Evolution {
     const NAME: &'static str = "evolution-strategies";
+    type Config = EvolutionStrategiesConfig;
     type State = (Vec<f32>, Vec<u8>);
+
+    fn new(config: &EvolutionStrategiesConfig, params: Vec<f32>) -> Result<Self> {
+        let optimizer = Optimizer::new(config.optimizer.clone(), params.len())?;
+        let (ranks, grads) = (Vec::new(), Vec::new());
+        Ok(Evolution { config: config.clone(), params, optimizer, ranks, grads })
+    }
 
     fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>) {
         let (n, noise) = (self.params.len(), self.config.noise);
@@ -129,7 +128,7 @@ impl SearchRule for EvolutionStrategies {
         metrics: &mut Metrics,
     ) -> Result<()> {
         let learning_rate = self.config.learning_rate.at(progress.fraction());
-        let EvolutionStrategies { params, ranks, grads, .. } = self;
+        let Evolution { params, ranks, grads, .. } = self;
         let n = params.len();
         centred_ranks(scores, ranks);
         // An optimiser goes down: what it is given is minus the estimate.
@@ -152,6 +151,10 @@ impl SearchRule for EvolutionStrategies {
 
     fn best(&self) -> &[f32] {
         &self.params
+    }
+
+    fn set_best(&mut self, params: &[f32]) {
+        self.params.copy_from_slice(params);
     }
 
     fn state(&self) -> Result<(Vec<f32>, Vec<u8>)> {
@@ -189,9 +192,7 @@ mod tests {
             optimizer: OptimizerConfig::Sgd { momentum: 0.0, nesterov: false },
             ..EvolutionStrategiesConfig::default()
         };
-        let optimizer = Optimizer::new(config.optimizer.clone(), 2).unwrap();
-        let (params, ranks, grads) = (vec![0.0; 2], Vec::new(), Vec::new());
-        let mut rule = EvolutionStrategies { config, params, optimizer, ranks, grads };
+        let mut rule = Evolution::new(&config, vec![0.0; 2]).unwrap();
         let (mut rng, mut candidates) = (Seeds::new(0).stream("t", 0), Vec::new());
         rule.propose(&mut rng, &mut candidates);
         let score = |c: &[f32]| f64::from(3.0 * c[0] - 4.0 * c[1]);

@@ -1,4 +1,5 @@
-use crate::local_search::{LocalSearch, Standing, Start, Step};
+use crate::search::builds;
+use crate::{Acceptance, LocalSearch, PolicySearch, SearchConfig, Standing};
 use rl_core::{Progress, Result, Rng, check};
 use rl_nets::NetworkConfig;
 use serde::{Deserialize, Serialize};
@@ -62,18 +63,43 @@ impl HillClimbingConfig {
 ///     where θ' has earned more than θ has on average: θ <- θ', noise <- noise / 2
 ///     elsewhere: noise <- 2 noise
 /// ```
-pub type HillClimbing = LocalSearch<HillClimbingConfig>;
+pub type HillClimbing<D> = PolicySearch<D, LocalSearch<Climb>>;
 
-impl Step for HillClimbingConfig {
-    const NAME: &'static str = "hill-climbing";
+builds!(HillClimbingConfig, HillClimbing);
 
-    fn start(&self) -> Result<Start<'_>> {
-        self.validate()?;
-        let HillClimbingConfig { network, episodes, trials, noise, .. } = self;
-        Ok(Start { network, episodes: *episodes, trials: *trials, noise: *noise })
+impl SearchConfig for HillClimbingConfig {
+    fn validate(&self) -> Result<()> {
+        HillClimbingConfig::validate(self)
     }
 
-    fn step(
+    fn common(&self) -> (&NetworkConfig, usize) {
+        (&self.network, self.episodes)
+    }
+}
+
+/// The [`Acceptance`] of [`HillClimbing`].
+#[derive(Clone, Debug)]
+pub struct Climb {
+    config: HillClimbingConfig,
+}
+
+impl Acceptance for Climb {
+    const NAME: &'static str = "hill-climbing";
+    type Config = HillClimbingConfig;
+
+    fn new(config: &HillClimbingConfig) -> Self {
+        Climb { config: config.clone() }
+    }
+
+    fn trials(&self) -> u64 {
+        self.config.trials
+    }
+
+    fn initial_noise(&self) -> f64 {
+        self.config.noise
+    }
+
+    fn decide(
         &self,
         standing: &mut Standing,
         (candidate, score): (&[f32], f64),
@@ -86,6 +112,6 @@ impl Step for HillClimbingConfig {
         } else {
             standing.noise() * 2.0
         };
-        standing.set_noise(noise.clamp(self.min_noise, self.max_noise));
+        standing.set_noise(noise.clamp(self.config.min_noise, self.config.max_noise));
     }
 }

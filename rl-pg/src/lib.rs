@@ -24,10 +24,10 @@ mod reinforce;
 mod search;
 
 pub use a2c::{A2c, A2cConfig};
-pub use annealing::{SimulatedAnnealing, SimulatedAnnealingConfig};
-pub use evolution::{EvolutionStrategies, EvolutionStrategiesConfig};
-pub use hill_climbing::{HillClimbing, HillClimbingConfig};
-pub use local_search::{LocalSearch, Standing, Start, Step};
+pub use annealing::{Anneal, SimulatedAnnealing, SimulatedAnnealingConfig};
+pub use evolution::{Evolution, EvolutionStrategies, EvolutionStrategiesConfig};
+pub use hill_climbing::{Climb, HillClimbing, HillClimbingConfig};
+pub use local_search::{Acceptance, LocalSearch, Standing};
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
-pub use search::{PolicySearch, SearchRule};
+pub use search::{PolicySearch, SearchConfig, SearchRule};

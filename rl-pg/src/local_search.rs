@@ -1,36 +1,28 @@
 //! Searches that hold one policy and move to another near it.
 
-use crate::{PolicySearch, SearchRule};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Rng, Seeds, VecEnv, check};
-use rl_nets::{Distribution, NetworkConfig, PolicySpace};
+use crate::{SearchConfig, SearchRule};
+use rl_core::{Metrics, Progress, Result, Rng, check};
 use serde::{Deserialize, Serialize};
 
-/// What a local search starts with.
-#[derive(Clone, Copy, Debug)]
-pub struct Start<'a> {
-    /// The policy.
-    pub network: &'a NetworkConfig,
-    /// Episodes that score a candidate.
-    pub episodes: usize,
-    /// How often the policy that the search is at is scored.
-    pub trials: u64,
-    /// The noise's first standard deviation, in units of the parameters' root mean square.
-    pub noise: f64,
-}
-
-/// When a local search steps to a candidate, and how far away it looks for the next.
-pub trait Step: Clone {
+/// When a local search moves to a candidate, and how far away it looks for the next.
+pub trait Acceptance: Clone {
     /// The algorithm's name, by which a checkpoint knows its owner.
     const NAME: &'static str;
 
-    /// What it starts with.
-    ///
-    /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
-    fn start(&self) -> Result<Start<'_>>;
+    /// The settings.
+    type Config: SearchConfig;
+
+    /// With these settings, which have been checked.
+    fn new(config: &Self::Config) -> Self;
+
+    /// How often the policy that the search is at is scored.
+    fn trials(&self) -> u64;
+
+    /// The noise's first standard deviation, in units of the parameters' root mean square.
+    fn initial_noise(&self) -> f64;
 
     /// Takes the candidate or leaves it, and sets the noise of the next.
-    fn step(
+    fn decide(
         &self,
         standing: &mut Standing,
         candidate: (&[f32], f64),
@@ -44,38 +36,25 @@ pub trait Step: Clone {
     }
 }
 
-/// A search that holds one policy, scores a candidate near it, and takes it or leaves it.
+/// The [`SearchRule`] of a search that holds one policy, scores a candidate near it, and takes it or leaves it.
 #[derive(Clone, Debug)]
 pub struct LocalSearch<S> {
-    step: S,
-    trials: u64,
+    acceptance: S,
     standing: Standing,
 }
 
-impl<S: Step> LocalSearch<S> {
-    /// An agent for `envs` that searches by this rule.
-    ///
-    /// # Errors
-    /// Those of the settings' `validate`.
-    pub fn agent<V, D>(step: &S, envs: &V, seeds: Seeds) -> Result<PolicySearch<D, Self>>
-    where
-        V: VecEnv<Obs = BoxSpace>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        let Start { network, episodes, trials, noise } = step.start()?;
-        PolicySearch::new(envs, network, episodes, seeds, |params| {
-            Ok(LocalSearch { step: step.clone(), trials, standing: Standing::new(params, noise) })
-        })
-    }
-}
-
-impl<S: Step> SearchRule for LocalSearch<S> {
+impl<S: Acceptance> SearchRule for LocalSearch<S> {
     const NAME: &'static str = S::NAME;
+    type Config = S::Config;
     type State = Standing;
 
+    fn new(config: &S::Config, params: Vec<f32>) -> Result<Self> {
+        let acceptance = S::new(config);
+        Ok(LocalSearch { standing: Standing::new(params, acceptance.initial_noise()), acceptance })
+    }
+
     fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>) {
-        self.standing.propose(self.trials, rng, candidates);
+        self.standing.propose(self.acceptance.trials(), rng, candidates);
     }
 
     fn tell(
@@ -88,15 +67,19 @@ impl<S: Step> SearchRule for LocalSearch<S> {
     ) -> Result<()> {
         let score = self.standing.tell(scores);
         let candidate = &candidates[..self.standing.params.len()];
-        self.step.step(&mut self.standing, (candidate, score), rng, progress);
+        self.acceptance.decide(&mut self.standing, (candidate, score), rng, progress);
         metrics.record("best_score", self.standing.score());
-        self.step.record(progress, metrics);
+        self.acceptance.record(progress, metrics);
         metrics.record("noise", self.standing.noise());
         Ok(())
     }
 
     fn best(&self) -> &[f32] {
         self.standing.params()
+    }
+
+    fn set_best(&mut self, params: &[f32]) {
+        self.standing = Standing::new(params.to_vec(), self.acceptance.initial_noise());
     }
 
     fn state(&self) -> Result<Standing> {

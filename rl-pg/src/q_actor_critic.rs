@@ -1,10 +1,11 @@
 use rl_core::{
     Agent, BoxSpace, Discrete, End, Metrics, Policy, Progress, Result, Rng, Schedule, Sections,
-    Seeds, Transitions, VecEnv, check,
+    Seeds, Space, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, Categorical, Distribution, Init, Learned, LogStd, Loss, Network, NetworkConfig,
-    OptimizerConfig, TdLoss, check_finite, policy_net,
+    ActionMasks, AgentConfig, Backend, Body, Categorical, Chain, Distribution, Init, Learned,
+    LogStd, Loss, Masked, Network, NetworkConfig, OptimizerConfig, TdLoss, check_finite,
+    policy_net, unmasked_width,
 };
 use serde::{Deserialize, Serialize};
 
@@ -17,12 +18,13 @@ pub struct QActorCriticConfig {
     /// The action values; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
     pub critic: NetworkConfig,
     /// The policy's step size; 3e-4.
-    pub alpha: Schedule,
+    pub actor_learning_rate: Schedule,
     /// The action values' step size; 1e-3: they have to keep up with the policy.
-    pub beta: Schedule,
+    pub critic_learning_rate: Schedule,
     /// The optimiser of each; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
     /// Each gradient's largest norm; 0.5. None: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// The discount factor; 0.99.
     pub gamma: f64,
@@ -31,6 +33,9 @@ pub struct QActorCriticConfig {
     pub baseline: bool,
     /// The weight of the entropy bonus; 0.
     pub ent_coef: f64,
+    /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and which are not
+    /// (0); no. The networks do not see them.
+    pub action_mask: bool,
 }
 
 impl Default for QActorCriticConfig {
@@ -38,13 +43,14 @@ impl Default for QActorCriticConfig {
         QActorCriticConfig {
             actor: NetworkConfig::tanh(),
             critic: NetworkConfig::tanh(),
-            alpha: Schedule::constant(3e-4),
-            beta: Schedule::constant(1e-3),
+            actor_learning_rate: Schedule::constant(3e-4),
+            critic_learning_rate: Schedule::constant(1e-3),
             optimizer: OptimizerConfig::adam_with_eps(1e-5),
             max_grad_norm: Some(0.5),
             gamma: 0.99,
             baseline: true,
             ent_coef: 0.0,
+            action_mask: false,
         }
     }
 }
@@ -54,9 +60,10 @@ impl QActorCriticConfig {
     ///
     /// ```
     /// use rl_core::Schedule;
-    /// let config = rl_pg::QActorCriticConfig { beta: Schedule::constant(-1.0), ..Default::default() };
+    /// let rate = Schedule::constant(-1.0);
+    /// let config = rl_pg::QActorCriticConfig { critic_learning_rate: rate, ..Default::default() };
     /// let error = config.validate().unwrap_err().to_string();
-    /// assert_eq!(error, "beta: expected a finite number >= 0, got -1");
+    /// assert_eq!(error, "critic_learning_rate: expected a finite number >= 0, got -1");
     /// ```
     ///
     /// # Errors
@@ -64,8 +71,8 @@ impl QActorCriticConfig {
     pub fn validate(&self) -> Result<()> {
         self.actor.validate().map_err(|error| error.within("actor"))?;
         self.critic.validate().map_err(|error| error.within("critic"))?;
-        self.alpha.validate("alpha", check::non_negative)?;
-        self.beta.validate("beta", check::non_negative)?;
+        self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
+        self.critic_learning_rate.validate("critic_learning_rate", check::non_negative)?;
         self.optimizer.validate()?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::fraction("gamma", self.gamma)?;
@@ -158,12 +165,21 @@ impl QActorCritic {
         V: VecEnv<Obs = BoxSpace, Action = Discrete>,
     {
         config.validate()?;
-        let (shape, n) = (envs.observation_space().shape(), envs.action_space().n());
+        let (space, n) = (envs.observation_space(), envs.action_space().n());
         let distribution = Categorical::new(n);
+        let shape = match config.action_mask {
+            false => space.shape().to_vec(),
+            true => vec![unmasked_width(space, n)?],
+        };
         let mut init = seeds.stream("init", 0);
         let mut learned = |name: &str, body: &dyn Body, gain: f64| -> Result<Learned> {
             let start = Init::Orthogonal { gain };
-            let net = policy_net(body, shape, &distribution, LogStd::Free(0.0), start)?;
+            let net = policy_net(body, &shape, &distribution, LogStd::Free(0.0), start)?;
+            // The values of forbidden actions are never asked for: the policy does not take them.
+            let net = match config.action_mask {
+                false => net,
+                true => Chain::new(space.width()).then_named("", Masked::new(net, n)?)?,
+            };
             let net = Network::new(net.named(name), backend, &mut init)?;
             Ok(Learned::new(net, &config.optimizer)?)
         };
@@ -186,6 +202,14 @@ impl QActorCritic {
     /// An input that is not whole rows.
     pub fn action_values(&mut self, observations: &[f32]) -> Result<&[f32]> {
         Ok(self.critic.predict(observations)?)
+    }
+
+    fn check_masks(&self, observations: &[f32]) -> Result<()> {
+        if self.config.action_mask {
+            let (width, n) = (self.actor.network().input_len(), self.distribution.params_len());
+            ActionMasks::new(observations.into(), width, n)?;
+        }
+        Ok(())
     }
 
     /// The policy's loss on `step`; measures the loss and the entropy.
@@ -242,6 +266,7 @@ impl Policy for QActorCritic {
     type Action = Discrete;
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [u32]) -> Result<()> {
+        self.check_masks(observations)?;
         let logits = self.actor.predict(observations)?;
         let n = self.distribution.params_len();
         check::len("actions", logits.len() / n, actions.len())?;
@@ -258,6 +283,7 @@ impl Agent for QActorCritic {
     }
 
     fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [u32]) -> Result<()> {
+        self.check_masks(observations)?;
         let logits = self.actor.predict(observations)?;
         let n = self.distribution.params_len();
         check::len("actions", logits.len() / n, actions.len())?;
@@ -268,6 +294,8 @@ impl Agent for QActorCritic {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, u32>) -> Result<()> {
+        let choices = Discrete::new(self.distribution.params_len() as u32)?;
+        transitions.actions().chunks_exact(1).try_for_each(|a| choices.check("action", a))?;
         let step = &mut self.step;
         step.observations.clear();
         step.observations.extend_from_slice(transitions.observations());
@@ -289,8 +317,8 @@ impl Agent for QActorCritic {
             return Ok(());
         }
         let mut step = std::mem::take(&mut self.step);
-        let alpha = self.config.alpha.at(progress.fraction());
-        let beta = self.config.beta.at(progress.fraction());
+        let alpha = self.config.actor_learning_rate.at(progress.fraction());
+        let beta = self.config.critic_learning_rate.at(progress.fraction());
         let max_norm = self.config.max_grad_norm;
         // Both losses are of the policy and the values from before their steps.
         step.next_logits.clear();
@@ -305,8 +333,8 @@ impl Agent for QActorCritic {
         metrics.record("value_loss", value_loss);
         metrics.record("entropy", entropy);
         metrics.record("grad_norm", norm);
-        metrics.record("alpha", alpha);
-        metrics.record("beta", beta);
+        metrics.record("actor_learning_rate", alpha);
+        metrics.record("critic_learning_rate", beta);
         // The memory is used again; what was in it is not.
         self.step = step;
         self.step.actions.clear();
@@ -334,5 +362,16 @@ impl Agent for QActorCritic {
         self.rng = from.get("q-actor-critic")?;
         (self.actor, self.critic) = (actor, critic);
         Ok(())
+    }
+}
+
+impl AgentConfig<BoxSpace, Discrete> for QActorCriticConfig {
+    type Agent = QActorCritic;
+
+    fn build<V>(&self, envs: &V, backend: &Backend, seeds: Seeds) -> Result<QActorCritic>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = Discrete>,
+    {
+        QActorCritic::new(self, envs, backend, seeds)
     }
 }

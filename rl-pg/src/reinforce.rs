@@ -3,8 +3,8 @@ use rl_core::{
     StochasticPolicy, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Coefficients, Distribution, Loss,
-    OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
+    ActorCriticConfig, ActorCriticPolicy, AgentConfig, Backend, Bodies, Coefficients, Distribution,
+    Loss, OptimizerConfig, PolicyRows, PolicySpace, PolicyStats, check_finite, policy_gradient,
 };
 use rl_replay::{EpisodeRows, Episodes, HandedOut, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,7 @@ pub struct ReinforceConfig {
     /// The optimiser; Adam.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm; none: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// Episodes that a gradient step learns from, over all environments; 1, as in Williams (1992).
     pub episodes: usize,
@@ -335,5 +336,16 @@ impl<D: Distribution> Agent for Reinforce<D> {
         self.policy.replace(learned)?;
         (self.rng, self.episodes) = (rng, episodes);
         Ok(())
+    }
+}
+
+impl<A: PolicySpace> AgentConfig<BoxSpace, A> for ReinforceConfig {
+    type Agent = Reinforce<A::Distribution>;
+
+    fn build<V>(&self, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self::Agent>
+    where
+        V: VecEnv<Obs = BoxSpace, Action = A>,
+    {
+        Reinforce::new(self, envs, backend, seeds)
     }
 }

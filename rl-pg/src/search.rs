@@ -3,18 +3,40 @@ use rl_core::{
     VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, Chain, Distribution, Init, Linear, Module, Network, PolicySpace, with_head,
+    Backend, Body, Chain, Distribution, Init, Linear, Module, Network, NetworkConfig, PolicySpace,
+    with_head,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// The settings of a search, as far as all have them.
+pub trait SearchConfig: Clone {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    fn validate(&self) -> Result<()>;
+
+    /// The policy, and how many episodes score a candidate.
+    fn common(&self) -> (&NetworkConfig, usize);
+}
+
 /// How a gradient-free search goes from one generation of candidates to the next.
-pub trait SearchRule {
+pub trait SearchRule: Sized {
     /// The algorithm's name, by which a checkpoint knows its owner.
     const NAME: &'static str;
 
+    /// The settings.
+    type Config: SearchConfig;
+
     /// What changes while it searches.
     type State: Serialize + DeserializeOwned;
+
+    /// A rule with these settings, which have been checked, that begins at parameters.
+    ///
+    /// # Errors
+    /// Those of an optimiser's settings.
+    fn new(config: &Self::Config, params: Vec<f32>) -> Result<Self>;
 
     /// Writes the next candidates one after another, `[candidates, params]`.
     fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>);
@@ -34,6 +56,9 @@ pub trait SearchRule {
 
     /// The policy that the search is at, `[params]`.
     fn best(&self) -> &[f32];
+
+    /// Goes on from another policy, `[params]`, of which nothing is known yet.
+    fn set_best(&mut self, params: &[f32]);
 
     /// Its present state.
     ///
@@ -56,10 +81,11 @@ pub trait SearchRule {
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
-/// use rl_pg::{HillClimbing, HillClimbingConfig, PolicySearch};
+/// use rl_pg::{HillClimbing, HillClimbingConfig};
 /// let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
 /// let envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
-/// let agent = HillClimbing::agent(&HillClimbingConfig::default(), &envs, Seeds::new(0))?;
+/// let backend = rl_nets::Backend::cpu();
+/// let agent = HillClimbing::new(&HillClimbingConfig::default(), &envs, &backend, Seeds::new(0))?;
 /// Trainer::new(envs, agent, TrainerConfig::new(500))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -111,15 +137,31 @@ impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
 }
 
 impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
-    /// A search of the parameters of a body with a head on it, with a rule made from their initial values; each
-    /// candidate is scored by `episodes` episodes. The body needs a fused pass.
+    /// An agent for `envs`. It computes on the CPU, on the caller's thread.
+    ///
+    /// # Errors
+    /// Those of the settings; a backend of another kind, which would have no effect.
+    pub fn new<V>(config: &R::Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = BoxSpace>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        config.validate()?;
+        backend.require_plain(R::NAME)?;
+        let (network, episodes) = config.common();
+        Self::with_rule(network, episodes, envs, seeds, |params| R::new(config, params))
+    }
+
+    /// A search of the parameters of a body of your own with a head on it, with a rule made from their initial values;
+    /// each candidate is scored by `episodes` episodes. The body needs a fused pass.
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] for a zero; those of the body and of the rule.
-    pub fn new<V>(
-        envs: &V,
+    pub fn with_rule<V>(
         body: &dyn Body,
         episodes: usize,
+        envs: &V,
         seeds: Seeds,
         rule: impl FnOnce(Vec<f32>) -> Result<R>,
     ) -> Result<Self>
@@ -170,7 +212,36 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
     pub fn rule(&self) -> &R {
         &self.rule
     }
+
+    /// Begins the next generation.
+    fn propose(&mut self) {
+        let PolicySearch { generation, rule, rng, policy, episodes, .. } = self;
+        rule.propose(rng, &mut generation.candidates);
+        let count = generation.candidates.len() / policy.num_params();
+        generation.returns.clear();
+        generation.returns.resize(count * *episodes, None);
+        generation.next = 0;
+    }
 }
+
+/// Builds the agent of settings whatever the kind of action.
+macro_rules! builds {
+    ($config:ty, $agent:ident) => {
+        impl<A: rl_nets::PolicySpace> rl_nets::AgentConfig<rl_core::BoxSpace, A> for $config {
+            type Agent = $agent<A::Distribution>;
+
+            fn build<V: rl_core::VecEnv<Obs = rl_core::BoxSpace, Action = A>>(
+                &self,
+                envs: &V,
+                backend: &rl_nets::Backend,
+                seeds: rl_core::Seeds,
+            ) -> rl_core::Result<Self::Agent> {
+                $agent::new(self, envs, backend, seeds)
+            }
+        }
+    };
+}
+pub(crate) use builds;
 
 impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
     type Obs = BoxSpace;
@@ -224,7 +295,12 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         let Generation { returns, lanes, .. } = &mut self.generation;
         check::len("transitions", lanes.len(), transitions.len())?;
         let steps = transitions.rewards().iter().zip(transitions.ends());
-        for (lane, (reward, end)) in lanes.iter_mut().zip(steps) {
+        for ((lane, (reward, end)), reset) in lanes.iter_mut().zip(steps).zip(transitions.resets())
+        {
+            if *reset {
+                // What a reset from outside has cut is played once more.
+                lane.earned = 0.0;
+            }
             lane.earned += f64::from(*reward);
             if end.is_some() {
                 if let Some(episode) = lane.episode.take() {
@@ -248,11 +324,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         rule.tell(&generation.candidates, scores, rng, progress, metrics)?;
         policy.set_params(rule.best())?;
         metrics.record("score", scores.iter().sum::<f64>() / scores.len() as f64);
-        rule.propose(rng, &mut generation.candidates);
-        let count = generation.candidates.len() / policy.num_params();
-        generation.returns.clear();
-        generation.returns.resize(count * *episodes, None);
-        generation.next = 0;
+        self.propose();
         Ok(())
     }
 
@@ -261,8 +333,14 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         Ok(())
     }
 
+    /// The search goes on from there: candidates that were being scored are given up.
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.load(from.file("policy.safetensors")?)?)
+        self.policy.load(from.file("policy.safetensors")?)?;
+        self.rule.set_best(&self.policy.params()?);
+        self.propose();
+        let open = self.generation.lanes.iter_mut();
+        open.for_each(|lane| lane.episode = None);
+        Ok(())
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {

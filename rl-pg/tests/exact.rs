@@ -2,15 +2,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Agent, BoxSpace, Discrete, MemorySink, Row, Sections, Seeds, SerialVecEnv, ThreadedVecEnv,
-    TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+    Agent, BoxSpace, Discrete, MemorySink, Metrics, Progress, Row, Sections, Seeds, SerialVecEnv,
+    ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
 use rl_envs::{CartPole, Pendulum};
-use rl_nets::Backend;
+use rl_nets::{Backend, Categorical};
 use rl_pg::{
     A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
-    HillClimbingConfig, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
-    SimulatedAnnealing, SimulatedAnnealingConfig,
+    HillClimbingConfig, PolicySearch, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
+    SearchRule, SimulatedAnnealing, SimulatedAnnealingConfig,
 };
 
 fn cart_poles(n: usize) -> Vec<TimeLimit<CartPole>> {
@@ -93,13 +93,13 @@ exact!(a2c_continuous, pendulums, BoxSpace, |envs, backend, seeds| {
     A2c::new(&A2cConfig { n_steps: 7, ..A2cConfig::default() }, envs, backend, seeds)
 });
 exact!(hill_climbing, cart_poles, Discrete, |envs, _backend, seeds| {
-    HillClimbing::agent(&HillClimbingConfig::default(), envs, seeds)
+    HillClimbing::new(&HillClimbingConfig::default(), envs, &Backend::cpu(), seeds)
 });
 exact!(simulated_annealing, pendulums, BoxSpace, |envs, _backend, seeds| {
-    SimulatedAnnealing::agent(&SimulatedAnnealingConfig::default(), envs, seeds)
+    SimulatedAnnealing::new(&SimulatedAnnealingConfig::default(), envs, &Backend::cpu(), seeds)
 });
 exact!(evolution_strategies, cart_poles, Discrete, |envs, _backend, seeds| {
-    EvolutionStrategies::agent(&EvolutionStrategiesConfig::default(), envs, seeds)
+    EvolutionStrategies::new(&EvolutionStrategiesConfig::default(), envs, &Backend::cpu(), seeds)
 });
 
 #[test]
@@ -125,9 +125,71 @@ fn odd_shapes_work_or_are_config_errors() {
     assert!(reinforce(1, 0).unwrap_err().to_string().starts_with("episodes"));
     let climb = |n, episodes| {
         let config = HillClimbingConfig { episodes, ..HillClimbingConfig::default() };
-        let agent = HillClimbing::agent(&config, &make(n), Seeds::new(0))?;
+        let agent = HillClimbing::new(&config, &make(n), &Backend::cpu(), Seeds::new(0))?;
         Trainer::new(make(n), agent, TrainerConfig::new(700))?.run()
     };
     climb(64, 1).unwrap();
     assert!(climb(1, 0).unwrap_err().to_string().starts_with("episodes"));
+}
+
+/// A search that is given a policy goes on from it, not only acts by it.
+#[test]
+fn a_search_goes_on_from_a_policy_that_it_is_given() {
+    fn check<R: SearchRule>(make: impl Fn(u64) -> PolicySearch<Categorical, R>) {
+        let (other, mut agent) = (make(1), make(0));
+        let mut policy = Sections::default();
+        other.save_policy(&mut policy).unwrap();
+        assert_ne!(agent.rule().best(), other.rule().best());
+        agent.load_policy(&policy).unwrap();
+        assert_eq!(agent.rule().best(), other.rule().best());
+        let mut again = Sections::default();
+        agent.save_policy(&mut again).unwrap();
+        assert_eq!(policy, again);
+        // It searches on without an error, in the middle of an episode too.
+        let envs = SerialVecEnv::new(cart_poles(2), Seeds::new(0)).unwrap();
+        let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(501)).unwrap();
+        trainer.run().unwrap();
+        trainer.agent_mut().load_policy(&policy).unwrap();
+        let (envs, agent) = trainer.into_parts();
+        Trainer::new(envs, agent, TrainerConfig::new(500)).unwrap().run().unwrap();
+    }
+    let make = || SerialVecEnv::new(cart_poles(2), Seeds::new(0)).unwrap();
+    let backend = Backend::cpu();
+    let seeds = Seeds::new;
+    check(|s| {
+        HillClimbing::new(&HillClimbingConfig::default(), &make(), &backend, seeds(s)).unwrap()
+    });
+    let annealing = SimulatedAnnealingConfig::default();
+    check(|s| SimulatedAnnealing::new(&annealing, &make(), &backend, seeds(s)).unwrap());
+    let evolution = EvolutionStrategiesConfig::default();
+    check(|s| EvolutionStrategies::new(&evolution, &make(), &backend, seeds(s)).unwrap());
+}
+
+/// The loop by hand with a reset in the middle of an episode: a candidate's score is that of a whole episode.
+#[test]
+fn a_score_does_not_run_across_a_reset() {
+    let score = |reset_at: Option<u64>| {
+        let mut envs = SerialVecEnv::new(pendulums(1), Seeds::new(0)).unwrap();
+        let config = HillClimbingConfig { episodes: 1, trials: 1, ..HillClimbingConfig::default() };
+        let mut agent = HillClimbing::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+        let (mut actions, mut metrics) = ([0.0], Metrics::default());
+        let progress = Progress { step: 0, total: 1 };
+        envs.reset().unwrap();
+        for step in 0.. {
+            if reset_at == Some(step) {
+                envs.reseed(Seeds::new(0)).unwrap();
+                envs.reset().unwrap();
+            }
+            agent.act(envs.batch().observations(), progress, &mut actions).unwrap();
+            envs.step(&actions).unwrap();
+            agent.observe(&envs.batch().transitions(&actions)).unwrap();
+            agent.update(progress, &mut metrics).unwrap();
+            if let Some(score) = metrics.mean("score") {
+                return score;
+            }
+        }
+        unreachable!()
+    };
+    // The same start once more, so the same episode, whatever was played before the reset.
+    assert_eq!(score(Some(5)), score(None));
 }

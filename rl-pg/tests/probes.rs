@@ -77,8 +77,8 @@ fn q_actor_critic() -> QActorCriticConfig {
     QActorCriticConfig {
         actor: small().actor,
         critic: small().critic,
-        alpha: Schedule::linear(1e-3, 1e-5),
-        beta: Schedule::linear(5e-3, 1e-5),
+        actor_learning_rate: Schedule::linear(1e-3, 1e-5),
+        critic_learning_rate: Schedule::linear(5e-3, 1e-5),
         // All environments end their episodes together: clipping would weigh that one step down.
         max_grad_norm: None,
         gamma: 0.9,
@@ -145,14 +145,26 @@ fn choices_are_made_right() {
             assert_right(make, QActorCritic::new(&config, &envs, &backend, seeds).unwrap(), 16_000);
         }
         let config = HillClimbingConfig::default();
-        assert_right(make, HillClimbing::agent(&config, &envs, seeds).unwrap(), 4_000);
+        assert_right(
+            make,
+            HillClimbing::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            4_000,
+        );
         let config = SimulatedAnnealingConfig {
             temperature: Schedule::exponential(1.0, 0.01),
             ..SimulatedAnnealingConfig::default()
         };
-        assert_right(make, SimulatedAnnealing::agent(&config, &envs, seeds).unwrap(), 4_000);
+        assert_right(
+            make,
+            SimulatedAnnealing::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            4_000,
+        );
         let config = EvolutionStrategiesConfig { episodes: 4, ..Default::default() };
-        assert_right(make, EvolutionStrategies::agent(&config, &envs, seeds).unwrap(), 8_000);
+        assert_right(
+            make,
+            EvolutionStrategies::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            8_000,
+        );
     }
 }
 
@@ -182,21 +194,33 @@ fn continuous_actions_find_the_best_number() {
         let agent = Reinforce::new(&reinforce(), &envs, &Backend::cpu(), seeds).unwrap();
         assert_best(kind, agent, 60_000);
         let config = HillClimbingConfig { episodes: 8, ..HillClimbingConfig::default() };
-        assert_best(kind, HillClimbing::agent(&config, &envs, seeds).unwrap(), 40_000);
+        assert_best(
+            kind,
+            HillClimbing::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            40_000,
+        );
         let config = SimulatedAnnealingConfig {
             temperature: Schedule::exponential(0.1, 1e-4),
             noise: Schedule::exponential(1.0, 0.1),
             episodes: 8,
             ..SimulatedAnnealingConfig::default()
         };
-        assert_best(kind, SimulatedAnnealing::agent(&config, &envs, seeds).unwrap(), 40_000);
+        assert_best(
+            kind,
+            SimulatedAnnealing::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            40_000,
+        );
         let config = EvolutionStrategiesConfig {
             learning_rate: Schedule::linear(0.1, 0.001),
             noise: 0.1,
             episodes: 8,
             ..EvolutionStrategiesConfig::default()
         };
-        assert_best(kind, EvolutionStrategies::agent(&config, &envs, seeds).unwrap(), 40_000);
+        assert_best(
+            kind,
+            EvolutionStrategies::new(&config, &envs, &Backend::cpu(), seeds).unwrap(),
+            40_000,
+        );
     }
 }
 

@@ -79,7 +79,7 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
     ) -> Result<()> {
         self.collector.observe(&mut self.policy, transitions)?;
         if self.collector.rollout.is_full() {
-            self.collector.finish(&mut self.policy, transitions, gamma, gae_lambda)?;
+            self.collector.finish(&mut self.policy, gamma, gae_lambda)?;
         }
         Ok(())
     }

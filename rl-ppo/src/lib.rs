@@ -12,7 +12,7 @@ mod ppo_kl;
 mod trpo;
 
 pub use learner::Learner;
-pub use on_policy::{OnPolicy, Rule};
-pub use ppo_clip::{Ppo, PpoConfig};
+pub use on_policy::{OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
+pub use ppo_clip::{ClippedObjective, Ppo, PpoConfig};
 pub use ppo_kl::{AdaptiveKl, PpoKl, PpoKlConfig};
 pub use trpo::{Trpo, TrpoConfig, TrustRegion};

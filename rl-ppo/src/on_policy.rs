@@ -2,23 +2,63 @@
 
 use crate::Learner;
 use rl_core::{
-    Agent, BoxSpace, Metrics, Policy, Progress, Result, Sections, Space, Transitions, check,
+    Agent, BoxSpace, Error, Metrics, Policy, Progress, Result, Sections, Seeds, Space, Transitions,
+    VecEnv, check,
 };
-use rl_nets::{ActorCriticPolicy, Distribution, InputSpace};
+use rl_nets::{
+    ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Distribution, InputSpace,
+    OptimizerConfig, PolicySpace,
+};
 use rl_replay::explained_variance;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+/// The settings of an algorithm of this crate, as far as all have them.
+pub trait OnPolicyConfig: Clone {
+    /// Checks every field, for rollouts of `num_envs` environments.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    fn validate(&self, num_envs: usize) -> Result<()>;
+
+    /// What the agent is made of, whatever its rule.
+    fn settings(&self) -> OnPolicySettings<'_>;
+}
+
+/// What every agent of this crate is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct OnPolicySettings<'a> {
+    /// The networks.
+    pub network: &'a ActorCriticConfig,
+    /// The optimiser.
+    pub optimizer: &'a OptimizerConfig,
+    /// Steps of each environment in a rollout.
+    pub n_steps: usize,
+    /// The discount factor.
+    pub gamma: f64,
+    /// The decay of the advantage estimator.
+    pub gae_lambda: f64,
+}
+
 /// How an on-policy agent learns from a full rollout.
-pub trait Rule<D: Distribution, O: InputSpace = BoxSpace> {
+pub trait Rule<D: Distribution, O: InputSpace = BoxSpace>: Sized {
     /// The algorithm's name, by which a checkpoint knows its owner.
     const NAME: &'static str;
+
+    /// Whether the policy and the value function may share a trunk.
+    const SHARES_TRUNK: bool = true;
+
+    /// The settings.
+    type Config: OnPolicyConfig;
 
     /// What changes while it learns, beside the learner.
     type State: Serialize + DeserializeOwned;
 
-    /// The discount factor and the decay of the advantage estimator.
-    fn discounts(&self) -> (f64, f64);
+    /// A rule with these settings, which have been checked.
+    fn new(config: &Self::Config) -> Self;
+
+    /// The settings.
+    fn config(&self) -> &Self::Config;
 
     /// Learns from the learner's rollout, whose advantages and returns are known.
     ///
@@ -49,6 +89,47 @@ pub struct OnPolicy<D: Distribution, R, O: Space = BoxSpace> {
 }
 
 impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
+    /// An agent for `envs`, with the networks that the settings describe.
+    ///
+    /// # Errors
+    /// Those of the settings, observations that the networks cannot read, and those of candle.
+    pub fn new<V>(config: &R::Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        Self::with_bodies(config, config.settings().network.bodies(), envs, backend, seeds)
+    }
+
+    /// The same with bodies of your own, which get the heads that the settings describe.
+    ///
+    /// # Errors
+    /// Those of [`new`](OnPolicy::new) and of the bodies.
+    pub fn with_bodies<V>(
+        config: &R::Config,
+        bodies: Bodies<'_>,
+        envs: &V,
+        backend: &Backend,
+        seeds: Seeds,
+    ) -> Result<Self>
+    where
+        V: VecEnv<Obs = O>,
+        V::Action: PolicySpace<Distribution = D>,
+        D: Distribution<Action = V::Action>,
+    {
+        config.validate(envs.num_envs())?;
+        if bodies.is_shared() && !R::SHARES_TRUNK {
+            let expected = "none: the policy's step must leave the value function alone";
+            return Err(Error::config("network.trunk", expected, "one"));
+        }
+        let OnPolicySettings { network, optimizer, n_steps, .. } = config.settings();
+        let (distribution, lives) = (envs.action_space().distribution(), (backend, seeds));
+        let learner =
+            Learner::new(envs, distribution, (network, bodies), optimizer, n_steps, lives)?;
+        Ok(OnPolicy { learner, rule: R::new(config) })
+    }
+
     /// An agent of a learner and a rule of your own.
     pub fn with_rule(learner: Learner<D, O>, rule: R) -> Self {
         OnPolicy { learner, rule }
@@ -97,7 +178,8 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> 
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, O::Elem, D::Elem>) -> Result<()> {
-        self.learner.observe(transitions, self.rule.discounts())
+        let OnPolicySettings { gamma, gae_lambda, .. } = self.rule.config().settings();
+        self.learner.observe(transitions, (gamma, gae_lambda))
     }
 
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
@@ -136,15 +218,40 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> 
     }
 }
 
-/// Checks what every rollout of this crate is made of.
-pub(crate) fn validate_rollout(
-    (n_steps, batch_size, num_envs): (usize, usize, usize),
-    (gamma, gae_lambda): (f64, f64),
+/// Checks what all settings of this crate have in common.
+pub(crate) fn validate_settings(
+    common: OnPolicySettings<'_>,
+    batch_size: usize,
+    num_envs: usize,
 ) -> Result<()> {
+    let OnPolicySettings { network, optimizer, n_steps, gamma, gae_lambda } = common;
+    network.validate().map_err(|error| error.within("network"))?;
+    optimizer.validate()?;
     check::at_least("n_steps", 1, n_steps as u64)?;
     check::at_least("batch_size", 1, batch_size as u64)?;
-    let rollout = (n_steps * num_envs) as u64;
+    let rollout = (n_steps as u64).saturating_mul(num_envs as u64);
     check::at_most("batch_size", rollout, "n_steps * envs", batch_size as u64)?;
     check::fraction("gamma", gamma)?;
     check::fraction("gae_lambda", gae_lambda)
 }
+
+/// Builds the agent of settings whatever the kind of observation and action.
+macro_rules! builds {
+    ($config:ty, $agent:ident) => {
+        impl<O: rl_nets::InputSpace, A: rl_nets::PolicySpace> rl_nets::AgentConfig<O, A>
+            for $config
+        {
+            type Agent = $agent<A::Distribution, O>;
+
+            fn build<V: rl_core::VecEnv<Obs = O, Action = A>>(
+                &self,
+                envs: &V,
+                backend: &rl_nets::Backend,
+                seeds: rl_core::Seeds,
+            ) -> rl_core::Result<Self::Agent> {
+                $agent::new(self, envs, backend, seeds)
+            }
+        }
+    };
+}
+pub(crate) use builds;

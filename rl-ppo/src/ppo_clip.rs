@@ -1,9 +1,8 @@
-use crate::on_policy::validate_rollout;
-use crate::{Learner, OnPolicy, Rule};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
+use crate::on_policy::{builds, validate_settings};
+use crate::{Learner, OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, InputSpace, OptimizerConfig,
-    PolicySpace, ppo_clip,
+    ActorCriticConfig, Coefficients, Distribution, InputSpace, OptimizerConfig, ppo_clip,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +31,9 @@ use serde::{Deserialize, Serialize};
 /// Trainer::new(envs, agent, TrainerConfig::new(256))?.run()?;
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-pub type Ppo<D, O = BoxSpace> = OnPolicy<D, PpoConfig, O>;
+pub type Ppo<D, O = BoxSpace> = OnPolicy<D, ClippedObjective, O>;
+
+builds!(PpoConfig, Ppo);
 
 /// The settings of [`Ppo`]. Defaults are Stable-Baselines3's (2.9), which are those of Schulman et al.
 /// (2017) for MuJoCo with the details of its reference code.
@@ -46,6 +47,7 @@ pub struct PpoConfig {
     /// The optimiser; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm; 0.5. None: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// Steps of each environment in a rollout; 2048.
     pub n_steps: usize,
@@ -60,6 +62,7 @@ pub struct PpoConfig {
     /// How far the probability ratio may move from 1; 0.2.
     pub clip_range: Schedule,
     /// How far a value may move from what it was; none: as far as it will.
+    #[serde(with = "rl_core::optional")]
     pub clip_range_value: Option<f64>,
     /// Whether advantages are normalised in each minibatch; yes.
     pub normalize_advantage: bool,
@@ -69,6 +72,7 @@ pub struct PpoConfig {
     pub vf_coef: f64,
     /// Ends the passes over a rollout once the policy has moved by 1.5 times this KL divergence;
     /// none: never.
+    #[serde(with = "rl_core::optional")]
     pub target_kl: Option<f64>,
 }
 
@@ -109,12 +113,9 @@ impl PpoConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
-        self.network.validate().map_err(|error| error.within("network"))?;
+        validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
-        let rollout = (self.n_steps, self.batch_size, num_envs);
-        validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_epochs", 1, self.n_epochs as u64)?;
         self.clip_range.validate("clip_range", check::non_negative)?;
         check::optional("clip_range_value", self.clip_range_value, check::positive)?;
@@ -124,52 +125,40 @@ impl PpoConfig {
     }
 }
 
-impl<D: Distribution, O: InputSpace> Ppo<D, O> {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`PpoConfig::validate`], observations that the networks cannot read, and those of candle.
-    pub fn new<V>(config: &PpoConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
+impl OnPolicyConfig for PpoConfig {
+    fn validate(&self, num_envs: usize) -> Result<()> {
+        PpoConfig::validate(self, num_envs)
     }
 
-    /// The same with bodies of your own, which get the heads that the settings describe.
-    ///
-    /// # Errors
-    /// Those of `new` and of the bodies.
-    pub fn with_bodies<V>(
-        config: &PpoConfig,
-        bodies: Bodies<'_>,
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate(envs.num_envs())?;
-        let distribution = envs.action_space().distribution();
-        let PpoConfig { network, optimizer, n_steps, .. } = config;
-        let lives = (backend, seeds);
-        let network = (network, bodies);
-        let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
-        Ok(OnPolicy::with_rule(learner, config.clone()))
+    fn settings(&self) -> OnPolicySettings<'_> {
+        let PpoConfig { network, optimizer, n_steps, gamma, gae_lambda, .. } = self;
+        OnPolicySettings {
+            network,
+            optimizer,
+            n_steps: *n_steps,
+            gamma: *gamma,
+            gae_lambda: *gae_lambda,
+        }
     }
 }
 
-impl<D: Distribution, O: InputSpace> Rule<D, O> for PpoConfig {
+/// The [`Rule`] of [`Ppo`].
+#[derive(Clone, Debug)]
+pub struct ClippedObjective {
+    config: PpoConfig,
+}
+
+impl<D: Distribution, O: InputSpace> Rule<D, O> for ClippedObjective {
     const NAME: &'static str = "ppo";
+    type Config = PpoConfig;
     type State = ();
 
-    fn discounts(&self) -> (f64, f64) {
-        (self.gamma, self.gae_lambda)
+    fn new(config: &PpoConfig) -> Self {
+        ClippedObjective { config: config.clone() }
+    }
+
+    fn config(&self) -> &PpoConfig {
+        &self.config
     }
 
     fn learn(
@@ -178,15 +167,16 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for PpoConfig {
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let learning_rate = self.learning_rate.at(progress.fraction());
-        let clip_range = self.clip_range.at(progress.fraction()) as f32;
-        let clip_value = self.clip_range_value.map(|c| c as f32);
+        let config = &self.config;
+        let learning_rate = config.learning_rate.at(progress.fraction());
+        let clip_range = config.clip_range.at(progress.fraction()) as f32;
+        let clip_value = config.clip_range_value.map(|c| c as f32);
         let coefficients =
-            Coefficients { value: self.vf_coef as f32, entropy: self.ent_coef as f32 };
+            Coefficients { value: config.vf_coef as f32, entropy: config.ent_coef as f32 };
         let mut taken = 0u32;
-        'epochs: for _ in 0..self.n_epochs {
-            for places in learner.shuffled(self.batch_size) {
-                learner.gather(places, self.normalize_advantage);
+        'epochs: for _ in 0..config.n_epochs {
+            for places in learner.shuffled(config.batch_size) {
+                learner.gather(places, config.normalize_advantage);
                 let loss = learner.loss(|distribution, output, rows, grad| {
                     ppo_clip(distribution, output, rows, clip_range, clip_value, coefficients, grad)
                 })?;
@@ -196,10 +186,10 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for PpoConfig {
                 metrics.record("entropy", stats.entropy);
                 metrics.record("approx_kl", stats.approx_kl);
                 metrics.record("clip_fraction", stats.clip_fraction);
-                if self.target_kl.is_some_and(|target| stats.approx_kl > 1.5 * target) {
+                if config.target_kl.is_some_and(|target| stats.approx_kl > 1.5 * target) {
                     break 'epochs;
                 }
-                metrics.record("grad_norm", loss.step(learning_rate, self.max_grad_norm)?);
+                metrics.record("grad_norm", loss.step(learning_rate, config.max_grad_norm)?);
                 taken += 1;
             }
         }

@@ -1,9 +1,8 @@
-use crate::on_policy::validate_rollout;
-use crate::{Learner, OnPolicy, Rule};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
+use crate::on_policy::{builds, validate_settings};
+use crate::{Learner, OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, InputSpace, KlPenalty,
-    OptimizerConfig, PolicySpace, ppo_kl,
+    ActorCriticConfig, Coefficients, Distribution, InputSpace, KlPenalty, OptimizerConfig, ppo_kl,
 };
 use serde::{Deserialize, Serialize};
 
@@ -32,6 +31,8 @@ use serde::{Deserialize, Serialize};
 /// ```
 pub type PpoKl<D, O = BoxSpace> = OnPolicy<D, AdaptiveKl, O>;
 
+builds!(PpoKlConfig, PpoKl);
+
 /// The settings of [`PpoKl`]. Defaults are those of [`PpoConfig`](crate::PpoConfig), and the penalty's of
 /// Schulman et al. (2017).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +45,7 @@ pub struct PpoKlConfig {
     /// The optimiser; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
     /// The gradient's largest global norm; 0.5. None: no clipping.
+    #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// Steps of each environment in a rollout; 2048.
     pub n_steps: usize,
@@ -59,6 +61,7 @@ pub struct PpoKlConfig {
     pub target_kl: Schedule,
     /// A pass over the rollout that ends with a divergence of more than this many times `target_kl` is the last one;
     /// 4, as in Heess et al. (2017), algorithm 1. None: every pass is made.
+    #[serde(with = "rl_core::optional")]
     pub kl_early_stop: Option<f64>,
     /// What the penalty's coefficient starts at; 1, as published, which is soon forgotten.
     pub initial_beta: f64,
@@ -98,18 +101,32 @@ impl PpoKlConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
-        self.network.validate().map_err(|error| error.within("network"))?;
+        validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
-        let rollout = (self.n_steps, self.batch_size, num_envs);
-        validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_epochs", 1, self.n_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
         check::optional("kl_early_stop", self.kl_early_stop, check::positive)?;
         check::positive("initial_beta", self.initial_beta)?;
         check::non_negative("ent_coef", self.ent_coef)?;
         check::non_negative("vf_coef", self.vf_coef)
+    }
+}
+
+impl OnPolicyConfig for PpoKlConfig {
+    fn validate(&self, num_envs: usize) -> Result<()> {
+        PpoKlConfig::validate(self, num_envs)
+    }
+
+    fn settings(&self) -> OnPolicySettings<'_> {
+        let PpoKlConfig { network, optimizer, n_steps, gamma, gae_lambda, .. } = self;
+        OnPolicySettings {
+            network,
+            optimizer,
+            n_steps: *n_steps,
+            gamma: *gamma,
+            gae_lambda: *gae_lambda,
+        }
     }
 }
 
@@ -143,58 +160,22 @@ impl AdaptiveKl {
     }
 }
 
-impl<D: Distribution, O: InputSpace> PpoKl<D, O> {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`PpoKlConfig::validate`], observations that the networks cannot read, and those of candle.
-    pub fn new<V>(config: &PpoKlConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
-    }
-
-    /// The same with bodies of your own, which get the heads that the settings describe.
-    ///
-    /// # Errors
-    /// Those of `new` and of the bodies.
-    pub fn with_bodies<V>(
-        config: &PpoKlConfig,
-        bodies: Bodies<'_>,
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate(envs.num_envs())?;
-        let distribution = envs.action_space().distribution();
-        let PpoKlConfig { network, optimizer, n_steps, initial_beta, .. } = config;
-        let lives = (backend, seeds);
-        let network = (network, bodies);
-        let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
-        let rule = AdaptiveKl {
-            config: config.clone(),
-            beta: *initial_beta,
-            old_params: Vec::new(),
-            old_rows: Vec::new(),
-        };
-        Ok(OnPolicy::with_rule(learner, rule))
-    }
-}
-
 impl<D: Distribution, O: InputSpace> Rule<D, O> for AdaptiveKl {
     const NAME: &'static str = "ppo-kl";
+    type Config = PpoKlConfig;
     type State = f64;
 
-    fn discounts(&self) -> (f64, f64) {
-        (self.config.gamma, self.config.gae_lambda)
+    fn new(config: &PpoKlConfig) -> Self {
+        AdaptiveKl {
+            config: config.clone(),
+            beta: config.initial_beta,
+            old_params: Vec::new(),
+            old_rows: Vec::new(),
+        }
+    }
+
+    fn config(&self) -> &PpoKlConfig {
+        &self.config
     }
 
     fn learn(

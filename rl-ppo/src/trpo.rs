@@ -1,9 +1,9 @@
-use crate::on_policy::validate_rollout;
-use crate::{Learner, OnPolicy, Rule};
-use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, Seeds, VecEnv, check};
+use crate::on_policy::{builds, validate_settings};
+use crate::{Learner, OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
+use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, check};
 use rl_nets::{
-    ActorCriticConfig, Backend, Bodies, Coefficients, Distribution, FisherProduct, InputSpace,
-    OptimizerConfig, PolicyRows, PolicySpace, check_finite, policy_gradient,
+    ActorCriticConfig, Coefficients, Distribution, FisherProduct, InputSpace, OptimizerConfig,
+    PolicyRows, check_finite, policy_gradient,
 };
 use rl_replay::normalise;
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,8 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 pub type Trpo<D, O = BoxSpace> = OnPolicy<D, TrustRegion, O>;
+
+builds!(TrpoConfig, Trpo);
 
 /// The settings of [`Trpo`]. Defaults are those of SB3-contrib's (2.9).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,14 +97,8 @@ impl TrpoConfig {
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field and what it accepts.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
-        self.network.validate().map_err(|error| error.within("network"))?;
-        if self.network.trunk.is_some() {
-            return Err(shared_trunk());
-        }
+        validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
-        self.optimizer.validate()?;
-        let rollout = (self.n_steps, self.batch_size, num_envs);
-        validate_rollout(rollout, (self.gamma, self.gae_lambda))?;
         check::at_least("n_critic_epochs", 1, self.n_critic_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
         check::at_least("cg_max_steps", 1, self.cg_max_steps as u64)?;
@@ -112,9 +108,21 @@ impl TrpoConfig {
     }
 }
 
-fn shared_trunk() -> rl_core::Error {
-    let expected = "none: the policy's step must leave the value function alone";
-    rl_core::Error::config("network.trunk", expected, "one")
+impl OnPolicyConfig for TrpoConfig {
+    fn validate(&self, num_envs: usize) -> Result<()> {
+        TrpoConfig::validate(self, num_envs)
+    }
+
+    fn settings(&self) -> OnPolicySettings<'_> {
+        let TrpoConfig { network, optimizer, n_steps, gamma, gae_lambda, .. } = self;
+        OnPolicySettings {
+            network,
+            optimizer,
+            n_steps: *n_steps,
+            gamma: *gamma,
+            gae_lambda: *gae_lambda,
+        }
+    }
 }
 
 /// Whether a parameter is the policy's.
@@ -151,10 +159,6 @@ struct Scratch {
 }
 
 impl TrustRegion {
-    fn new(config: &TrpoConfig) -> Self {
-        TrustRegion { config: config.clone(), scratch: Scratch::default() }
-    }
-
     /// One step of the policy within the trust region.
     fn improve_policy<D: Distribution, O: InputSpace>(
         &mut self,
@@ -326,55 +330,18 @@ fn add(x: &mut [f64], scale: f64, y: &[f64]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += scale * y);
 }
 
-impl<D: Distribution, O: InputSpace> Trpo<D, O> {
-    /// An agent for `envs`, with the networks that the settings describe.
-    ///
-    /// # Errors
-    /// Those of [`TrpoConfig::validate`], observations that the networks cannot read, and those of candle.
-    pub fn new<V>(config: &TrpoConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
-    }
-
-    /// The same with bodies of your own, which get the heads that the settings describe.
-    ///
-    /// # Errors
-    /// Those of `new` and of the bodies.
-    pub fn with_bodies<V>(
-        config: &TrpoConfig,
-        bodies: Bodies<'_>,
-        envs: &V,
-        backend: &Backend,
-        seeds: Seeds,
-    ) -> Result<Self>
-    where
-        V: VecEnv<Obs = O>,
-        V::Action: PolicySpace<Distribution = D>,
-        D: Distribution<Action = V::Action>,
-    {
-        config.validate(envs.num_envs())?;
-        if bodies.is_shared() {
-            return Err(shared_trunk());
-        }
-        let distribution = envs.action_space().distribution();
-        let TrpoConfig { network, optimizer, n_steps, .. } = config;
-        let lives = (backend, seeds);
-        let network = (network, bodies);
-        let learner = Learner::new(envs, distribution, network, optimizer, *n_steps, lives)?;
-        Ok(OnPolicy::with_rule(learner, TrustRegion::new(config)))
-    }
-}
-
 impl<D: Distribution, O: InputSpace> Rule<D, O> for TrustRegion {
     const NAME: &'static str = "trpo";
+    const SHARES_TRUNK: bool = false;
+    type Config = TrpoConfig;
     type State = ();
 
-    fn discounts(&self) -> (f64, f64) {
-        (self.config.gamma, self.config.gae_lambda)
+    fn new(config: &TrpoConfig) -> Self {
+        TrustRegion { config: config.clone(), scratch: Scratch::default() }
+    }
+
+    fn config(&self) -> &TrpoConfig {
+        &self.config
     }
 
     fn learn(

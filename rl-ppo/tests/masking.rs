@@ -3,70 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    ActionMask, Agent, AppendMask, BoxSpace, Discrete, Env, Policy, Result, Rng, Seeds,
-    SerialVecEnv, Step, Trainer, TrainerConfig, VecEnv, evaluate,
+    Agent, AppendMask, BoxSpace, Discrete, Policy, Seeds, SerialVecEnv, Trainer, TrainerConfig,
+    VecEnv, evaluate,
 };
+use rl_envs::MaskProbe;
 use rl_nets::{ActorCriticConfig, Backend};
 use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 
-/// Four actions, of which two are allowed; the better one is worth 1, the other 0. A forbidden one
-/// would be worth 100 but is an error.
-#[derive(Clone)]
-struct Gate {
-    open: [bool; 4],
-    nothing: bool,
-}
-
-impl Gate {
-    fn new() -> Self {
-        Gate { open: [false; 4], nothing: false }
-    }
-}
-
-impl Env for Gate {
-    type Obs = BoxSpace;
-    type Action = Discrete;
-    type State = [bool; 4];
-
-    fn observation_space(&self) -> BoxSpace {
-        BoxSpace::new(vec![-1.0], vec![1.0]).unwrap()
-    }
-    fn action_space(&self) -> Discrete {
-        Discrete::new(4).unwrap()
-    }
-    fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
-        self.open = [false; 4];
-        let first = rng.below(4);
-        self.open[first] = true;
-        self.open[(first + 1 + rng.below(3)) % 4] = true;
-        obs.fill(0.5);
-        Ok(())
-    }
-    fn step(&mut self, action: usize, _: &mut Rng, obs: &mut [f32]) -> Result<Step> {
-        assert!(self.open[action], "action {action} is forbidden");
-        obs.fill(0.5);
-        let best = self.open.iter().rposition(|&open| open) == Some(action);
-        Ok(Step::terminated_if(true, if best { 1.0 } else { 0.0 }))
-    }
-    fn state(&self) -> [bool; 4] {
-        self.open
-    }
-    fn set_state(&mut self, open: [bool; 4]) -> Result<()> {
-        self.open = open;
-        Ok(())
-    }
-}
-
-impl ActionMask for Gate {
-    fn action_mask(&self, mask: &mut [f32]) {
-        let allowed = |open: &bool| if *open && !self.nothing { 1.0 } else { 0.0 };
-        mask.iter_mut().zip(&self.open).for_each(|(m, open)| *m = allowed(open));
-    }
-}
-
-fn gates(nothing: bool) -> SerialVecEnv<AppendMask<Gate>> {
-    let gate = || AppendMask::new(Gate { nothing, ..Gate::new() }).unwrap();
-    SerialVecEnv::new((0..4).map(|_| gate()).collect(), Seeds::new(0)).unwrap()
+fn gates(nothing: bool) -> SerialVecEnv<AppendMask<MaskProbe>> {
+    let gate = if nothing { MaskProbe::closed() } else { MaskProbe::default() };
+    SerialVecEnv::new(vec![AppendMask::new(gate).unwrap(); 4], Seeds::new(0)).unwrap()
 }
 
 fn masked() -> ActorCriticConfig {

@@ -12,6 +12,7 @@ pub struct Batch<T, A> {
     pub(crate) rewards: Vec<f32>,
     pub(crate) discounts: Vec<f32>,
     pub(crate) next_observations: Vec<T>,
+    pub(crate) weights: Vec<f32>,
 }
 
 impl<T: Element, A: Element> Batch<T, A> {
@@ -26,6 +27,7 @@ impl<T: Element, A: Element> Batch<T, A> {
             rewards: vec![0.0; n],
             discounts: vec![0.0; n],
             next_observations: vec![T::default(); n * width],
+            weights: vec![1.0; n],
         }
     }
 
@@ -73,5 +75,10 @@ impl<T: Element, A: Element> Batch<T, A> {
     /// The observations that followed, `[n, width]`; final observations at episode ends.
     pub fn next_observations(&self) -> &[T] {
         &self.next_observations
+    }
+
+    /// How much each counts in the loss, `[n]`: 1 for uniform draws.
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
     }
 }

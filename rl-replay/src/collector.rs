@@ -40,7 +40,7 @@ use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 ///     envs.step(&actions)?;
 ///     collector.observe(&mut Coin, &envs.batch().transitions(&actions))?;
 /// }
-/// collector.finish(&mut Coin, &envs.batch().transitions(&actions), 0.99, 0.95)?;
+/// collector.finish(&mut Coin, 0.99, 0.95)?;
 /// assert_eq!(collector.rollout.advantages().len(), 16);
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -118,6 +118,16 @@ impl<O: Space, A: Space> Collector<O, A> {
         check::len("transitions", num_envs, transitions.len())?;
         let observations = transitions.observations();
         check::len("observations", num_envs * width, observations.len())?;
+        // What a reset from outside has cut goes on from where it stood.
+        for (env, reset) in transitions.resets().iter().enumerate() {
+            if let (true, true, Some(next)) =
+                (*reset, self.rollout.is_open(env), self.rollout.next_observation(env))
+            {
+                let mut value = [0.0];
+                policy.values(next, &mut value)?;
+                self.rollout.truncate(env, value[0]);
+            }
+        }
         let Collector { actions, handed_out, log_probs, values, .. } = self;
         let replaced = |env: usize, action: &[A::Elem]| {
             let observation = &observations[env * width..][..width];
@@ -146,14 +156,14 @@ impl<O: Space, A: Space> Collector<O, A> {
     pub fn finish(
         &mut self,
         policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
-        transitions: &Transitions<'_, O::Elem, A::Elem>,
         gamma: f64,
         gae_lambda: f64,
     ) -> rl_core::Result<()> {
-        check::len("transitions", self.values.len(), transitions.len())?;
         // Where the newest step ended an episode this value is not used.
-        for (i, value) in self.values.chunks_exact_mut(1).enumerate() {
-            policy.values(transitions.next_observation(i), value)?;
+        for (env, value) in self.values.chunks_exact_mut(1).enumerate() {
+            if let Some(next) = self.rollout.next_observation(env) {
+                policy.values(next, value)?;
+            }
         }
         Ok(self.rollout.finish(&self.values, gamma, gae_lambda)?)
     }

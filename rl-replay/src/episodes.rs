@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// Were the first to end taken from whichever environment, short episodes would be over-represented.
 /// So an environment that has given its share waits for the others; what it plays meanwhile, and the rest
-/// of an episode that began before [`clear`](Episodes::clear), is not stored.
+/// of an episode that began before [`clear`](Episodes::clear), is not stored. A reset from outside
+/// ([`Transitions::resets`]) ends the episode that goes on as truncated.
 ///
 /// ```
 /// use rl_core::{End, StepBatch};
@@ -47,6 +48,25 @@ struct Lane<T, A> {
     open: usize,
     /// Whether an episode goes on that is not to be stored.
     skipping: bool,
+    /// What followed the newest stored step, `[width]`.
+    next: Vec<T>,
+}
+
+impl<T: Element, A> Lane<T, A> {
+    /// Ends the episode that goes on.
+    fn close(&mut self, end: End) {
+        self.rows.lengths.push(std::mem::take(&mut self.open));
+        self.rows.ends.push(end);
+        self.rows.finals.extend_from_slice(&self.next);
+    }
+
+    /// A reset from outside: another episode begins.
+    fn cut(&mut self) {
+        if self.open > 0 {
+            self.close(End::Truncated);
+        }
+        self.skipping = false;
+    }
 }
 
 /// Rows of whole episodes, one after another.
@@ -133,7 +153,12 @@ impl<T: Element, A: Element> Episodes<T, A> {
         }
         check::at_least("observation width", 1, width as u64)?;
         check::at_least("action width", 1, action_width as u64)?;
-        let lane = Lane { rows: EpisodeRows::default(), open: 0, skipping: false };
+        let lane = Lane {
+            rows: EpisodeRows::default(),
+            open: 0,
+            skipping: false,
+            next: vec![T::default(); width],
+        };
         Ok(Episodes { share: episodes / envs, width, action_width, lanes: vec![lane; envs] })
     }
 
@@ -148,6 +173,9 @@ impl<T: Element, A: Element> Episodes<T, A> {
         check::len("actions", n * aw, actions.len())?;
         for (i, lane) in self.lanes.iter_mut().enumerate() {
             let end = transitions.ends()[i];
+            if transitions.resets()[i] {
+                lane.cut();
+            }
             if lane.rows.ends.len() == self.share {
                 lane.skipping = true;
             }
@@ -159,10 +187,9 @@ impl<T: Element, A: Element> Episodes<T, A> {
             lane.rows.actions.extend_from_slice(&actions[i * aw..][..aw]);
             lane.rows.rewards.push(transitions.rewards()[i]);
             lane.open += 1;
+            lane.next.copy_from_slice(transitions.next_observation(i));
             if let Some(end) = end {
-                lane.rows.lengths.push(std::mem::take(&mut lane.open));
-                lane.rows.ends.push(end);
-                lane.rows.finals.extend_from_slice(transitions.next_observation(i));
+                lane.close(end);
             }
         }
         Ok(())
@@ -207,9 +234,10 @@ impl<T: Element, A: Element> Episodes<T, A> {
             let (expected, got) = (format!("{:?}", shape(self)), format!("{:?}", shape(stored)));
             return Err(rl_core::Error::mismatch(what, expected, got).into());
         }
-        for Lane { rows, open, .. } in &stored.lanes {
+        for Lane { rows, open, next, .. } in &stored.lanes {
             let n = rows.lengths.iter().sum::<usize>() + open;
             check::len("episode rewards", n, rows.rewards.len())?;
+            check::len("episode next observation", self.width, next.len())?;
             check::len("episode observations", n * self.width, rows.observations.len())?;
             check::len("episode actions", n * self.action_width, rows.actions.len())?;
             check::len("episode ends", rows.lengths.len(), rows.ends.len())?;

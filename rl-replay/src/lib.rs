@@ -1,4 +1,4 @@
-//! Memories of experience: the uniform replay ring of off-policy learning; the rollout of on-policy
+//! Memories of experience: replay for off-policy learning, of a [`Store`] and a [`Sampler`]; the rollout of on-policy
 //! learning with its advantages, and whole episodes.
 #![forbid(unsafe_code)]
 
@@ -7,13 +7,19 @@ mod collector;
 mod episodes;
 mod error;
 mod handed_out;
-mod ring;
+mod replay;
 mod rollout;
+mod rows;
+mod sampler;
+mod store;
 
 pub use batch::Batch;
 pub use collector::Collector;
 pub use episodes::{EpisodeRows, Episodes};
 pub use error::{Error, Result};
 pub use handed_out::HandedOut;
-pub use ring::{Horizon, ReplayRing};
+pub use replay::Replay;
 pub use rollout::{Estimates, Minibatch, Rollout, explained_variance, normalise, shuffle};
+pub use rows::Rows;
+pub use sampler::{Sampler, Uniform};
+pub use store::{Horizon, Store};

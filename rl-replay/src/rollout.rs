@@ -51,6 +51,8 @@ pub struct Rollout<T, A> {
     final_values: Vec<f32>,
     advantages: Vec<f32>,
     returns: Vec<f32>,
+    /// What followed the newest step, `[envs, width]`.
+    next_observations: Vec<T>,
 }
 
 impl<T: Element, A: Element> Rollout<T, A> {
@@ -79,6 +81,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
             final_values: vec![0.0; n],
             advantages: vec![0.0; n],
             returns: vec![0.0; n],
+            next_observations: vec![T::default(); envs * width],
         })
     }
 
@@ -140,8 +143,32 @@ impl<T: Element, A: Element> Rollout<T, A> {
         self.values[at..][..n].copy_from_slice(estimates.values);
         self.log_probs[at..][..n].copy_from_slice(estimates.log_probs);
         self.final_values[at..][..n].copy_from_slice(estimates.final_values);
+        for (i, row) in self.next_observations.chunks_exact_mut(w).enumerate() {
+            row.copy_from_slice(transitions.next_observation(i));
+        }
         self.filled += 1;
         Ok(())
+    }
+
+    /// What followed the newest step of an environment, `[width]`, where a step is stored.
+    pub fn next_observation(&self, env: usize) -> Option<&[T]> {
+        let row = self.next_observations.get(env * self.width..(env + 1) * self.width);
+        row.filter(|_| self.filled > 0)
+    }
+
+    /// Whether an episode of an environment goes on after its newest step.
+    pub fn is_open(&self, env: usize) -> bool {
+        self.filled > 0 && self.ends[(self.filled - 1) * self.envs + env].is_none()
+    }
+
+    /// Ends the episode that goes on in an environment as truncated, `final_value` being the value of what followed
+    /// its newest step.
+    pub fn truncate(&mut self, env: usize, final_value: f32) {
+        if self.is_open(env) {
+            let newest = (self.filled - 1) * self.envs + env;
+            self.ends[newest] = Some(End::Truncated);
+            self.final_values[newest] = final_value;
+        }
     }
 
     /// Computes advantages and returns by generalised advantage estimation (Schulman et al., 2016):
@@ -240,6 +267,8 @@ impl<T: Element, A: Element> Rollout<T, A> {
         }
         check::len("rollout observations", self.observations.len(), stored.observations.len())?;
         check::len("rollout actions", self.actions.len(), stored.actions.len())?;
+        let next = (self.next_observations.len(), stored.next_observations.len());
+        check::len("rollout next observations", next.0, next.1)?;
         let columns = [&stored.rewards, &stored.values, &stored.log_probs, &stored.final_values];
         for column in columns.into_iter().chain([&stored.advantages, &stored.returns]) {
             check::len("rollout column", self.capacity(), column.len())?;

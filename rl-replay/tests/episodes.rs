@@ -159,3 +159,32 @@ fn an_episode_that_clearing_cuts_is_not_stored() {
     }
     assert_eq!(gathered(&episodes).rewards, [2.0, 3.0]);
 }
+
+/// A reset from outside ends the episode that goes on as truncated, with what it showed last.
+#[test]
+fn an_episode_does_not_run_across_a_reset() {
+    let mut episodes: Episodes<f32, u32> = Episodes::new(2, 1, 1, 1).unwrap();
+    let mut shown = StepBatch::new(1, 1);
+    for number in 0..5 {
+        if number == 3 {
+            shown.begin_episodes();
+            shown.rows_mut().observations[0] = 100.0;
+        }
+        let end = (number == 4).then_some(End::Terminated);
+        let actions = step(&mut shown, number, &[end]);
+        episodes.push(&shown.transitions(&actions), &actions).unwrap();
+    }
+    let rows = gathered(&episodes);
+    assert_eq!(rows.lengths, [3, 2]);
+    assert_eq!(rows.ends, [End::Truncated, End::Terminated]);
+    assert_eq!(rows.finals, [3.0, -4.0]);
+    assert_eq!(rows.observations[3], 100.0);
+    // Cut while it waited for the others' shares: the next one counts.
+    episodes.clear();
+    shown.begin_episodes();
+    for end in [None, Some(End::Terminated), Some(End::Terminated)] {
+        let actions = step(&mut shown, 9, &[end]);
+        episodes.push(&shown.transitions(&actions), &actions).unwrap();
+    }
+    assert!(episodes.is_full());
+}

@@ -257,9 +257,6 @@ fn a_collector_refuses_what_does_not_fit() {
         shown.rows_mut().ends[envs - 1] = Some(End::Truncated);
         let transitions = shown.transitions(actions);
         collector.observe(&mut Coin, &transitions).unwrap_err();
-        if envs != 2 {
-            collector.finish(&mut Coin, &transitions, 0.9, 0.9).unwrap_err();
-        }
         assert!(collector.rollout.is_empty());
     }
 }
@@ -281,9 +278,38 @@ fn a_rollout_holds_nothing_of_the_one_before() {
                 shown.rows_mut().ends[0] = end;
                 collector.observe(&mut Coin, &shown.transitions(&actions)).unwrap();
             }
-            collector.finish(&mut Coin, &shown.transitions(&actions), 0.9, 0.9).unwrap();
+            collector.finish(&mut Coin, 0.9, 0.9).unwrap();
         }
         collector.rollout
     };
     assert_eq!(collect(Some(End::Truncated)), collect(None));
+}
+
+/// An episode that a reset from outside has cut is bootstrapped from where it stood, in whichever rollout.
+#[test]
+fn advantages_do_not_run_across_a_reset() {
+    let space = BoxSpace::unbounded(1).unwrap();
+    let collect = |cut: bool, end: Option<End>| {
+        let mut collector = Collector::new(2, 1, &space, Discrete::new(2).unwrap()).unwrap();
+        let (mut rng, mut actions) = (Seeds::new(0).stream("t", 0), [0]);
+        let mut shown: StepBatch<f32> = StepBatch::new(1, 1);
+        for step in 0..2 {
+            if step == 1 && cut {
+                shown.begin_episodes();
+                shown.rows_mut().observations[0] = 100.0;
+            }
+            collector.act(&mut Coin, shown.observations(), &mut rng, &mut actions).unwrap();
+            shown.begin_step();
+            let rows = shown.rows_mut();
+            (rows.observations[0], rows.finals[0], rows.rewards[0]) = (5.0, 5.0, 1.0);
+            rows.ends[0] = end.filter(|_| step == 0);
+            collector.observe(&mut Coin, &shown.transitions(&actions)).unwrap();
+        }
+        collector.finish(&mut Coin, 0.9, 0.9).unwrap();
+        collector.rollout.advantages().to_vec()
+    };
+    assert_eq!(collect(true, None), collect(false, Some(End::Truncated)));
+    assert_ne!(collect(true, None), collect(false, None));
+    // What has ended by itself stays so.
+    assert_eq!(collect(true, Some(End::Terminated)), collect(false, Some(End::Terminated)));
 }

@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout)]
 
 use rl_core::{Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
-use rl_ddpg::{ExperienceConfig, Sac, SacConfig};
+use rl_ddpg::{Sac, SacConfig};
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::{Activation, Backend, Bodies, Chain, Linear, Module, Result};
 use rl_ppo::{Ppo, PpoConfig};
@@ -32,10 +32,15 @@ pub fn main() -> rl_core::Result<()> {
     assert!(ppo > 300.0, "{ppo}");
 
     let pendulum = || SerialVecEnv::new(vec![TimeLimit::new(Pendulum::default(), 200)?], seeds);
-    let experience =
-        ExperienceConfig { batch_size: 64, learning_starts: 500, ..ExperienceConfig::default() };
-    let config =
-        SacConfig { learning_rate: Schedule::constant(2e-3), experience, ..SacConfig::default() };
+    let rate = Schedule::constant(2e-3);
+    let config = SacConfig {
+        actor_learning_rate: rate.clone(),
+        critic_learning_rate: rate.clone(),
+        ent_coef_learning_rate: rate,
+        batch_size: 64,
+        learning_starts: 500,
+        ..SacConfig::default()
+    };
     let sac = Sac::with_bodies(&config, (&body, &body), &pendulum()?, &backend, seeds)?;
     let mut trainer = Trainer::new(pendulum()?, sac, TrainerConfig::new(8_000))?;
     trainer.run()?;

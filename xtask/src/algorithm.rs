@@ -1,44 +1,68 @@
-//! Algorithms by name, over environments of the kind that each needs.
+//! Algorithms by name, over environments of the kinds that each serves.
 
-use crate::preset::{RunConfig, known_algorithm};
+use crate::error::did_you_mean;
+use crate::preset::{RunConfig, from_table};
 use crate::{Error, Result};
 use rl_core::{
     Agent, BoxSpace, Discrete, NormalizeObs, NormalizeReward, Seeds, Space, VecEnv, check,
 };
-use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config};
-use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
-use rl_envs::Copies;
-use rl_nets::Backend;
+use rl_ddpg::{DdpgConfig, SacConfig, Td3Config};
+use rl_dqn::{DqnConfig, QLearningConfig};
+use rl_envs::{ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, Spec, TabularVecEnv};
+use rl_nets::{AgentConfig, Backend};
 use rl_pg::{
-    A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
-    HillClimbingConfig, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
-    SimulatedAnnealing, SimulatedAnnealingConfig,
+    A2cConfig, EvolutionStrategiesConfig, HillClimbingConfig, QActorCriticConfig, ReinforceConfig,
+    SimulatedAnnealingConfig,
 };
-use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rl_ppo::{PpoConfig, PpoKlConfig, TrpoConfig};
 
-/// Every algorithm's name.
-pub(crate) static NAMES: &[&str] = &[
-    "a2c",
-    "ddpg",
-    "dqn",
-    "evolution-strategies",
-    "hill-climbing",
-    "ppo",
-    "ppo-kl",
-    "q-actor-critic",
-    "q-learning",
-    "reinforce",
-    "sac",
-    "simulated-annealing",
-    "td3",
-    "trpo",
+/// An algorithm that can be trained by name.
+pub(crate) struct Algorithm {
+    pub(crate) name: &'static str,
+    /// The kinds of environment that it serves.
+    kinds: &'static [Kind],
+    build: fn(&RunConfig, Kind, Seeds) -> Result<Built>,
+}
+
+macro_rules! algorithms {
+    ($($name:literal, $config:ty: $($kind:ident)+;)*) => {
+        &[$(Algorithm {
+            name: $name,
+            kinds: &[$(Kind::$kind),+],
+            #[allow(unreachable_patterns)] // Where an algorithm serves every kind.
+            build: |run, kind, seeds| match kind {
+                $(Kind::$kind => Ok(Built::$kind(Pair::build::<$config>(run, seeds)?)),)+
+                kind => Err(Error::usage(format_args!("{} does not serve {kind:?}", $name))),
+            },
+        }),*]
+    };
+}
+
+/// Every algorithm: its name, its settings, the kinds of environment that it serves.
+pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
+    "a2c", A2cConfig: Discrete Continuous;
+    "ddpg", DdpgConfig: Continuous;
+    "dqn", DqnConfig: Discrete;
+    "evolution-strategies", EvolutionStrategiesConfig: Discrete Continuous;
+    "hill-climbing", HillClimbingConfig: Discrete Continuous;
+    "ppo", PpoConfig: Discrete Continuous;
+    "ppo-kl", PpoKlConfig: Discrete Continuous;
+    "q-actor-critic", QActorCriticConfig: Discrete;
+    "q-learning", QLearningConfig: Tabular;
+    "reinforce", ReinforceConfig: Discrete Continuous;
+    "sac", SacConfig: Continuous;
+    "simulated-annealing", SimulatedAnnealingConfig: Discrete Continuous;
+    "td3", Td3Config: Continuous;
+    "trpo", TrpoConfig: Discrete Continuous;
 ];
 
-/// Those that act on the CPU alone.
-const NO_GRADIENTS: [&str; 4] =
-    ["evolution-strategies", "hill-climbing", "q-learning", "simulated-annealing"];
+/// Finds an algorithm by name.
+pub(crate) fn find(name: &str) -> Result<&'static Algorithm> {
+    ALGORITHMS.iter().find(|algorithm| algorithm.name == name).ok_or_else(|| {
+        let hint = did_you_mean(name, ALGORITHMS.iter().map(|algorithm| algorithm.name));
+        Error::usage(format_args!("unknown algorithm '{name}'{hint}"))
+    })
+}
 
 /// Environments and an agent for them.
 pub(crate) struct Pair<O: Space, A: Space> {
@@ -55,54 +79,6 @@ pub(crate) enum Built {
     Tabular(Pair<Discrete, Discrete>),
 }
 
-/// Reads the algorithm's settings, naming the field where one is unknown.
-fn settings<C: DeserializeOwned + Serialize>(config: &RunConfig) -> Result<(C, toml::Table)> {
-    let parsed: C = config.agent.clone().try_into().map_err(|e: toml::de::Error| {
-        Error::usage(format_args!("{}: {}", config.algorithm, e.message()))
-    })?;
-    let table = toml::Table::try_from(&parsed).map_err(Error::usage)?;
-    Ok((parsed, table))
-}
-
-/// Steps after which an evaluation gives up on an episode that has no limit of its own.
-const EVALUATION_LIMIT: u32 = 1_000;
-
-fn copies(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
-    check::at_least("envs", 1, config.envs as u64)?;
-    check::at_least("env_threads", 1, config.env_threads as u64)?;
-    let limit = frozen.then_some(EVALUATION_LIMIT);
-    Ok(Copies { envs: config.envs, seeds, threads: config.env_threads, limit })
-}
-
-/// Puts the normalisers around the environments; frozen for an evaluation.
-fn normalised<A: Space>(
-    config: &RunConfig,
-    envs: Box<dyn VecEnv<Obs = BoxSpace, Action = A>>,
-    frozen: bool,
-) -> Result<Box<dyn VecEnv<Obs = BoxSpace, Action = A>>> {
-    let mut envs = envs;
-    if config.normalize.observations {
-        let wrapped = NormalizeObs::new(envs, 10.0)?;
-        envs = Box::new(if frozen { wrapped.frozen() } else { wrapped });
-    }
-    match config.normalize.rewards_gamma {
-        Some(gamma) if !frozen => Ok(Box::new(NormalizeReward::new(envs, gamma, 10.0)?)),
-        _ => Ok(envs),
-    }
-}
-
-fn discrete(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::DiscreteVecEnv> {
-    normalised(config, rl_envs::make_discrete(&config.env, copies(config, seeds, frozen)?)?, frozen)
-}
-
-fn continuous(config: &RunConfig, seeds: Seeds, frozen: bool) -> Result<rl_envs::ContinuousVecEnv> {
-    normalised(
-        config,
-        rl_envs::make_continuous(&config.env, copies(config, seeds, frozen)?)?,
-        frozen,
-    )
-}
-
 impl Built {
     /// The settings with every default filled in.
     pub(crate) fn settings(&self) -> &toml::Table {
@@ -114,109 +90,96 @@ impl Built {
     }
 }
 
+impl<O: Space, A: Space> Pair<O, A>
+where
+    Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
+{
+    fn build<C: AgentConfig<O, A>>(run: &RunConfig, seeds: Seeds) -> Result<Self> {
+        let parsed: C = from_table(&run.algorithm, run.agent.clone())?;
+        let settings = toml::Table::try_from(&parsed).map_err(Error::usage)?;
+        let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::make(run, seeds, false)?;
+        if run.normalize.rewards {
+            let Some(gamma) = settings.get("gamma").and_then(toml::Value::as_float) else {
+                let expected = format!("false for {}, which has no discount", run.algorithm);
+                return Err(rl_core::Error::config("normalize.rewards", expected, true).into());
+            };
+            envs = Box::new(NormalizeReward::new(envs, gamma, 10.0)?);
+        }
+        let backend = Backend::by_name(&run.device)?.with_threads(run.threads)?;
+        let agent = Box::new(parsed.build(&envs, &backend, seeds)?);
+        Ok(Pair { envs, agent, settings })
+    }
+}
+
 /// Builds the environments and the agent of a run.
-pub(crate) fn build(config: &RunConfig, seeds: Seeds) -> Result<Built> {
-    known_algorithm(&config.algorithm)?;
-    let spec = rl_envs::find(&config.env)?;
-    if NO_GRADIENTS.contains(&config.algorithm.as_str()) {
-        // Neither has any effect where no gradient is computed.
-        if config.threads != 1 {
-            let expected = format!("1 for {}", config.algorithm);
-            return Err(rl_core::Error::config("threads", expected, config.threads).into());
-        }
-        if config.device != "cpu" {
-            let expected = format!("cpu for {}", config.algorithm);
-            return Err(rl_core::Error::config("device", expected, &config.device).into());
-        }
-    }
-    let backend = Backend::by_name(&config.device)?.with_threads(config.threads)?;
-    // An algorithm for either kind of action: the agent's type follows from the environments'.
-    macro_rules! either {
-        ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
-            let ($parsed, settings) = settings::<$settings>(config)?;
-            if spec.kind == rl_envs::Kind::Continuous {
-                let envs = continuous(config, seeds, false)?;
-                let $envs = &envs;
-                let agent = Box::new($agent?);
-                return Ok(Built::Continuous(Pair { envs, agent, settings }));
-            }
-            let envs = discrete(config, seeds, false)?;
-            let $envs = &envs;
-            let agent = Box::new($agent?);
-            Ok(Built::Discrete(Pair { envs, agent, settings }))
-        }};
-    }
-    // An algorithm for continuous actions.
-    macro_rules! control {
-        ($settings:ty, |$parsed:ident, $envs:ident| $agent:expr) => {{
-            let ($parsed, settings) = settings::<$settings>(config)?;
-            let envs = continuous(config, seeds, false)?;
-            let $envs = &envs;
-            let agent = Box::new($agent?);
-            Ok(Built::Continuous(Pair { envs, agent, settings }))
-        }};
-    }
-    match config.algorithm.as_str() {
-        "q-learning" => {
-            let (parsed, settings) = settings::<QLearningConfig>(config)?;
-            let envs = rl_envs::make_tabular(&config.env, copies(config, seeds, false)?)?;
-            let agent = Box::new(QLearning::for_envs(&parsed, &envs, seeds)?);
-            Ok(Built::Tabular(Pair { envs, agent, settings }))
-        }
-        "ddpg" => control!(DdpgConfig, |c, e| Ddpg::new(&c, e, &backend, seeds)),
-        "td3" => control!(Td3Config, |c, e| Td3::new(&c, e, &backend, seeds)),
-        "sac" => control!(SacConfig, |c, e| Sac::new(&c, e, &backend, seeds)),
-        "q-actor-critic" => {
-            let (parsed, settings) = settings::<QActorCriticConfig>(config)?;
-            let envs = discrete(config, seeds, false)?;
-            let agent = Box::new(QActorCritic::new(&parsed, &envs, &backend, seeds)?);
-            Ok(Built::Discrete(Pair { envs, agent, settings }))
-        }
-        "reinforce" => either!(ReinforceConfig, |c, e| Reinforce::new(&c, e, &backend, seeds)),
-        "a2c" => either!(A2cConfig, |c, e| A2c::new(&c, e, &backend, seeds)),
-        "ppo" => either!(PpoConfig, |c, e| Ppo::new(&c, e, &backend, seeds)),
-        "ppo-kl" => either!(PpoKlConfig, |c, e| PpoKl::new(&c, e, &backend, seeds)),
-        "trpo" => either!(TrpoConfig, |c, e| Trpo::new(&c, e, &backend, seeds)),
-        "hill-climbing" => either!(HillClimbingConfig, |c, e| HillClimbing::agent(&c, e, seeds)),
-        "simulated-annealing" => {
-            either!(SimulatedAnnealingConfig, |c, e| SimulatedAnnealing::agent(&c, e, seeds))
-        }
-        "evolution-strategies" => {
-            either!(EvolutionStrategiesConfig, |c, e| EvolutionStrategies::agent(&c, e, seeds))
-        }
-        _ => {
-            let (parsed, settings) = settings::<DqnConfig>(config)?;
-            let envs = discrete(config, seeds, false)?;
-            let agent = Box::new(Dqn::new(&parsed, &envs, &backend, seeds)?);
-            Ok(Built::Discrete(Pair { envs, agent, settings }))
-        }
+pub(crate) fn build(run: &RunConfig, seeds: Seeds) -> Result<Built> {
+    let (algorithm, spec) = (find(&run.algorithm)?, rl_envs::find(&run.env)?);
+    (algorithm.build)(run, algorithm.kind_for(spec), seeds)
+}
+
+impl Algorithm {
+    /// As which kind it sees an environment: numbered states also as observations, one-hot. Where it serves none that
+    /// would do, making the environment says so.
+    fn kind_for(&self, spec: &Spec) -> Kind {
+        let served = |kind: &Kind| self.kinds.contains(kind);
+        let one_hot = Some(Kind::Discrete).filter(|_| spec.kind == Kind::Tabular);
+        let fits = Some(spec.kind).filter(served).or(one_hot.filter(served));
+        fits.unwrap_or(self.kinds[0])
     }
 }
 
-fn for_evaluation(config: &RunConfig, envs: usize) -> RunConfig {
-    RunConfig { envs, env_threads: 1, ..config.clone() }
-}
+/// Steps after which an evaluation gives up on an episode that has no limit of its own.
+const EVALUATION_LIMIT: u32 = 1_000;
 
-/// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
-pub(crate) trait EvaluationEnvs: VecEnv + Sized {
-    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self>;
-}
+/// The environments of a run, with its normaliser of observations around them; frozen for an evaluation.
+pub(crate) trait RunEnvs: VecEnv + Sized {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self>;
 
-impl EvaluationEnvs for rl_envs::DiscreteVecEnv {
-    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        discrete(&for_evaluation(config, envs), seeds, true)
+    /// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
+    fn for_evaluation(run: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
+        Self::make(&RunConfig { envs, env_threads: 1, ..run.clone() }, seeds, true)
     }
 }
 
-impl EvaluationEnvs for rl_envs::ContinuousVecEnv {
-    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        continuous(&for_evaluation(config, envs), seeds, true)
+impl RunEnvs for DiscreteVecEnv {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+        let envs = rl_envs::make_discrete(&run.env, copies(run, seeds, frozen)?)?;
+        normalised(run, envs, frozen)
     }
 }
 
-impl EvaluationEnvs for rl_envs::TabularVecEnv {
-    fn for_evaluation(config: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        let copies = copies(&for_evaluation(config, envs), seeds, true)?;
-        Ok(rl_envs::make_tabular(&config.env, copies)?)
+impl RunEnvs for ContinuousVecEnv {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+        let envs = rl_envs::make_continuous(&run.env, copies(run, seeds, frozen)?)?;
+        normalised(run, envs, frozen)
     }
+}
+
+impl RunEnvs for TabularVecEnv {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+        if run.normalize.observations {
+            let (field, expected) = ("normalize.observations", "false for numbered states");
+            return Err(rl_core::Error::config(field, expected, true).into());
+        }
+        Ok(rl_envs::make_tabular(&run.env, copies(run, seeds, frozen)?)?)
+    }
+}
+
+fn copies(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
+    check::at_least("envs", 1, run.envs as u64)?;
+    check::at_least("env_threads", 1, run.env_threads as u64)?;
+    let limit = frozen.then_some(EVALUATION_LIMIT);
+    Ok(Copies { envs: run.envs, seeds, threads: run.env_threads, limit })
+}
+
+fn normalised<A: Space>(
+    run: &RunConfig,
+    envs: Box<dyn VecEnv<Obs = BoxSpace, Action = A>>,
+    frozen: bool,
+) -> Result<Box<dyn VecEnv<Obs = BoxSpace, Action = A>>> {
+    if !run.normalize.observations {
+        return Ok(envs);
+    }
+    let envs = NormalizeObs::new(envs, 10.0)?;
+    Ok(Box::new(if frozen { envs.frozen() } else { envs }))
 }

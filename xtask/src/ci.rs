@@ -1,6 +1,6 @@
 //! `cargo xtask ci`: everything that continuous integration runs, in order.
 
-use crate::{Error, Result};
+use crate::{Error, Result, kills};
 use std::process::Command;
 
 /// README's test command, then the other checks.
@@ -23,6 +23,8 @@ pub(crate) fn main() -> Result<()> {
         }
         run(step, command)?;
     }
+    println!("$ cargo xtask kills --short");
+    kills::main(&kills::Args::short())?;
     let stand_in = concat!(env!("CARGO_MANIFEST_DIR"), "/nvcc-stand-in.sh");
     let mut cuda = command(CUDA);
     cuda.env("NVCC", stand_in).env("CUDA_COMPUTE_CAP", "90").env("CUDARC_CUDA_VERSION", "13000");

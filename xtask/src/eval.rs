@@ -1,6 +1,6 @@
 //! `cargo xtask eval`.
 
-use crate::algorithm::{Built, EvaluationEnvs, Pair, build};
+use crate::algorithm::{Built, Pair, RunEnvs, build};
 use crate::preset::RunConfig;
 use crate::run_dir::RunDir;
 use crate::train::json;
@@ -75,7 +75,7 @@ fn run<O, A>(
 where
     O: Space,
     A: Space,
-    Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+    Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
 {
     pair.agent.load_policy(sections)?;
     let moments: Vec<RunningMoments> = sections.get("moments")?;

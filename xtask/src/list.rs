@@ -1,10 +1,12 @@
 //! `cargo xtask list`.
 
 use crate::Result;
+use crate::algorithm::ALGORITHMS;
 use crate::preset::{PRESETS, RunConfig};
 
 pub(crate) fn main() -> Result<()> {
-    println!("algorithms: {}", crate::algorithm::NAMES.join(", "));
+    let names: Vec<&str> = ALGORITHMS.iter().map(|algorithm| algorithm.name).collect();
+    println!("algorithms: {}", names.join(", "));
     println!("\nenvironments");
     for spec in rl_envs::registry() {
         let kind = match spec.kind {

@@ -1,4 +1,4 @@
-//! The command line: `train`, `eval`, `list`, `bench`, `ci`. One file a verb.
+//! The command line: `train`, `eval`, `list`, `bench`, `kills`, `ci`. One file a verb.
 #![forbid(unsafe_code)]
 // A program, unlike the libraries, prints and exits.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
@@ -11,6 +11,7 @@ mod ci;
 mod error;
 mod eval;
 mod interrupt;
+mod kills;
 mod list;
 mod plot;
 mod preset;
@@ -33,6 +34,8 @@ enum Verb {
     /// Measure returns over many seeds, or speed.
     #[command(subcommand)]
     Bench(bench::Verb),
+    /// Kill runs at every moment, and see that nothing is lost.
+    Kills(kills::Args),
     /// Run everything that continuous integration runs.
     Ci,
 }
@@ -43,6 +46,7 @@ fn main() {
         Verb::Eval(args) => eval::main(&args),
         Verb::List => list::main(),
         Verb::Bench(verb) => bench::main(&verb),
+        Verb::Kills(args) => kills::main(&args),
         Verb::Ci => ci::main(),
     };
     match outcome {

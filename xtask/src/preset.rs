@@ -1,9 +1,9 @@
 //! Presets: tuned settings as data, each citing its source; and the full settings of a run.
 
-use crate::error::did_you_mean;
 use crate::{Error, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Everything that determines a run, as stored in its folder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -22,10 +22,18 @@ pub(crate) struct RunConfig {
     pub(crate) threads: usize,
     #[serde(default = "cpu")]
     pub(crate) device: String,
-    /// Steps between two checkpoints; a tenth of the run where left out.
+    /// Steps between two checkpoints; none: a tenth of the run.
+    #[serde(default, with = "rl_core::optional")]
     pub(crate) checkpoint_every: Option<u64>,
-    /// Steps between two evaluations; a twentieth of the run where left out.
+    /// Steps between two evaluations; none: a twentieth of the run.
+    #[serde(default, with = "rl_core::optional")]
     pub(crate) evaluate_every: Option<u64>,
+    /// Whether checkpoints hold the replay memory, without which a resumed run gathers it anew; yes.
+    #[serde(default = "yes")]
+    pub(crate) save_replay: bool,
+    /// The folder of a run whose policy this one starts from; none.
+    #[serde(default, with = "rl_core::optional")]
+    pub(crate) init_from: Option<PathBuf>,
     #[serde(default)]
     pub(crate) normalize: Normalize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -39,9 +47,11 @@ pub(crate) struct RunConfig {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Normalize {
+    /// Whether observations are brought to mean 0 and standard deviation 1; no.
     pub(crate) observations: bool,
-    /// The discount of the return whose deviation rewards are divided by; none: rewards stay.
-    pub(crate) rewards_gamma: Option<f64>,
+    /// Whether rewards are divided by the standard deviation of the discounted return, the algorithm's `gamma` being
+    /// the discount; no.
+    pub(crate) rewards: bool,
 }
 
 /// A published return.
@@ -55,6 +65,9 @@ pub(crate) struct Reference {
 
 fn one() -> usize {
     1
+}
+fn yes() -> bool {
+    true
 }
 fn cpu() -> String {
     "cpu".to_owned()
@@ -101,7 +114,9 @@ pub(crate) static PRESETS: &[(&str, &str)] = presets![
 
 impl RunConfig {
     pub(crate) fn parse(what: &str, text: &str) -> Result<Self> {
-        toml::from_str(text).map_err(|e| Error::usage(format_args!("{what}: {}", e.message())))
+        let parse_error =
+            |e: toml::de::Error| Error::usage(format_args!("{what}: {}", e.message()));
+        from_table(what, toml::from_str(text).map_err(parse_error)?)
     }
 
     /// The preset of an algorithm in an environment, or the algorithm's defaults for 100,000 steps.
@@ -125,7 +140,8 @@ impl RunConfig {
         toml::to_string_pretty(self).map_err(Error::usage)
     }
 
-    /// Applies `key=value`, the key being a path into the algorithm's settings, the value TOML.
+    /// Applies `key=value`, the value being TOML. The key is a path: `normalize.observations` and other settings of the
+    /// run in [`RUN_SETTINGS`], else into the algorithm's settings.
     pub(crate) fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
             return Err(Error::usage(format_args!(
@@ -135,38 +151,61 @@ impl RunConfig {
         let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
             .ok()
             .and_then(|mut table| table.remove("v"))
-            .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-        let mut table = &mut self.agent;
-        let mut parts = key.trim().split('.').peekable();
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                table.insert(part.to_owned(), value);
-                break;
-            }
-            let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
-            let Some(inner) = inner.as_table_mut() else {
-                return Err(Error::usage(format_args!("--set: '{part}' has no fields")));
-            };
-            table = inner;
+            .unwrap_or_else(|| toml::Value::String(value.trim().to_owned()));
+        let key = key.trim();
+        let first = key.split('.').next().unwrap_or_default();
+        if RUN_SETTINGS.contains(&first) {
+            let mut table = toml::Table::try_from(&*self).map_err(Error::usage)?;
+            put(&mut table, key, value)?;
+            *self = from_table("--set", table)?;
+            return Ok(());
         }
-        Ok(())
+        put(&mut self.agent, key, value)
     }
 }
 
-/// Checks the algorithm's name.
-pub(crate) fn known_algorithm(name: &str) -> Result<()> {
-    let known = crate::algorithm::NAMES;
-    if known.contains(&name) {
-        return Ok(());
+/// What `--set` changes of the run itself.
+const RUN_SETTINGS: [&str; 4] = ["normalize", "checkpoint_every", "evaluate_every", "save_replay"];
+
+/// Puts a value at a path.
+fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<()> {
+    let (mut table, mut parts) = (table, key.split('.').peekable());
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            table.insert(part.to_owned(), value);
+            break;
+        }
+        let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        let Some(inner) = inner.as_table_mut() else {
+            return Err(Error::usage(format_args!("--set {key}: '{part}' has no fields")));
+        };
+        table = inner;
     }
-    let hint = did_you_mean(name, known.iter().copied());
-    Err(Error::usage(format_args!("unknown algorithm '{name}'{hint}")))
+    Ok(())
+}
+
+/// Reads settings; an error names the field by its path.
+pub(crate) fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result<C> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
+        let (path, message) = (e.path().to_string(), e.inner().message());
+        // Of an unknown field, which ends its path, the message gives the name.
+        let path = match (message.starts_with("unknown field"), path.rsplit_once('.')) {
+            (true, Some((parent, _))) => parent,
+            (true, None) => ".",
+            (false, _) => &path,
+        };
+        match path {
+            "." => Error::usage(format_args!("{what}: {message}")),
+            path => Error::usage(format_args!("{what}: {path}: {message}")),
+        }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rl_core::Seeds;
+    use crate::algorithm::Built;
+    use rl_core::{Agent, Seeds};
 
     #[test]
     fn every_preset_builds() {
@@ -174,7 +213,12 @@ mod tests {
             let config = RunConfig::parse(name, text).unwrap();
             assert_eq!(*name, format!("{}/{}", config.algorithm, config.env));
             assert!(config.reference.is_some() && text.starts_with('#'), "{name} cites its source");
-            crate::algorithm::build(&config, Seeds::new(0)).map(drop).unwrap();
+            let name = match crate::algorithm::build(&config, Seeds::new(0)).unwrap() {
+                Built::Discrete(pair) => pair.agent.name(),
+                Built::Continuous(pair) => pair.agent.name(),
+                Built::Tabular(pair) => pair.agent.name(),
+            };
+            assert_eq!(name, config.algorithm);
         }
     }
 
@@ -189,5 +233,14 @@ mod tests {
         assert_eq!(config.agent["loss"].as_str(), Some("mse"));
         assert!(config.set("gamma").is_err());
         assert!(config.set("gamma.x=1").is_err());
+        config.set("max_grad_norm=none").unwrap();
+        assert_eq!(config.agent["max_grad_norm"].as_str(), Some("none"));
+        config.set("normalize.observations=true").unwrap();
+        config.set("checkpoint_every=100").unwrap();
+        assert!(config.normalize.observations && config.checkpoint_every == Some(100));
+        config.set("checkpoint_every = none").unwrap();
+        assert_eq!(config.checkpoint_every, None);
+        let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
+        assert!(error.starts_with("--set: normalize.rewards: invalid type"), "{error}");
     }
 }

@@ -1,17 +1,17 @@
 //! `cargo xtask train`.
 
-use crate::algorithm::{Built, EvaluationEnvs, Pair, build};
+use crate::algorithm::{self, Built, Pair, RunEnvs, build};
 use crate::interrupt::Interrupt;
-use crate::preset::{RunConfig, known_algorithm};
+use crate::preset::RunConfig;
 use crate::progress::Progress;
 use crate::run_dir::RunDir;
 use crate::{Error, Result, plot};
 use rl_core::{
-    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Latest, Outcome, Seeds, Space,
-    StopAt, Trainer, TrainerConfig, VecEnv, check, evaluate,
+    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Latest, Outcome, RunningMoments,
+    Sections, Seeds, Space, StopAt, Trainer, TrainerConfig, VecEnv, check, evaluate,
 };
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Episodes of the evaluation at the end of a run.
@@ -46,9 +46,12 @@ pub(crate) struct Args {
     /// A preset file of your own.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) preset: Option<PathBuf>,
-    /// Changes a setting of the algorithm; may be repeated.
+    /// Changes a setting of the algorithm, or normalize.observations and the like; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub(crate) set: Vec<String>,
+    /// Starts from the last policy of the run in this folder, with its normalisation.
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub(crate) init_from: Option<PathBuf>,
     /// The run's folder; the first free name under runs/ where left out.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) out: Option<PathBuf>,
@@ -80,7 +83,7 @@ pub(crate) struct Summary {
 impl Args {
     /// The run's full settings, from the preset and what the arguments change.
     pub(crate) fn config(&self) -> Result<RunConfig> {
-        known_algorithm(&self.algorithm)?;
+        algorithm::find(&self.algorithm)?;
         rl_envs::find(&self.env)?;
         let mut config = match &self.preset {
             Some(path) => RunConfig::read(path)?,
@@ -94,6 +97,7 @@ impl Args {
         config.threads = self.threads.unwrap_or(config.threads);
         config.env_threads = self.env_threads.unwrap_or(config.env_threads);
         config.device = self.device.clone().unwrap_or(config.device);
+        config.init_from = self.init_from.clone().or(config.init_from);
         self.set.iter().try_for_each(|assignment| config.set(assignment))?;
         Ok(config)
     }
@@ -114,10 +118,27 @@ struct Session {
     stop_at: Option<u64>,
 }
 
+/// Gives the last policy of the run in a folder, with the moments of its normalisers, to another.
+fn init_from(path: &Path, built: &mut Built) -> Result<()> {
+    fn give<O: Space, A: Space>(from: &Sections, to: &mut Pair<O, A>) -> rl_core::Result<()> {
+        let moments: Vec<RunningMoments> = from.get("moments")?;
+        to.agent.load_policy(from)?;
+        to.envs.set_moments(&moments)
+    }
+    let (dir, _) = RunDir::open(path)?;
+    let Latest { sections, .. } = dir.checkpoints().read_latest()?;
+    let given = match built {
+        Built::Discrete(pair) => give(&sections, pair),
+        Built::Continuous(pair) => give(&sections, pair),
+        Built::Tabular(pair) => give(&sections, pair),
+    };
+    given.map_err(|error| Error::usage(format_args!("--init-from {}: {error}", path.display())))
+}
+
 pub(crate) fn main(args: &Args) -> Result<()> {
     let (session, built) = match &args.resume {
         Some(path) => {
-            known_algorithm(&args.algorithm)?;
+            algorithm::find(&args.algorithm)?;
             rl_envs::find(&args.env)?;
             let (dir, mut config) = RunDir::open(path)?;
             let of = format!("the run in {}", path.display());
@@ -126,13 +147,20 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             if let Some(steps) = args.steps {
                 extend(&mut config, &dir, steps)?;
             }
-            let built = build(&config, Seeds::new(config.seed))?;
+            let mut built = build(&config, Seeds::new(config.seed))?;
+            // A run that was killed before its first checkpoint begins anew.
+            if let (Some(path), true) = (&config.init_from, dir.checkpoints().is_empty()?) {
+                init_from(path, &mut built)?;
+            }
             (Session { config, dir, resume: true, stop_at: args.stop_at }, built)
         }
         None => {
             let mut config = args.config()?;
             // Built before the folder is made: a bad setting leaves nothing behind.
-            let built = build(&config, Seeds::new(config.seed))?;
+            let mut built = build(&config, Seeds::new(config.seed))?;
+            if let Some(path) = &config.init_from {
+                init_from(path, &mut built)?;
+            }
             TrainerConfig::new(config.steps).validate()?;
             config.agent = built.settings().clone();
             let dir = RunDir::create(args.out.as_deref(), &config)?;
@@ -198,7 +226,7 @@ impl Session {
     where
         O: Space,
         A: Space,
-        Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+        Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
     {
         let (config, dir) = (&self.config, &self.dir);
         let seeds = Seeds::new(config.seed);
@@ -222,6 +250,9 @@ impl Session {
             .with_callback(Progress::new(first_step, config.steps))
             .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)))
             .with_callback(interrupt.clone());
+        if !config.save_replay {
+            trainer = trainer.without_replay();
+        }
         if let Some(Latest { manifest, sections, skipped }) = &found {
             for error in skipped {
                 eprintln!("passed over: {error}");
@@ -294,7 +325,7 @@ fn summarise<O, A>(
 where
     O: Space,
     A: Space,
-    Envs<O, A>: EvaluationEnvs<Obs = O, Action = A>,
+    Envs<O, A>: RunEnvs<Obs = O, Action = A>,
 {
     let seeds = Seeds::new(config.seed).child("final evaluation", 0);
     let mut envs = Envs::<O, A>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
@@ -319,7 +350,7 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
     where
         O: Space,
         A: Space,
-        Box<dyn VecEnv<Obs = O, Action = A>>: EvaluationEnvs<Obs = O, Action = A>,
+        Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
     {
         let started = Instant::now();
         let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?;

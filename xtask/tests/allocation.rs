@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{Agent, Env, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv};
-use rl_ddpg::{Ddpg, DdpgConfig, ExperienceConfig, Sac, SacConfig, Td3, Td3Config};
+use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config};
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::PixelProbe;
 use rl_envs::{CartPole, Pendulum};
@@ -145,30 +145,36 @@ fn policy_gradients_allocate_nothing() {
 #[test]
 fn searches_allocate_nothing() {
     in_both!(2, (2_000, 1_000), "score", |envs| {
-        HillClimbing::agent(&HillClimbingConfig::default(), &envs, Seeds::new(0))
+        HillClimbing::new(&HillClimbingConfig::default(), &envs, &Backend::cpu(), Seeds::new(0))
     });
     in_both!(2, (2_000, 1_000), "score", |envs| {
-        SimulatedAnnealing::agent(&SimulatedAnnealingConfig::default(), &envs, Seeds::new(0))
+        SimulatedAnnealing::new(
+            &SimulatedAnnealingConfig::default(),
+            &envs,
+            &Backend::cpu(),
+            Seeds::new(0),
+        )
     });
     in_both!(2, (2_000, 1_000), "score", |envs| {
-        EvolutionStrategies::agent(&EvolutionStrategiesConfig::default(), &envs, Seeds::new(0))
+        EvolutionStrategies::new(
+            &EvolutionStrategiesConfig::default(),
+            &envs,
+            &Backend::cpu(),
+            Seeds::new(0),
+        )
     });
-}
-
-fn experience() -> ExperienceConfig {
-    ExperienceConfig { buffer_size: 500, learning_starts: 100, ..ExperienceConfig::default() }
 }
 
 #[test]
 fn off_policy_actor_critics_allocate_nothing() {
     let envs = || copies(2, Pendulum::default);
-    let config = SacConfig { experience: experience(), ..SacConfig::default() };
+    let config = SacConfig { buffer_size: 500, learning_starts: 100, ..SacConfig::default() };
     let agent = Sac::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs(), agent, (400, 200), "critic_loss"), NOTHING);
-    let config = DdpgConfig { experience: experience(), ..DdpgConfig::default() };
+    let config = DdpgConfig { buffer_size: 500, learning_starts: 100, ..DdpgConfig::default() };
     let agent = Ddpg::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs(), agent, (400, 200), "critic_loss"), NOTHING);
-    let config = Td3Config { experience: experience(), ..Td3Config::default() };
+    let config = Td3Config { buffer_size: 500, learning_starts: 100, ..Td3Config::default() };
     let agent = Td3::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs(), agent, (400, 200), "critic_loss"), NOTHING);
 }
@@ -179,7 +185,9 @@ fn tabular_q_learning_allocates_nothing() {
         let env = TimeLimit::new(rl_envs::Tabular::cliff_walking(), 60).unwrap();
         SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap()
     };
-    let agent = QLearning::for_envs(&QLearningConfig::default(), &envs(), Seeds::new(0)).unwrap();
+    let agent =
+        QLearning::new(&QLearningConfig::default(), &envs(), &Backend::cpu(), Seeds::new(0))
+            .unwrap();
     assert_eq!(allocations(envs(), agent, (400, 400), "epsilon"), NOTHING);
 }
 

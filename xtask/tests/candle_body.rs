@@ -6,7 +6,7 @@ use candle_nn::{Init, VarBuilder};
 use rl_core::{
     Env, Policy, Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate,
 };
-use rl_ddpg::{ActionGradient, Critic, ExperienceConfig, Sac, SacConfig};
+use rl_ddpg::{ActionGradient, Critic, Sac, SacConfig};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::{
@@ -142,9 +142,7 @@ fn critics_on_a_model_have_the_same_action_gradients() {
 
 #[test]
 fn sac_takes_the_same_steps_on_a_model() {
-    let experience =
-        ExperienceConfig { batch_size: 32, learning_starts: 50, ..ExperienceConfig::default() };
-    let config = SacConfig { experience, ..SacConfig::default() };
+    let config = SacConfig { batch_size: 32, learning_starts: 50, ..SacConfig::default() };
     let candle_model = model();
     let bodies: [&dyn Body; 2] = [&candle_model, &modules];
     let [candle, own] = bodies.map(|body| {

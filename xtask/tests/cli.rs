@@ -261,7 +261,7 @@ fn bad_settings_are_refused_by_field() {
     );
     assert_eq!(set("gamma=1.5"), "gamma: expected a number in [0, 1], got 1.5");
     assert!(set("learning_rate=fast").contains("a number, or a table with kind"));
-    assert!(set("batch_size=-1").starts_with("dqn: invalid value"));
+    assert!(set("batch_size=-1").starts_with("dqn: batch_size: invalid value"));
     assert_eq!(set("gamma"), "--set: expected key=value, got 'gamma'");
     let refuse =
         |more: &[&str]| refuse(dir.path(), &[&["train", "dqn", "CartPole-v1"], more].concat());
@@ -280,6 +280,72 @@ fn bad_settings_are_refused_by_field() {
     assert!(search(&["--device", "reference"]).starts_with("error: device: expected cpu"));
     assert_eq!(set("network.hidden=[0]"), "network.hidden: expected an integer >= 1, got 0");
     assert!(refuse(&["--preset", "missing.toml"]).starts_with("missing.toml: No such file"));
+}
+
+/// Every setting that may be missing can be said to be, and an error names its key.
+#[test]
+fn settings_can_be_unset_and_those_of_the_run_are_set_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let set = ["--set", "max_grad_norm=none", "--set", "evaluate_every=500"];
+    let more = [&set[..], &["--set", "normalize.observations=true", "--out", "run"]].concat();
+    train(dir, &more);
+    let config: toml::Table =
+        toml::from_str(&std::fs::read_to_string(dir.join("run/config.toml")).unwrap()).unwrap();
+    assert_eq!(config["agent"]["max_grad_norm"].as_str(), Some("none"));
+    assert_eq!(config["normalize"]["observations"].as_bool(), Some(true));
+    let metrics = std::fs::read_to_string(dir.join("run/metrics.jsonl")).unwrap();
+    assert_eq!(metrics.lines().filter(|line| line.contains("evaluation_return")).count(), 6);
+    // What was unset stays so when the run is read back.
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "run", "--steps", "3300"]);
+    let refuse = |assignment| refuse(dir, &["train", "dqn", "CartPole-v1", "--set", assignment]);
+    let error = refuse("network.hidden=[8, \"wide\"]");
+    assert!(error.starts_with("dqn: network.hidden[1]: invalid type"), "{error}");
+    let error = refuse("epsilon.kind=7");
+    assert!(error.starts_with("dqn: epsilon: expected a number, or a table"), "{error}");
+    let error = refuse("batch_size=none");
+    assert!(error.starts_with("dqn: batch_size: invalid type: string \"none\""), "{error}");
+    let error = refuse("normalize.observation=true");
+    assert!(error.starts_with("--set: normalize: unknown field `observation`"), "{error}");
+}
+
+/// A run that starts from the policy of another, with its normaliser.
+#[test]
+fn a_run_starts_from_a_policy() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let normalised = ["--set", "normalize.observations=true"];
+    train(dir, &[&normalised[..], &["--out", "a"]].concat());
+    // No learning: what is evaluated at the end is what it started from.
+    let still = ["--set", "learning_rate=0", "--init-from", "a", "--out", "b", "--seed", "9"];
+    train(dir, &[&normalised[..], &still].concat());
+    let policy = |run: &str| {
+        std::fs::read(dir.join(run).join("checkpoints/step-000000003000/policy.safetensors"))
+            .unwrap()
+    };
+    assert_eq!(policy("a"), policy("b"));
+    assert!(
+        std::fs::read_to_string(dir.join("b/config.toml")).unwrap().contains("init_from = \"a\"")
+    );
+    let refuse = |more: &[&str]| refuse(dir, &[&["train", "dqn", "CartPole-v1"], more].concat());
+    // Another network; no normaliser to give the moments to; no run.
+    let error = refuse(&["--init-from", "a", "--set", "network.hidden=[8]"]);
+    assert!(error.starts_with("--init-from a: "), "{error}");
+    let error = refuse(&["--init-from", "a", "--set", "network.hidden=[16]"]);
+    assert_eq!(error, "--init-from a: normalisation moments: expected 0 elements, got 1");
+    assert!(refuse(&["--init-from", "missing"]).starts_with("missing: not the folder of a run"));
+    assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
+}
+
+/// A checkpoint may leave its replay memory out; the run goes on all the same.
+#[test]
+fn a_run_without_its_replay_is_resumed() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a", "--set", "save_replay=false", "--stop-at", "1400"]);
+    assert!(files(&dir.join("a")).keys().all(|name| !name.ends_with("replay.bin")));
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "a"]);
+    assert!(dir.join("a/summary.json").exists());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Discrete, Env, Result, Rng, Space, Step};
+use crate::{BoxSpace, Discrete, Env, MapObs, ObsMap, Result};
 
 /// An environment that allows some of its actions only in some states.
 pub trait ActionMask: Env<Obs = BoxSpace, Action = Discrete> {
@@ -37,12 +37,11 @@ pub trait ActionMask: Env<Obs = BoxSpace, Action = Discrete> {
 /// assert_eq!(obs[1..], [1.0, 0.0]);
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-#[derive(Clone, Debug)]
-pub struct AppendMask<E> {
-    env: E,
-    space: BoxSpace,
-    width: usize,
-}
+pub type AppendMask<E> = MapObs<E, ShowMask>;
+
+/// The mapping of [`AppendMask`].
+#[derive(Clone, Copy, Debug)]
+pub struct ShowMask;
 
 impl<E: ActionMask> AppendMask<E> {
     /// Wraps `env`.
@@ -50,47 +49,23 @@ impl<E: ActionMask> AppendMask<E> {
     /// # Errors
     /// None for a space that itself is one.
     pub fn new(env: E) -> Result<Self> {
-        let (inner, choices) = (env.observation_space(), env.action_space().n());
-        let extend = |bounds: &[f32], with| [bounds, &vec![with; choices][..]].concat();
-        let space = BoxSpace::new(extend(inner.low(), 0.0), extend(inner.high(), 1.0))?;
-        Ok(AppendMask { width: inner.width(), space, env })
-    }
-
-    fn show(&self, obs: &mut [f32]) {
-        self.env.action_mask(&mut obs[self.width..]);
+        MapObs::wrap(env, ShowMask)
     }
 }
 
-impl<E: ActionMask> Env for AppendMask<E> {
+impl<E: ActionMask> ObsMap<E> for ShowMask {
     type Obs = BoxSpace;
-    type Action = Discrete;
-    type State = E::State;
 
-    fn observation_space(&self) -> BoxSpace {
-        self.space.clone()
+    fn space(&self, env: &E) -> Result<BoxSpace> {
+        let (inner, choices) = (env.observation_space(), env.action_space().n());
+        let extend = |bounds: &[f32], with| [bounds, &vec![with; choices][..]].concat();
+        BoxSpace::new(extend(inner.low(), 0.0), extend(inner.high(), 1.0))
     }
 
-    fn action_space(&self) -> Discrete {
-        self.env.action_space()
-    }
-
-    fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
-        self.env.reset(rng, &mut obs[..self.width])?;
-        self.show(obs);
+    fn map(&mut self, env: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
+        let (obs, mask) = to.split_at_mut(from.len());
+        obs.copy_from_slice(from);
+        env.action_mask(mask);
         Ok(())
-    }
-
-    fn step(&mut self, action: usize, rng: &mut Rng, obs: &mut [f32]) -> Result<Step> {
-        let step = self.env.step(action, rng, &mut obs[..self.width])?;
-        self.show(obs);
-        Ok(step)
-    }
-
-    fn state(&self) -> E::State {
-        self.env.state()
-    }
-
-    fn set_state(&mut self, state: E::State) -> Result<()> {
-        self.env.set_state(state)
     }
 }

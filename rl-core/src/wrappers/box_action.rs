@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Env, Error, Result, Rng, Space, Step};
+use crate::{ActionMap, BoxSpace, Env, Error, MapAction, Result, Space};
 
 /// Presents the actions of `env` as `[-1, 1]` in each dimension.
 ///
@@ -20,11 +20,12 @@ use crate::{BoxSpace, Env, Error, Result, Rng, Space, Step};
 /// assert_eq!(env.step(&[-0.5], &mut rng, &mut [0.0])?.reward, 1.0);
 /// # Ok::<(), rl_core::Error>(())
 /// ```
+pub type RescaleAction<E> = MapAction<E, Rescale>;
+
+/// The mapping of [`RescaleAction`].
 #[derive(Clone, Debug)]
-pub struct RescaleAction<E> {
-    env: E,
+pub struct Rescale {
     bounds: BoxSpace,
-    scaled: Vec<f32>,
 }
 
 impl<E: Env<Action = BoxSpace>> RescaleAction<E> {
@@ -35,23 +36,60 @@ impl<E: Env<Action = BoxSpace>> RescaleAction<E> {
     pub fn new(env: E) -> Result<Self> {
         let bounds = env.action_space();
         bounds.require_finite("action")?;
-        Ok(RescaleAction { env, scaled: vec![0.0; bounds.width()], bounds })
+        MapAction::wrap(env, Rescale { bounds })
+    }
+}
+
+impl<E: Env<Action = BoxSpace>> ActionMap<E> for Rescale {
+    type Action = BoxSpace;
+
+    fn space(&self, _: &E) -> Result<BoxSpace> {
+        let n = self.bounds.width();
+        BoxSpace::new(vec![-1.0; n], vec![1.0; n])
+    }
+
+    fn map(&mut self, action: &[f32], to: &mut [f32]) -> Result<()> {
+        reject_nan(action)?;
+        let bounds = self.bounds.low().iter().zip(self.bounds.high());
+        for ((scaled, &a), (&low, &high)) in to.iter_mut().zip(action).zip(bounds) {
+            *scaled = (low + (a + 1.0) * 0.5 * (high - low)).clamp(low, high);
+        }
+        Ok(())
     }
 }
 
 /// Clips actions to the bounds of `env`, so that a Gaussian policy may propose any number.
+pub type ClipAction<E> = MapAction<E, Clip>;
+
+/// The mapping of [`ClipAction`].
 #[derive(Clone, Debug)]
-pub struct ClipAction<E> {
-    env: E,
+pub struct Clip {
     bounds: BoxSpace,
-    clipped: Vec<f32>,
 }
 
 impl<E: Env<Action = BoxSpace>> ClipAction<E> {
     /// Wraps `env`.
-    pub fn new(env: E) -> Self {
+    ///
+    /// # Errors
+    /// None for a space that itself is one.
+    pub fn new(env: E) -> Result<Self> {
         let bounds = env.action_space();
-        ClipAction { env, clipped: vec![0.0; bounds.width()], bounds }
+        MapAction::wrap(env, Clip { bounds })
+    }
+}
+
+impl<E: Env<Action = BoxSpace>> ActionMap<E> for Clip {
+    type Action = BoxSpace;
+
+    fn space(&self, _: &E) -> Result<BoxSpace> {
+        BoxSpace::unbounded(self.bounds.width())
+    }
+
+    fn map(&mut self, action: &[f32], to: &mut [f32]) -> Result<()> {
+        reject_nan(action)?;
+        to.copy_from_slice(action);
+        self.bounds.clip(to);
+        Ok(())
     }
 }
 
@@ -59,88 +97,5 @@ fn reject_nan(action: &[f32]) -> Result<()> {
     match action.iter().position(|a| a.is_nan()) {
         Some(i) => Err(Error::mismatch(format!("action dimension {i}"), "a number", "NaN")),
         None => Ok(()),
-    }
-}
-
-impl<E: Env<Action = BoxSpace>> Env for RescaleAction<E> {
-    type Obs = E::Obs;
-    type Action = BoxSpace;
-    type State = E::State;
-
-    fn observation_space(&self) -> E::Obs {
-        self.env.observation_space()
-    }
-
-    #[allow(clippy::expect_used)] // Constant bounds, at least one dimension.
-    fn action_space(&self) -> BoxSpace {
-        let n = self.bounds.width();
-        BoxSpace::new(vec![-1.0; n], vec![1.0; n]).expect("low < high")
-    }
-
-    fn reset(&mut self, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) -> Result<()> {
-        self.env.reset(rng, obs)
-    }
-
-    fn step(
-        &mut self,
-        action: &[f32],
-        rng: &mut Rng,
-        obs: &mut [<E::Obs as Space>::Elem],
-    ) -> Result<Step> {
-        reject_nan(action)?;
-        let bounds = self.bounds.low().iter().zip(self.bounds.high());
-        for ((scaled, &a), (&low, &high)) in self.scaled.iter_mut().zip(action).zip(bounds) {
-            *scaled = (low + (a + 1.0) * 0.5 * (high - low)).clamp(low, high);
-        }
-        self.env.step(&self.scaled, rng, obs)
-    }
-
-    fn state(&self) -> E::State {
-        self.env.state()
-    }
-
-    fn set_state(&mut self, state: E::State) -> Result<()> {
-        self.env.set_state(state)
-    }
-}
-
-impl<E: Env<Action = BoxSpace>> Env for ClipAction<E> {
-    type Obs = E::Obs;
-    type Action = BoxSpace;
-    type State = E::State;
-
-    fn observation_space(&self) -> E::Obs {
-        self.env.observation_space()
-    }
-
-    #[allow(clippy::expect_used)] // A box has at least one dimension.
-    fn action_space(&self) -> BoxSpace {
-        BoxSpace::unbounded(self.bounds.width()).expect("at least one dimension")
-    }
-
-    fn reset(&mut self, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) -> Result<()> {
-        self.env.reset(rng, obs)
-    }
-
-    fn step(
-        &mut self,
-        action: &[f32],
-        rng: &mut Rng,
-        obs: &mut [<E::Obs as Space>::Elem],
-    ) -> Result<Step> {
-        reject_nan(action)?;
-        let bounds = self.bounds.low().iter().zip(self.bounds.high());
-        for ((clipped, &a), (&low, &high)) in self.clipped.iter_mut().zip(action).zip(bounds) {
-            *clipped = a.clamp(low, high);
-        }
-        self.env.step(&self.clipped, rng, obs)
-    }
-
-    fn state(&self) -> E::State {
-        self.env.state()
-    }
-
-    fn set_state(&mut self, state: E::State) -> Result<()> {
-        self.env.set_state(state)
     }
 }

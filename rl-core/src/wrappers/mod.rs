@@ -2,14 +2,18 @@
 
 mod append_mask;
 mod box_action;
+mod map_action;
+mod map_obs;
 mod normalize_obs;
 mod normalize_reward;
 mod one_hot;
 mod time_limit;
 
-pub use append_mask::{ActionMask, AppendMask};
-pub use box_action::{ClipAction, RescaleAction};
+pub use append_mask::{ActionMask, AppendMask, ShowMask};
+pub use box_action::{Clip, ClipAction, Rescale, RescaleAction};
+pub use map_action::{ActionMap, MapAction};
+pub use map_obs::{MapObs, ObsMap};
 pub use normalize_obs::NormalizeObs;
 pub use normalize_reward::NormalizeReward;
-pub use one_hot::OneHot;
+pub use one_hot::{OneHot, ShowOneHot};
 pub use time_limit::TimeLimit;

@@ -1,10 +1,12 @@
-use crate::{BoxSpace, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec};
+use crate::{
+    BoxSpace, Error, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec,
+};
 
 /// Normalises observations by their running mean and standard deviation, each dimension by its
 /// own, and clips the result at ±`clip`.
 ///
-/// A frozen wrapper no longer learns from what it sees, as an evaluation must not; give it the
-/// training environment's moments with [`VecEnv::set_moments`].
+/// A frozen wrapper no longer learns from what it sees, nor does one in an [`evaluate`](crate::evaluate()); give it the
+/// training environment's moments with [`VecEnv::set_moments`], without which its reset fails.
 ///
 /// Final observations are normalised with the same moments as the others. Made for on-policy
 /// learning: what a replay memory holds keeps the scale of the time it was stored.
@@ -15,6 +17,7 @@ pub struct NormalizeObs<V> {
     moments: RunningMoments,
     clip: f32,
     frozen: bool,
+    evaluating: bool,
     /// How many columns at the end stay as they are.
     kept: usize,
     batch: StepBatch<f32>,
@@ -34,6 +37,7 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
             moments: RunningMoments::new(width),
             clip,
             frozen: false,
+            evaluating: false,
             kept: 0,
             batch: StepBatch::new(envs.num_envs(), width),
             scale: vec![(0.0, 1.0); width],
@@ -53,15 +57,18 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
         self
     }
 
-    fn show(&mut self, after_step: bool) {
+    fn show(&mut self, after_step: bool) -> Result<()> {
         let shown = self.envs.batch();
-        if !self.frozen {
+        if !(self.frozen || self.evaluating) {
             self.moments.update(shown.observations());
+        } else if self.moments.count() == 0.0 {
+            let expected = "those of the training environments, by set_moments";
+            return Err(Error::mismatch("moments of a frozen normaliser", expected, "none"));
         }
         if after_step {
             self.batch.begin_step();
         } else {
-            self.batch.clear();
+            self.batch.begin_episodes();
         }
         for (i, scale) in self.scale.iter_mut().enumerate() {
             let std = (self.moments.variance(i) + 1e-8).sqrt();
@@ -83,6 +90,7 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
         rows.rewards.copy_from_slice(shown.rewards());
         rows.ends.copy_from_slice(shown.ends());
         rows.episodes.extend_from_slice(shown.episodes());
+        Ok(())
     }
 }
 
@@ -104,14 +112,12 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
 
     fn reset(&mut self) -> Result<()> {
         self.envs.reset()?;
-        self.show(false);
-        Ok(())
+        self.show(false)
     }
 
     fn step(&mut self, actions: &[<V::Action as Space>::Elem]) -> Result<()> {
         self.envs.step(actions)?;
-        self.show(true);
-        Ok(())
+        self.show(true)
     }
 
     fn reseed(&mut self, seeds: Seeds) -> Result<()> {
@@ -129,9 +135,7 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         self.envs.load(&inner)?;
         self.moments = moments;
-        self.batch.clear();
-        self.batch.rows_mut().observations.copy_from_slice(&observations);
-        Ok(())
+        self.batch.restore(&observations)
     }
 
     fn moments(&self) -> Vec<RunningMoments> {
@@ -148,5 +152,10 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         self.envs.set_moments(inner)?;
         self.moments = own.clone();
         Ok(())
+    }
+
+    fn set_evaluating(&mut self, evaluating: bool) {
+        self.evaluating = evaluating;
+        self.envs.set_evaluating(evaluating);
     }
 }

@@ -12,6 +12,7 @@ pub struct NormalizeReward<V: VecEnv> {
     clip: f32,
     returns: Vec<f32>,
     moments: RunningMoments,
+    evaluating: bool,
     batch: StepBatch<<V::Obs as Space>::Elem>,
 }
 
@@ -29,6 +30,7 @@ impl<V: VecEnv> NormalizeReward<V> {
             clip,
             returns: vec![0.0; envs.num_envs()],
             moments: RunningMoments::new(1),
+            evaluating: false,
             batch: envs.batch().clone(),
             envs,
         })
@@ -65,7 +67,9 @@ impl<V: VecEnv> VecEnv for NormalizeReward<V> {
         for (total, &reward) in self.returns.iter_mut().zip(shown.rewards()) {
             *total = self.gamma * *total + reward;
         }
-        self.moments.update(&self.returns);
+        if !self.evaluating {
+            self.moments.update(&self.returns);
+        }
         let inverse_std = (1.0 / (self.moments.variance(0) + 1e-8).sqrt()) as f32;
         for reward in self.batch.rows_mut().rewards {
             *reward = (*reward * inverse_std).clamp(-self.clip, self.clip);
@@ -103,5 +107,10 @@ impl<V: VecEnv> VecEnv for NormalizeReward<V> {
 
     fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
         self.envs.set_moments(moments)
+    }
+
+    fn set_evaluating(&mut self, evaluating: bool) {
+        self.evaluating = evaluating;
+        self.envs.set_evaluating(evaluating);
     }
 }

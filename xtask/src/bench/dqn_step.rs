@@ -7,10 +7,10 @@ use super::statistics::median;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{AdamW, Linear, Module, Optimizer, ParamsAdamW, VarBuilder, VarMap};
-use rl_core::{Metrics, Seeds, SerialVecEnv, TimeLimit, Transitions, VecEnv};
+use rl_core::{Metrics, Progress, Schedule, Seeds, SerialVecEnv, TimeLimit, Transitions, VecEnv};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_nets::{Activation, Backend, NetworkConfig, OptimizerConfig, TdLoss};
-use rl_replay::{Batch, Horizon, ReplayRing};
+use rl_replay::{Batch, Horizon, Replay};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     for round in 0..=args.rounds {
         let started = Instant::now();
         for _ in 0..args.steps {
-            ours.gradient_step(LEARNING_RATE, &mut metrics)?;
+            ours.gradient_step(Progress { step: 0, total: 1 }, &mut metrics)?;
         }
         let first = started.elapsed().as_secs_f64();
         let started = Instant::now();
@@ -84,6 +84,7 @@ fn ours() -> Result<Dqn> {
     let config = DqnConfig {
         network: NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::default() },
         optimizer: OptimizerConfig::adam_with_eps(1e-5),
+        learning_rate: Schedule::constant(LEARNING_RATE),
         max_grad_norm: None,
         loss: TdLoss::Mse,
         gamma: GAMMA,
@@ -100,7 +101,7 @@ fn ours() -> Result<Dqn> {
 
 /// The same step as a user of candle writes it.
 struct Plain {
-    ring: ReplayRing<f32, u32>,
+    replay: Replay<f32, u32>,
     batch: Batch<f32, u32>,
     rng: rl_core::Rng,
     online: [Linear; 3],
@@ -123,14 +124,14 @@ impl Plain {
                 candle_nn::linear(64, 2, vars.pp("2"))?,
             ])
         };
-        let mut ring = ReplayRing::new(10_000, 1, 4, 1).map_err(rl_core::Error::from)?;
-        play(|step| Ok(ring.push(step)?))?;
+        let mut replay = Replay::uniform(10_000, 1, 4, 1).map_err(rl_core::Error::from)?;
+        play(|step| Ok(replay.push(step)?))?;
         let (online_vars, target_vars) = (VarMap::new(), VarMap::new());
         let (online, target) = (network(&online_vars)?, network(&target_vars)?);
         let params =
             ParamsAdamW { lr: LEARNING_RATE, eps: 1e-5, weight_decay: 0.0, ..Default::default() };
         Ok(Plain {
-            ring,
+            replay,
             batch: Batch::new(BATCH, 4, 1),
             rng: Seeds::new(0).stream("agent", 0),
             online,
@@ -141,7 +142,9 @@ impl Plain {
 
     fn gradient_step(&mut self) -> Result<()> {
         let horizon = Horizon { n_step: 1, gamma: GAMMA };
-        self.ring.sample(&mut self.rng, horizon, &mut self.batch).map_err(rl_core::Error::from)?;
+        self.replay
+            .sample(&mut self.rng, 0.0, horizon, &mut self.batch)
+            .map_err(rl_core::Error::from)?;
         let batch = &self.batch;
         let rows = |x: &[f32]| Tensor::from_slice(x, (BATCH, 4), &Device::Cpu);
         let column = |x: &[f32]| Tensor::from_slice(x, BATCH, &Device::Cpu);

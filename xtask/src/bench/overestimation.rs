@@ -102,13 +102,13 @@ fn dqn(double_q: bool) -> Result<Box<Run>> {
 
 fn ddpg() -> Result<Box<Run>> {
     let (run, config) = settings::<DdpgConfig>("ddpg", "Pendulum-v1")?;
-    let gamma = config.experience.gamma;
+    let gamma = config.gamma;
     continuous(run.steps, gamma, move |e, s| Ddpg::new(&config, e, &Backend::cpu(), s))
 }
 
 fn td3() -> Result<Box<Run>> {
     let (run, config) = settings::<Td3Config>("td3", "Pendulum-v1")?;
-    let gamma = config.experience.gamma;
+    let gamma = config.gamma;
     continuous(run.steps, gamma, move |e, s| Td3::new(&config, e, &Backend::cpu(), s))
 }
 

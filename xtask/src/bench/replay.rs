@@ -4,7 +4,7 @@
 use super::statistics::median;
 use crate::Result;
 use rl_core::{Element, Seeds, StepBatch};
-use rl_replay::{Batch, Horizon, ReplayRing};
+use rl_replay::{Batch, Horizon, Replay};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ struct Kind {
 fn rates<T: Element>(args: &Args, kind: &Kind, number: fn(usize) -> T) -> Result<()> {
     let Kind { name, capacity, width, batch } = *kind;
     let wrap = |e: rl_replay::Error| rl_core::Error::from(e);
-    let mut ring: ReplayRing<T, u32> = ReplayRing::new(capacity, 1, width, 1).map_err(wrap)?;
+    let mut replay: Replay<T, u32> = Replay::uniform(capacity, 1, width, 1).map_err(wrap)?;
     let mut shown: StepBatch<T> = StepBatch::new(1, width);
     let fill = |(i, x): (usize, &mut T)| *x = number(i);
     shown.rows_mut().observations.iter_mut().enumerate().for_each(fill);
@@ -37,13 +37,13 @@ fn rates<T: Element>(args: &Args, kind: &Kind, number: fn(usize) -> T) -> Result
     for round in 0..=args.rounds {
         let started = Instant::now();
         for _ in 0..capacity {
-            ring.push(&shown.transitions(&[0])).map_err(wrap)?;
+            replay.push(&shown.transitions(&[0])).map_err(wrap)?;
         }
         let inserted = capacity as f64 / started.elapsed().as_secs_f64();
         let times = (capacity / batch).max(1);
         let started = Instant::now();
         for _ in 0..times {
-            ring.sample(&mut rng, horizon, &mut rows).map_err(wrap)?;
+            replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
         }
         let sampled = (times * batch) as f64 / started.elapsed().as_secs_f64();
         if round > 0 {

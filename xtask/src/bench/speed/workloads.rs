@@ -6,7 +6,7 @@ use rl_core::{
     Agent, BoxSpace, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit,
     VecEnv,
 };
-use rl_ddpg::{ExperienceConfig, Sac, SacConfig};
+use rl_ddpg::{Sac, SacConfig};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::{Activation, Backend, NetworkConfig, OptimizerConfig, TdLoss};
@@ -103,15 +103,11 @@ pub(super) fn sac(backend: &Backend) -> Result<Report> {
     let config = SacConfig {
         actor: tanh(),
         critic: tanh(),
-        learning_rate: Schedule::constant(3e-4),
         optimizer: OptimizerConfig::adam_with_eps(1e-5),
         target_entropy: Some(-1.0),
-        experience: ExperienceConfig {
-            buffer_size: 10_000,
-            batch_size: 64,
-            learning_starts: 64,
-            ..ExperienceConfig::default()
-        },
+        buffer_size: 10_000,
+        batch_size: 64,
+        learning_starts: 64,
         ..SacConfig::default()
     };
     let agent = Sac::new(&config, &envs, backend, Seeds::new(0))?;

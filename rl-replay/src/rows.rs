@@ -1,41 +1,17 @@
-//! Uniform experience replay.
+//! The store of whole transitions.
 
-use crate::{Batch, Error, Result};
-use rl_core::{Element, End, Rng, Transitions, check};
+use crate::{Batch, Horizon, Result, Store};
+use rl_core::{Element, End, Transitions, check};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 
-/// How many steps a sampled transition spans, and the discount between them.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Horizon {
-    /// Steps `n` to sum rewards over before bootstrapping, at least 1.
-    pub n_step: usize,
-    /// The discount factor.
-    pub gamma: f64,
-}
-
-/// A ring of transitions that forgets the oldest (Lin, 1992), for `n` environments side by side.
+/// Whole transitions in a ring that forgets the oldest (Lin, 1992), of several environments side by side.
 ///
 /// Each quantity is one column, allocated once, laid out `[steps, envs]`: the successor of a row is
 /// `envs` rows further on, so n-step returns are read straight from it. Episode ends are stored as
 /// they came. `T` is what observations are made of (u8 images stay u8), `A` what actions are made of.
-///
-/// ```
-/// use rl_core::{Seeds, SerialVecEnv, VecEnv};
-/// use rl_replay::{Batch, Horizon, ReplayRing};
-/// # use rl_core::doc_env::Sign;
-/// let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
-/// let mut ring: ReplayRing<f32, u32> = ReplayRing::new(1_000, 2, 1, 1)?;
-/// envs.reset()?;
-/// envs.step(&[0, 1])?;
-/// ring.push(&envs.batch().transitions(&[0, 1]))?;
-/// let mut batch = Batch::new(32, 1, 1);
-/// let mut rng = Seeds::new(0).stream("replay", 0);
-/// ring.sample(&mut rng, Horizon { n_step: 1, gamma: 0.99 }, &mut batch)?;
-/// assert_eq!(batch.observations().len(), 32);
-/// # Ok::<(), rl_core::Error>(())
-/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct ReplayRing<T, A> {
+pub struct Rows<T, A> {
     steps: usize,
     envs: usize,
     width: usize,
@@ -51,7 +27,7 @@ pub struct ReplayRing<T, A> {
     ends: Vec<Option<End>>,
 }
 
-/// The stored part of a ring.
+/// The stored part.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "C: Serialize + for<'a> Deserialize<'a>, D: Serialize + for<'a> Deserialize<'a>")]
 struct Saved<C, D> {
@@ -65,8 +41,18 @@ struct Saved<C, D> {
     ends: Vec<Option<End>>,
 }
 
-impl<T: Element, A: Element> ReplayRing<T, A> {
-    /// A ring for `capacity` transitions of `envs` environments, with observations of `width` and
+/// Asks for the memory of `n` rows, so that too many are an error and not the end of the process.
+fn reserve<T>(n: usize, width: usize) -> Result<()> {
+    let fits = n.checked_mul(width).is_some_and(|n| Vec::<T>::new().try_reserve_exact(n).is_ok());
+    if fits {
+        return Ok(());
+    }
+    let expected = format!("as many transitions of {width} elements as memory holds");
+    Err(rl_core::Error::config("buffer_size", expected, n).into())
+}
+
+impl<T: Element, A: Element> Rows<T, A> {
+    /// Room for `capacity` transitions of `envs` environments, with observations of `width` and
     /// actions of `action_width` elements. What does not divide by `envs` is left unused.
     ///
     /// # Errors
@@ -78,7 +64,9 @@ impl<T: Element, A: Element> ReplayRing<T, A> {
         check::at_least("buffer_size", envs as u64, capacity as u64)?;
         let steps = capacity / envs;
         let n = steps * envs;
-        Ok(ReplayRing {
+        reserve::<T>(n, 2 * width)?;
+        reserve::<A>(n, action_width)?;
+        Ok(Rows {
             steps,
             envs,
             width,
@@ -93,68 +81,60 @@ impl<T: Element, A: Element> ReplayRing<T, A> {
         })
     }
 
-    /// Transitions stored.
-    pub fn len(&self) -> usize {
+    fn emptied(&self) -> Result<Self> {
+        Rows::new(self.steps * self.envs, self.envs, self.width, self.action_width)
+    }
+
+    /// Ends the episodes of environments that were reset from outside since the newest step.
+    fn cut(&mut self, resets: &[bool]) {
+        if self.filled == 0 {
+            return;
+        }
+        let newest = (self.head + self.steps - 1) % self.steps * self.envs;
+        for (end, reset) in self.ends[newest..][..self.envs].iter_mut().zip(resets) {
+            if *reset && end.is_none() {
+                *end = Some(End::Truncated);
+            }
+        }
+    }
+}
+
+impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
+    fn len(&self) -> usize {
         self.filled * self.envs
     }
 
-    /// Whether nothing is stored.
-    pub fn is_empty(&self) -> bool {
-        self.filled == 0
-    }
-
-    /// Transitions that there is room for.
-    pub fn capacity(&self) -> usize {
+    fn capacity(&self) -> usize {
         self.steps * self.envs
     }
 
-    /// Stores one step of every environment over the oldest one.
-    ///
-    /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
-    pub fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
+    fn widths(&self) -> (usize, usize) {
+        (self.width, self.action_width)
+    }
+
+    fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
         check::len("transitions", self.envs, transitions.len())?;
         let (w, aw, at) = (self.width, self.action_width, self.head * self.envs);
         check::len("observations", self.envs * w, transitions.observations().len())?;
         check::len("actions", self.envs * aw, transitions.actions().len())?;
+        self.cut(transitions.resets());
         let rows = at..at + self.envs;
         self.observations[at * w..][..self.envs * w].copy_from_slice(transitions.observations());
         self.actions[at * aw..][..self.envs * aw].copy_from_slice(transitions.actions());
         self.rewards[rows.clone()].copy_from_slice(transitions.rewards());
-        self.ends[rows].copy_from_slice(transitions.ends());
+        self.ends[rows.clone()].copy_from_slice(transitions.ends());
         for i in 0..self.envs {
             let row = &mut self.next_observations[(at + i) * w..][..w];
             row.copy_from_slice(transitions.next_observation(i));
         }
         self.head = (self.head + 1) % self.steps;
         self.filled = (self.filled + 1).min(self.steps);
-        Ok(())
+        Ok(rows)
     }
 
-    /// Fills `batch` with transitions drawn uniformly, with replacement.
-    ///
-    /// Over `n` steps the reward is `sum_k gamma^k r_k`, and the discount of the value that follows
-    /// is `gamma^n`; both end earlier at an episode's end and at the newest step. After a
-    /// termination the discount is zero, after a truncation it is not.
-    ///
-    /// # Errors
-    /// [`Error::Empty`] where nothing is stored; [`rl_core::Error::Mismatch`] for a batch of other widths.
-    pub fn sample(&self, rng: &mut Rng, horizon: Horizon, batch: &mut Batch<T, A>) -> Result<()> {
-        if self.is_empty() {
-            return Err(Error::Empty);
-        }
-        batch.check_widths(self.width, self.action_width)?;
-        for slot in 0..batch.len() {
-            let index = rng.below(self.len());
-            self.read(index, horizon, batch, slot);
-        }
-        Ok(())
-    }
-
-    /// Writes the transition at `index`, which is in range, into a slot of the batch.
-    fn read(&self, index: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {
+    fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {
         let (w, aw) = (self.width, self.action_width);
-        let (mut row, mut reward, mut discount) = (index, 0.0, 1.0);
+        let (mut row, mut reward, mut discount) = (place, 0.0, 1.0);
         for k in 1.. {
             reward += discount * f64::from(self.rewards[row]);
             discount *= horizon.gamma;
@@ -167,20 +147,15 @@ impl<T: Element, A: Element> ReplayRing<T, A> {
         if self.ends[row] == Some(End::Terminated) {
             discount = 0.0;
         }
-        batch.indices[slot] = index;
-        batch.observations[slot * w..][..w].copy_from_slice(&self.observations[index * w..][..w]);
-        batch.actions[slot * aw..][..aw].copy_from_slice(&self.actions[index * aw..][..aw]);
+        batch.observations[slot * w..][..w].copy_from_slice(&self.observations[place * w..][..w]);
+        batch.actions[slot * aw..][..aw].copy_from_slice(&self.actions[place * aw..][..aw]);
         batch.rewards[slot] = reward as f32;
         batch.discounts[slot] = discount as f32;
         let next = &self.next_observations[row * w..][..w];
         batch.next_observations[slot * w..][..w].copy_from_slice(next);
     }
 
-    /// The stored transitions as bytes, exactly.
-    ///
-    /// # Errors
-    /// Where they cannot be encoded.
-    pub fn save(&self) -> Result<Vec<u8>> {
+    fn save(&self) -> Result<Vec<u8>> {
         let n = self.len();
         Ok(rl_core::codec::encode(&Saved {
             shape: [self.steps, self.envs, self.width, self.action_width],
@@ -194,12 +169,7 @@ impl<T: Element, A: Element> ReplayRing<T, A> {
         })?)
     }
 
-    /// Goes back to saved transitions. On an error the ring is as it was.
-    ///
-    /// # Errors
-    /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for a ring of
-    /// another shape.
-    pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
+    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Store<T, A>>> {
         let saved: Saved<Vec<T>, Vec<A>> = rl_core::codec::decode("replay", bytes)?;
         let shape = [self.steps, self.envs, self.width, self.action_width];
         if saved.shape != shape {
@@ -215,12 +185,17 @@ impl<T: Element, A: Element> ReplayRing<T, A> {
         check::len("replay actions", n * self.action_width, saved.actions.len())?;
         check::len("replay rewards", n, saved.rewards.len())?;
         check::len("replay ends", n, saved.ends.len())?;
-        (self.head, self.filled) = (saved.head, saved.filled);
-        self.observations[..n * self.width].copy_from_slice(&saved.observations);
-        self.next_observations[..n * self.width].copy_from_slice(&saved.next_observations);
-        self.actions[..n * self.action_width].copy_from_slice(&saved.actions);
-        self.rewards[..n].copy_from_slice(&saved.rewards);
-        self.ends[..n].copy_from_slice(&saved.ends);
-        Ok(())
+        let mut rows = self.emptied()?;
+        (rows.head, rows.filled) = (saved.head, saved.filled);
+        rows.observations[..n * self.width].copy_from_slice(&saved.observations);
+        rows.next_observations[..n * self.width].copy_from_slice(&saved.next_observations);
+        rows.actions[..n * self.action_width].copy_from_slice(&saved.actions);
+        rows.rewards[..n].copy_from_slice(&saved.rewards);
+        rows.ends[..n].copy_from_slice(&saved.ends);
+        Ok(Box::new(rows))
+    }
+
+    fn empty(&self) -> Result<Box<dyn Store<T, A>>> {
+        Ok(Box::new(self.emptied()?))
     }
 }

@@ -1,10 +1,10 @@
-//! The laws of the replay ring.
+//! The laws of replay: rows, drawn uniformly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
-use rl_core::{End, Seeds, StepBatch};
-use rl_replay::{Batch, Error, Horizon, ReplayRing};
+use rl_core::{End, Sections, Seeds, StepBatch};
+use rl_replay::{Batch, Error, Horizon, Replay, Rows, Store};
 
 const ONE: Horizon = Horizon { n_step: 1, gamma: 0.5 };
 
@@ -43,7 +43,7 @@ impl Stream {
         rows.ends.copy_from_slice(&ends);
     }
 
-    fn push(&mut self, ring: &mut ReplayRing<f32, u32>) {
+    fn push(&mut self, ring: &mut Replay<f32, u32>) {
         self.batch.begin_step();
         let actions: Vec<u32> = (0..self.envs).map(|e| (self.t * 10 + e) as u32).collect();
         self.t += 1;
@@ -63,12 +63,12 @@ proptest! {
     fn keeps_the_newest_and_pairs_what_belongs_together(
         envs in 1usize..5, capacity in 5usize..40, steps in 1usize..60, ends in ends(), seed: u64,
     ) {
-        let mut ring = ReplayRing::new(capacity, envs, 1, 1).unwrap();
+        let mut ring = Replay::uniform(capacity, envs, 1, 1).unwrap();
         let mut stream = Stream::new(envs, ends);
         (0..steps).for_each(|_| stream.push(&mut ring));
         prop_assert_eq!(ring.len(), steps.min(capacity / envs) * envs);
         let mut batch = Batch::new(50, 1, 1);
-        ring.sample(&mut Seeds::new(seed).stream("t", 0), ONE, &mut batch).unwrap();
+        ring.sample(&mut Seeds::new(seed).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
         for i in 0..batch.len() {
             let (t, e) = (batch.observations()[i] as usize / 100, batch.observations()[i] as usize % 100);
             prop_assert!(t + capacity / envs >= steps && t < steps && e < envs);
@@ -85,12 +85,12 @@ proptest! {
     fn n_step_returns_equal_the_sum_that_defines_them(
         envs in 1usize..4, capacity in 4usize..40, steps in 1usize..60, n_step in 1usize..6, ends in ends(), seed: u64,
     ) {
-        let mut ring = ReplayRing::new(capacity, envs, 1, 1).unwrap();
+        let mut ring = Replay::uniform(capacity, envs, 1, 1).unwrap();
         let mut stream = Stream::new(envs, ends);
         (0..steps).for_each(|_| stream.push(&mut ring));
         let mut batch = Batch::new(50, 1, 1);
         let horizon = Horizon { n_step, gamma: 0.5 };
-        ring.sample(&mut Seeds::new(seed).stream("t", 0), horizon, &mut batch).unwrap();
+        ring.sample(&mut Seeds::new(seed).stream("t", 0), 0.0, horizon, &mut batch).unwrap();
         for i in 0..batch.len() {
             let (t, e) = (batch.observations()[i] as usize / 100, batch.observations()[i] as usize % 100);
             let last = (t..steps.min(t + n_step)).find(|&s| stream.end(s, e).is_some());
@@ -106,26 +106,57 @@ proptest! {
     }
 
     #[test]
-    fn a_saved_ring_is_the_same_ring(envs in 1usize..4, capacity in 4usize..30, steps in 0usize..50, ends in ends()) {
-        let mut ring = ReplayRing::new(capacity, envs, 1, 1).unwrap();
+    fn saved_rows_are_the_same_rows(envs in 1usize..4, capacity in 4usize..30, steps in 0usize..50, ends in ends()) {
+        let mut replay = Replay::uniform(capacity, envs, 1, 1).unwrap();
         let mut stream = Stream::new(envs, ends);
-        (0..steps).for_each(|_| stream.push(&mut ring));
-        let mut copy = ReplayRing::new(capacity, envs, 1, 1).unwrap();
-        copy.load(&ring.save().unwrap()).unwrap();
-        prop_assert_eq!(&copy, &ring);
-        let other = ReplayRing::<f32, u32>::new(capacity + envs, envs, 1, 1).unwrap();
-        prop_assert!(copy.load(&other.save().unwrap()).is_err());
-        prop_assert_eq!(&copy, &ring);
+        (0..steps).for_each(|_| stream.push(&mut replay));
+        let (mut saved, mut again) = (Sections::default(), Sections::default());
+        replay.save(&mut saved).unwrap();
+        let copy = replay.loaded(&saved).unwrap();
+        copy.save(&mut again).unwrap();
+        prop_assert_eq!(&saved, &again);
+        prop_assert_eq!(copy.len(), replay.len());
+        let other = Replay::<f32, u32>::uniform(capacity + envs, envs, 1, 1).unwrap();
+        prop_assert!(other.loaded(&saved).is_err());
+        // A checkpoint without its replay.
+        prop_assert!(replay.loaded(&Sections::default()).unwrap().is_empty());
+    }
+
+    /// An episode that a reset from outside has cut is a truncated one: returns end there and go on from what it showed.
+    #[test]
+    fn returns_do_not_run_across_a_reset(envs in 1usize..4, before in 1usize..20, after in 1usize..20, n_step in 1usize..6) {
+        let mut rows = Rows::<f32, u32>::new(200, envs, 1, 1).unwrap();
+        let mut shown = StepBatch::new(envs, 1);
+        let mut push = |first: bool, x: f32| {
+            if first {
+                shown.begin_episodes();
+                shown.rows_mut().observations.fill(x);
+            }
+            shown.begin_step();
+            shown.rows_mut().observations.fill(x + 1.0);
+            shown.rows_mut().rewards.fill(1.0);
+            Store::push(&mut rows, &shown.transitions(&vec![0; envs])).unwrap();
+        };
+        (0..before).for_each(|t| push(t == 0, t as f32));
+        (0..after).for_each(|t| push(t == 0, 1000.0 + t as f32));
+        let mut batch = Batch::new(1, 1, 1);
+        for place in 0..before * envs {
+            rows.read(place, Horizon { n_step, gamma: 0.5 }, &mut batch, 0);
+            let t = place / envs;
+            let k = n_step.min(before - t);
+            prop_assert_eq!(batch.next_observations()[0], (t + k) as f32);
+            prop_assert_eq!(batch.discounts()[0], 0.5f32.powi(k as i32));
+        }
     }
 }
 
 #[test]
 fn sampling_is_uniform() {
-    let mut ring = ReplayRing::new(10, 2, 1, 1).unwrap();
+    let mut ring = Replay::uniform(10, 2, 1, 1).unwrap();
     let mut stream = Stream::new(2, vec![None]);
     (0..7).for_each(|_| stream.push(&mut ring));
     let mut batch = Batch::new(50_000, 1, 1);
-    ring.sample(&mut Seeds::new(0).stream("t", 0), ONE, &mut batch).unwrap();
+    ring.sample(&mut Seeds::new(0).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
     let mut counts = [0u32; 10];
     batch.indices().iter().for_each(|&i| counts[i] += 1);
     // Expected 5000 each, standard deviation 67.
@@ -134,26 +165,26 @@ fn sampling_is_uniform() {
 
 #[test]
 fn pixels_stay_bytes() {
-    let mut ring = ReplayRing::<u8, u32>::new(4, 1, 3, 1).unwrap();
+    let mut ring = Replay::<u8, u32>::uniform(4, 1, 3, 1).unwrap();
     let mut shown = StepBatch::new(1, 3);
     shown.rows_mut().observations.copy_from_slice(&[1, 2, 255]);
     shown.begin_step();
     ring.push(&shown.transitions(&[0])).unwrap();
     let mut batch = Batch::new(1, 3, 1);
-    ring.sample(&mut Seeds::new(0).stream("t", 0), ONE, &mut batch).unwrap();
+    ring.sample(&mut Seeds::new(0).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
     assert_eq!(batch.observations(), [1, 2, 255]);
 }
 
 #[test]
 fn misuse_is_an_error() {
-    let mut ring = ReplayRing::<f32, u32>::new(4, 2, 1, 1).unwrap();
+    let mut ring = Replay::<f32, u32>::uniform(4, 2, 1, 1).unwrap();
     let mut rng = Seeds::new(0).stream("t", 0);
-    assert!(matches!(ring.sample(&mut rng, ONE, &mut Batch::new(1, 1, 1)), Err(Error::Empty)));
+    assert!(matches!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 1, 1)), Err(Error::Empty)));
     assert!(ring.push(&StepBatch::new(3, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 2).transitions(&[0; 2])).is_err());
     ring.push(&StepBatch::new(2, 1).transitions(&[0; 2])).unwrap();
-    assert!(ring.sample(&mut rng, ONE, &mut Batch::new(1, 2, 1)).is_err());
-    let error = ReplayRing::<f32, u32>::new(1, 2, 1, 1).unwrap_err().to_string();
+    assert!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 2, 1)).is_err());
+    let error = Rows::<f32, u32>::new(1, 2, 1, 1).unwrap_err().to_string();
     assert_eq!(error, "buffer_size: expected an integer >= 2, got 1");
 }

@@ -1,0 +1,141 @@
+//! Experience replay: a store and a sampler.
+
+use crate::{Batch, Error, Horizon, Result, Rows, Sampler, Store, Uniform};
+use rl_core::{Element, Rng, Sections, Transitions};
+
+/// Experience replay: what is kept is a [`Store`]'s matter, what is drawn a [`Sampler`]'s. `T` is what observations are
+/// made of (u8 images stay u8), `A` what actions are made of.
+///
+/// ```
+/// use rl_core::{Seeds, SerialVecEnv, VecEnv};
+/// use rl_replay::{Batch, Horizon, Replay};
+/// # use rl_core::doc_env::Sign;
+/// let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
+/// let mut replay: Replay<f32, u32> = Replay::uniform(1_000, 2, 1, 1)?;
+/// envs.reset()?;
+/// envs.step(&[0, 1])?;
+/// replay.push(&envs.batch().transitions(&[0, 1]))?;
+/// let mut batch = Batch::new(32, 1, 1);
+/// let mut rng = Seeds::new(0).stream("replay", 0);
+/// replay.sample(&mut rng, 0.0, Horizon { n_step: 1, gamma: 0.99 }, &mut batch)?;
+/// assert_eq!(batch.observations().len(), 32);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+///
+/// Transitions of one's own making (offline data, demonstrations) go in by
+/// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions).
+#[derive(Debug)]
+pub struct Replay<T, A> {
+    store: Box<dyn Store<T, A>>,
+    sampler: Box<dyn Sampler>,
+}
+
+/// What a sampler has of its own, beside the store's `replay.bin`.
+const SAMPLER: &str = "sampler.bin";
+const REPLAY: &str = "replay.bin";
+
+impl<T: Element, A: Element> Replay<T, A> {
+    /// A memory of a store, which is empty, and a sampler.
+    pub fn new(store: Box<dyn Store<T, A>>, sampler: Box<dyn Sampler>) -> Self {
+        Replay { store, sampler }
+    }
+
+    /// Whole transitions, drawn uniformly, see [`Rows::new`].
+    ///
+    /// # Errors
+    /// Those of [`Rows::new`].
+    pub fn uniform(
+        capacity: usize,
+        envs: usize,
+        width: usize,
+        action_width: usize,
+    ) -> Result<Self> {
+        let rows = Rows::new(capacity, envs, width, action_width)?;
+        Ok(Replay::new(Box::new(rows), Box::new(Uniform)))
+    }
+
+    /// Transitions stored.
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether nothing is stored.
+    pub fn is_empty(&self) -> bool {
+        self.store.is_empty()
+    }
+
+    /// Transitions that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.store.capacity()
+    }
+
+    /// Stores one step of every environment over the oldest one.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
+    pub fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
+        let places = self.store.push(transitions)?;
+        self.sampler.added(places);
+        Ok(())
+    }
+
+    /// Fills `batch` with transitions that the sampler draws, see [`Store::read`]. `fraction` is the share of the run
+    /// that is over.
+    ///
+    /// # Errors
+    /// [`Error::Empty`] where nothing is stored; [`rl_core::Error::Mismatch`] for a batch of other widths.
+    pub fn sample(
+        &mut self,
+        rng: &mut Rng,
+        fraction: f64,
+        horizon: Horizon,
+        batch: &mut Batch<T, A>,
+    ) -> Result<()> {
+        if self.is_empty() {
+            return Err(Error::Empty);
+        }
+        let (width, action_width) = self.store.widths();
+        batch.check_widths(width, action_width)?;
+        let Batch { indices, weights, .. } = batch;
+        self.sampler.sample(self.store.len(), fraction, rng, indices, weights);
+        for slot in 0..batch.len() {
+            self.store.read(batch.indices[slot], horizon, batch, slot);
+        }
+        Ok(())
+    }
+
+    /// Tells the sampler how wrong the predictions for a sampled batch were, `[n]`.
+    ///
+    /// # Errors
+    /// Those of [`Sampler::update`].
+    pub fn update(&mut self, batch: &Batch<T, A>, errors: &[f32]) -> Result<()> {
+        rl_core::check::len("errors", batch.len(), errors.len())?;
+        self.sampler.update(batch.indices(), errors)
+    }
+
+    /// Writes the memory as `replay.bin`, and what the sampler has of its own as `sampler.bin`.
+    ///
+    /// # Errors
+    /// Where they cannot be encoded.
+    pub fn save(&self, out: &mut Sections) -> Result<()> {
+        out.put_file(REPLAY, self.store.save()?);
+        let sampler = self.sampler.save()?;
+        if !sampler.is_empty() {
+            out.put_file(SAMPLER, sampler);
+        }
+        Ok(())
+    }
+
+    /// A memory of this one's shape with what [`save`](Replay::save) wrote; an empty one where that was left out.
+    ///
+    /// # Errors
+    /// Those of [`Store::loaded`] and [`Sampler::loaded`].
+    pub fn loaded(&self, from: &Sections) -> Result<Self> {
+        let Some(store) = from.find(REPLAY) else {
+            return Ok(Replay::new(self.store.empty()?, self.sampler.empty()));
+        };
+        let store = self.store.loaded(store)?;
+        let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default())?;
+        Ok(Replay::new(store, sampler))
+    }
+}

@@ -1,0 +1,88 @@
+//! What chooses among stored transitions.
+
+use crate::Result;
+use rl_core::Rng;
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// Chooses which stored transitions are learned from.
+pub trait Sampler: Debug + Send {
+    /// Transitions were stored in these places, over what was there.
+    fn added(&mut self, places: Range<usize>);
+
+    /// Draws a place below `stored`, which is not zero, for each of `indices`, and writes into `weights` how much each
+    /// draw counts in the loss, so that the expectation stays that of uniform draws. `fraction` is the share of the run
+    /// that is over.
+    fn sample(
+        &mut self,
+        stored: usize,
+        fraction: f64,
+        rng: &mut Rng,
+        indices: &mut [usize],
+        weights: &mut [f32],
+    );
+
+    /// Takes in how wrong the predictions for sampled transitions were.
+    ///
+    /// # Errors
+    /// An error that is not finite.
+    fn update(&mut self, indices: &[usize], errors: &[f32]) -> Result<()>;
+
+    /// Whether [`update`](Sampler::update) does anything.
+    fn wants_errors(&self) -> bool;
+
+    /// What a resumed run needs of it.
+    ///
+    /// # Errors
+    /// Where it cannot be encoded.
+    fn save(&self) -> Result<Vec<u8>>;
+
+    /// A sampler with these settings that goes on from what [`save`](Sampler::save) gave.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Corrupt`] for other bytes.
+    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Sampler>>;
+
+    /// A sampler with these settings for a store with nothing in it.
+    fn empty(&self) -> Box<dyn Sampler>;
+}
+
+/// Every transition is as likely as every other, with replacement.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Uniform;
+
+impl Sampler for Uniform {
+    fn added(&mut self, _: Range<usize>) {}
+
+    fn sample(
+        &mut self,
+        stored: usize,
+        _: f64,
+        rng: &mut Rng,
+        indices: &mut [usize],
+        weights: &mut [f32],
+    ) {
+        indices.fill_with(|| rng.below(stored));
+        weights.fill(1.0);
+    }
+
+    fn update(&mut self, _: &[usize], _: &[f32]) -> Result<()> {
+        Ok(())
+    }
+
+    fn wants_errors(&self) -> bool {
+        false
+    }
+
+    fn save(&self) -> Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+
+    fn loaded(&self, _: &[u8]) -> Result<Box<dyn Sampler>> {
+        Ok(self.empty())
+    }
+
+    fn empty(&self) -> Box<dyn Sampler> {
+        Box::new(Uniform)
+    }
+}

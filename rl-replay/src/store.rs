@@ -1,0 +1,66 @@
+//! What keeps transitions.
+
+use crate::{Batch, Result};
+use rl_core::{Element, Transitions};
+use std::fmt::Debug;
+use std::ops::Range;
+
+/// How many steps a sampled transition spans, and the discount between them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Horizon {
+    /// Steps `n` to sum rewards over before bootstrapping, at least 1.
+    pub n_step: usize,
+    /// The discount factor.
+    pub gamma: f64,
+}
+
+/// Keeps transitions of several environments, each in a numbered place, and forgets the oldest. Places `0..len` are
+/// taken. Which of them are sampled is a [`Sampler`](crate::Sampler)'s to choose; [`Replay`](crate::Replay) joins the
+/// two.
+pub trait Store<T: Element, A: Element>: Debug + Send {
+    /// Transitions stored.
+    fn len(&self) -> usize;
+
+    /// Whether nothing is stored.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Transitions that there is room for.
+    fn capacity(&self) -> usize;
+
+    /// Elements of an observation and of an action.
+    fn widths(&self) -> (usize, usize);
+
+    /// Stores one step of every environment over the oldest one and says in which places. Episodes that were cut by a
+    /// reset from outside ([`Transitions::resets`]) end as truncated.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
+    fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>>;
+
+    /// Writes the transition in a `place`, which is taken, into a slot of a batch of the same widths.
+    ///
+    /// Over `n` steps the reward is `sum_k gamma^k r_k`, and the discount of the value that follows is `gamma^n`; both
+    /// end earlier at an episode's end and at the newest step. After a termination the discount is zero, after a
+    /// truncation it is not.
+    fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize);
+
+    /// The stored transitions as bytes, exactly.
+    ///
+    /// # Errors
+    /// Where they cannot be encoded.
+    fn save(&self) -> Result<Vec<u8>>;
+
+    /// A store of this one's shape with saved transitions.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for a store of another shape.
+    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Store<T, A>>>;
+
+    /// A store of this one's shape with nothing in it.
+    ///
+    /// # Errors
+    /// None for a shape that itself is one.
+    fn empty(&self) -> Result<Box<dyn Store<T, A>>>;
+}

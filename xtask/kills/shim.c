@@ -1,0 +1,112 @@
+/* Loaded before the C library (LD_PRELOAD), it ends the process by SIGKILL right before the call number KILL_AT, counted
+ * from 1, that changes the file system. At a normal end it writes how many there were into the file named by
+ * KILL_COUNT. */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+static long calls;
+
+static void change(void) {
+    const char *at = getenv("KILL_AT");
+    calls++;
+    if (at && atol(at) == calls) {
+        kill(getpid(), SIGKILL);
+        for (;;) pause();
+    }
+}
+
+__attribute__((destructor)) static void report(void) {
+    const char *path = getenv("KILL_COUNT");
+    long counted = calls;
+    FILE *file = path ? fopen(path, "w") : NULL;
+    if (file) {
+        fprintf(file, "%ld\n", counted);
+        fclose(file);
+    }
+}
+
+static int is_file(int fd) {
+    struct stat about;
+    return fstat(fd, &about) == 0 && S_ISREG(about.st_mode);
+}
+
+#define NEXT(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define CHANGES(flags) ((flags) & (O_CREAT | O_TRUNC))
+
+#define OPEN(name)                                                                                                     \
+    int name(const char *path, int flags, ...) {                                                                       \
+        va_list rest;                                                                                                  \
+        va_start(rest, flags);                                                                                         \
+        mode_t mode = CHANGES(flags) ? va_arg(rest, mode_t) : 0;                                                       \
+        va_end(rest);                                                                                                  \
+        if (CHANGES(flags)) change();                                                                                  \
+        return NEXT(name)(path, flags, mode);                                                                          \
+    }
+OPEN(open)
+OPEN(open64)
+
+#define OPENAT(name)                                                                                                   \
+    int name(int folder, const char *path, int flags, ...) {                                                           \
+        va_list rest;                                                                                                  \
+        va_start(rest, flags);                                                                                         \
+        mode_t mode = CHANGES(flags) ? va_arg(rest, mode_t) : 0;                                                       \
+        va_end(rest);                                                                                                  \
+        if (CHANGES(flags)) change();                                                                                  \
+        return NEXT(name)(folder, path, flags, mode);                                                                  \
+    }
+OPENAT(openat)
+OPENAT(openat64)
+
+ssize_t write(int fd, const void *bytes, size_t count) {
+    if (is_file(fd)) change();
+    return NEXT(write)(fd, bytes, count);
+}
+ssize_t writev(int fd, const struct iovec *parts, int count) {
+    if (is_file(fd)) change();
+    return NEXT(writev)(fd, parts, count);
+}
+int fsync(int fd) {
+    change();
+    return NEXT(fsync)(fd);
+}
+int fdatasync(int fd) {
+    change();
+    return NEXT(fdatasync)(fd);
+}
+int ftruncate(int fd, off_t length) {
+    change();
+    return NEXT(ftruncate)(fd, length);
+}
+int ftruncate64(int fd, off64_t length) {
+    change();
+    return NEXT(ftruncate64)(fd, length);
+}
+int rename(const char *from, const char *to) {
+    change();
+    return NEXT(rename)(from, to);
+}
+int unlink(const char *path) {
+    change();
+    return NEXT(unlink)(path);
+}
+int unlinkat(int folder, const char *path, int flags) {
+    change();
+    return NEXT(unlinkat)(folder, path, flags);
+}
+int mkdir(const char *path, mode_t mode) {
+    change();
+    return NEXT(mkdir)(path, mode);
+}
+int rmdir(const char *path) {
+    change();
+    return NEXT(rmdir)(path);
+}

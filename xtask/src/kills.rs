@@ -1,0 +1,286 @@
+//! `cargo xtask kills`: runs that are killed at any moment, and what becomes of them.
+//!
+//! A short run is killed before each of its calls that change the file system (by `kills/shim.c`, loaded before the C
+//! library), and others at random moments; each is then resumed until it ends. Nothing may be lost or unreadable, and
+//! what is left in the folder must be what an uninterrupted run leaves, to the last byte.
+
+use crate::{Error, Result};
+use indicatif::{ProgressBar, ProgressStyle};
+use rl_core::{Rng, Seeds};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Runs that are killed at random moments, shared out among DQN, PPO, SAC and a search.
+    #[arg(long, default_value_t = 100)]
+    random: u64,
+    /// Kills before every so many-th call that changes the file system; 0: before none.
+    #[arg(long, default_value_t = 1)]
+    every: u64,
+    /// A short form: 8 random kills, every 17th call.
+    #[arg(long)]
+    short: bool,
+}
+
+impl Args {
+    /// The short form.
+    pub(crate) fn short() -> Self {
+        Args { random: 0, every: 0, short: true }
+    }
+}
+
+/// Settings that make a run take a fraction of a second.
+struct Run {
+    algorithm: &'static str,
+    env: &'static str,
+    steps: &'static str,
+    set: &'static [&'static str],
+}
+
+const OFF_POLICY: [&str; 4] =
+    ["batch_size=32", "buffer_size=500", "learning_starts=100", "checkpoint_every=500"];
+
+const DQN: Run = Run {
+    algorithm: "dqn",
+    env: "CartPole-v1",
+    steps: "1500",
+    set: &["network.hidden=[16]", OFF_POLICY[0], OFF_POLICY[1], OFF_POLICY[2], OFF_POLICY[3]],
+};
+const PPO: Run = Run {
+    algorithm: "ppo",
+    env: "CartPole-v1",
+    steps: "4000",
+    set: &["n_steps=25", "batch_size=50", "checkpoint_every=1300", "normalize.observations=true"],
+};
+const SAC: Run = Run {
+    algorithm: "sac",
+    env: "Pendulum-v1",
+    steps: "1500",
+    set: &["actor.hidden=[16]", OFF_POLICY[0], OFF_POLICY[1], OFF_POLICY[2], OFF_POLICY[3]],
+};
+const SEARCH: Run = Run {
+    algorithm: "hill-climbing",
+    env: "CartPole-v1",
+    steps: "20000",
+    set: &["checkpoint_every=1900"],
+};
+
+impl Run {
+    /// The command that begins it in a folder, or that goes on with it where it has begun.
+    fn command(&self, exe: &Path, folder: &Path) -> Command {
+        let mut command = Command::new(exe);
+        command.args(["train", self.algorithm, self.env]);
+        if folder.join("config.toml").exists() {
+            command.arg("--resume").arg(folder);
+        } else {
+            command.args(["--steps", self.steps]).arg("--out").arg(folder);
+            for set in ["evaluate_every=700"].iter().chain(self.set) {
+                command.args(["--set", set]);
+            }
+        }
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+}
+
+struct Driver {
+    exe: PathBuf,
+    /// Where runs are kept while they are looked at.
+    root: PathBuf,
+    bar: ProgressBar,
+    failures: Vec<String>,
+}
+
+pub(crate) fn main(args: &Args) -> Result<()> {
+    let (random, every) = if args.short { (8, 17) } else { (args.random, args.every) };
+    let exe = std::env::current_exe().map_err(Error::usage)?;
+    let root = Path::new("target/kills").to_owned();
+    let _ = fs::remove_dir_all(&root);
+    fs::create_dir_all(&root).map_err(|e| Error::io(&root, e))?;
+    let bar = ProgressBar::new(random);
+    if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} kills  {eta} left  {msg}")
+    {
+        bar.set_style(style);
+    }
+    let mut driver = Driver { exe, root, bar, failures: Vec::new() };
+    let mut kills = 0;
+    if every > 0 {
+        let shim = driver.build_shim()?;
+        for run in [DQN, PPO] {
+            kills += driver.before_calls(&run, &shim, every)?;
+        }
+    }
+    let runs = [DQN, PPO, SAC, SEARCH];
+    let mut rng = Seeds::new(0).stream("kills", 0);
+    for (i, run) in runs.iter().enumerate() {
+        let share = (random + 3 - i as u64) / 4;
+        kills += driver.at_random(run, share, &mut rng)?;
+    }
+    driver.bar.finish_and_clear();
+    driver.failures.iter().for_each(|failure| println!("{failure}"));
+    match driver.failures.len() {
+        0 => {
+            println!("{kills} kills; every run ended as one that was not killed, to the last byte");
+            Ok(())
+        }
+        n => {
+            Err(Error::usage(format_args!("{n} of {kills} killed runs were not as they should be")))
+        }
+    }
+}
+
+impl Driver {
+    fn build_shim(&self) -> Result<PathBuf> {
+        let shim = self.root.join("shim.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/kills/shim.c");
+        let mut cc = Command::new("cc");
+        cc.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&shim).arg(source).arg("-ldl");
+        match cc.status() {
+            Ok(status) if status.success() => {
+                fs::canonicalize(&shim).map_err(|e| Error::io(&shim, e))
+            }
+            Ok(status) => Err(Error::usage(format_args!("cc {source}: {status}"))),
+            Err(error) => Err(Error::usage(format_args!("cc: {error}"))),
+        }
+    }
+
+    /// The folder of an uninterrupted run, and how long it took.
+    fn uninterrupted(&self, run: &Run, shim: Option<(&Path, &Path)>) -> Result<(Files, Duration)> {
+        let whole = self.root.join("whole");
+        let _ = fs::remove_dir_all(&whole);
+        let mut command = run.command(&self.exe, &whole);
+        if let Some((shim, count)) = shim {
+            command.env("LD_PRELOAD", shim).env("KILL_COUNT", count);
+        }
+        let started = Instant::now();
+        let status = command.status().map_err(Error::usage)?;
+        if !status.success() {
+            return Err(Error::usage(format_args!("{} without a kill: {status}", run.algorithm)));
+        }
+        Ok((files(&whole)?, started.elapsed()))
+    }
+
+    /// Kills a run before each `every`-th of its calls that change the file system.
+    fn before_calls(&mut self, run: &Run, shim: &Path, every: u64) -> Result<u64> {
+        let count = self.root.join("count");
+        let (whole, _) = self.uninterrupted(run, Some((shim, &count)))?;
+        let calls = fs::read_to_string(&count).map_err(|e| Error::io(&count, e))?;
+        let calls: u64 = calls.trim().parse().map_err(Error::usage)?;
+        let mut kills = 0;
+        self.bar.reset();
+        self.bar.set_length(calls / every);
+        for at in (1..=calls).step_by(every as usize) {
+            let what = format!("{} killed before call {at} of {calls}", run.algorithm);
+            let killed = self.root.join("killed");
+            let _ = fs::remove_dir_all(&killed);
+            let mut command = run.command(&self.exe, &killed);
+            command.env("LD_PRELOAD", shim).env("KILL_AT", at.to_string());
+            let status = command.status().map_err(Error::usage)?;
+            if !was_killed(status) {
+                self.failures.push(format!("{what}: was not killed: {status}"));
+                continue;
+            }
+            kills += 1;
+            self.finish(run, &killed, &whole, &what)?;
+        }
+        Ok(kills)
+    }
+
+    /// Kills runs at random moments, each up to three times.
+    fn at_random(&mut self, run: &Run, times: u64, rng: &mut Rng) -> Result<u64> {
+        if times == 0 {
+            return Ok(0);
+        }
+        let (whole, duration) = self.uninterrupted(run, None)?;
+        let mut kills = 0;
+        self.bar.reset();
+        self.bar.set_length(times);
+        while kills < times {
+            let killed = self.root.join("killed");
+            let _ = fs::remove_dir_all(&killed);
+            let mut what = format!("{} killed", run.algorithm);
+            for _ in 0..=rng.below(3) {
+                let moment = duration.mul_f64(rng.uniform(0.0, 1.0));
+                let mut child = run.command(&self.exe, &killed).spawn().map_err(Error::usage)?;
+                let started = Instant::now();
+                while let Some(left) = moment.checked_sub(started.elapsed()) {
+                    std::thread::park_timeout(left);
+                }
+                child.kill().map_err(Error::usage)?;
+                let status = child.wait().map_err(Error::usage)?;
+                if was_killed(status) && kills < times {
+                    kills += 1;
+                    what.push_str(&format!(" after {moment:.3?}"));
+                }
+            }
+            self.finish(run, &killed, &whole, &what)?;
+        }
+        Ok(kills)
+    }
+
+    /// Resumes a killed run to its end and compares it with an uninterrupted one.
+    fn finish(&mut self, run: &Run, killed: &Path, whole: &Files, what: &str) -> Result<()> {
+        self.bar.inc(1);
+        let output = run.command(&self.exe, killed).stderr(Stdio::piped()).output();
+        let output = output.map_err(Error::usage)?;
+        if !output.status.success() {
+            let error = String::from_utf8_lossy(&output.stderr);
+            let last = error.lines().last().unwrap_or_default();
+            self.failures.push(format!("{what}: could not be resumed: {last}"));
+        } else {
+            let found = files(killed)?;
+            let names = whole.keys().chain(found.keys());
+            let differing = names.filter(|name| whole.get(*name) != found.get(*name));
+            let mut differing: Vec<&str> = differing.map(String::as_str).collect();
+            differing.dedup();
+            if !differing.is_empty() {
+                self.failures.push(format!("{what}: differs in {}", differing.join(", ")));
+            }
+        }
+        self.bar.set_message(format!("{} failures", self.failures.len()));
+        Ok(())
+    }
+}
+
+#[cfg(unix)]
+fn was_killed(status: ExitStatus) -> bool {
+    use std::os::unix::process::ExitStatusExt;
+    status.signal() == Some(9)
+}
+
+#[cfg(not(unix))]
+fn was_killed(status: ExitStatus) -> bool {
+    !status.success()
+}
+
+/// Names and contents of a run's files.
+type Files = BTreeMap<String, Vec<u8>>;
+
+/// Every file below a folder; of the summary what does not depend on the clock.
+fn files(folder: &Path) -> Result<Files> {
+    let (mut found, mut open) = (Files::new(), vec![folder.to_owned()]);
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            for entry in fs::read_dir(&path).map_err(|e| Error::io(&path, e))? {
+                open.push(entry.map_err(|e| Error::io(&path, e))?.path());
+            }
+            continue;
+        }
+        let mut bytes = fs::read(&path).map_err(|e| Error::io(&path, e))?;
+        if path.ends_with("summary.json") {
+            let mut summary: serde_json::Value =
+                serde_json::from_slice(&bytes).map_err(Error::usage)?;
+            for clock in ["train_seconds", "steps_per_second"] {
+                summary[clock] = serde_json::Value::Null;
+            }
+            bytes = summary.to_string().into_bytes();
+        }
+        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
+        found.insert(name, bytes);
+    }
+    Ok(found)
+}
