@@ -1,36 +1,35 @@
-//! What the training loop asks of an algorithm.
+//! The interface between the training loop and an algorithm.
 
 use crate::{Metrics, Result, Rng, Sections, Space, Transitions};
 
-/// How far a run has come. Schedules depend on it and on nothing else, so a resumed run
-/// continues them exactly.
+/// Progress of a run. Schedules depend only on it, so a resumed run continues them exactly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Environment steps taken, over all environments.
+    /// Environment steps taken so far, summed over all environments.
     pub step: u64,
-    /// Environment steps that the run will take.
+    /// Environment steps in the whole run.
     pub total: u64,
 }
 
 impl Progress {
-    /// The share of the run that is over, in `[0, 1]`.
+    /// The completed fraction of the run, in `[0, 1]`.
     pub fn fraction(&self) -> f64 {
         if self.total == 0 { 1.0 } else { (self.step as f64 / self.total as f64).min(1.0) }
     }
 }
 
-/// Something that acts without exploring: what [`evaluate`](crate::evaluate()) needs.
+/// A policy that acts greedily, without exploration, as [`evaluate`](crate::evaluate()) needs.
 pub trait Policy {
-    /// The kind of observation it reads.
+    /// The observation space.
     type Obs: Space;
-    /// The kind of action it takes.
+    /// The action space.
     type Action: Space;
 
-    /// Writes the best known action for each observation: `observations` is `[n, width]`,
-    /// `actions` `[n, action width]`. Draws no random numbers.
+    /// Writes the greedy action for each observation: `observations` is `[n, width]`, `actions` is
+    /// `[n, action width]`. Draws no random numbers.
     ///
     /// # Errors
-    /// Slices of a wrong length; a network whose output is not a number.
+    /// Slices of the wrong length; a NaN in a network's output.
     fn act_greedily(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -38,19 +37,19 @@ pub trait Policy {
     ) -> Result<()>;
 }
 
-/// A policy that draws its actions and says how likely they were and what it expects of a state: what
-/// on-policy methods gather experience with.
+/// A stochastic policy with a value function: samples actions and returns their log-probabilities and value
+/// estimates, as on-policy methods need to collect rollouts.
 pub trait StochasticPolicy {
-    /// The kind of observation it reads.
+    /// The observation space.
     type Obs: Space;
-    /// The kind of action it takes.
+    /// The action space.
     type Action: Space;
 
-    /// Draws an action for each observation, `[n, width]`: writes the actions, `[n, action width]`,
-    /// their log-probabilities, `[n]`, and the observations' values, `[n]`.
+    /// Samples an action for each observation, `[n, width]`: writes the actions, `[n, action width]`, their
+    /// log-probabilities, `[n]`, and the value estimates of the observations, `[n]`.
     ///
     /// # Errors
-    /// Slices of a wrong length; a network whose output is not a number.
+    /// Slices of the wrong length; a NaN in a network's output.
     fn sample(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -60,10 +59,10 @@ pub trait StochasticPolicy {
         values: &mut [f32],
     ) -> Result<()>;
 
-    /// Writes the log-probabilities of actions of another's choice, `[n, action width]`, into `log_probs`, `[n]`.
+    /// Writes the log-probabilities of given actions, `[n, action width]`, into `log_probs`, `[n]`.
     ///
     /// # Errors
-    /// Slices of a wrong length; an action without a finite log-probability; a network whose output is not a number.
+    /// Slices of the wrong length; an action without a finite log-probability; a NaN in a network's output.
     fn log_probs(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -71,10 +70,10 @@ pub trait StochasticPolicy {
         log_probs: &mut [f32],
     ) -> Result<()>;
 
-    /// Writes the value of each observation, `[n, width]`, into `values`, `[n]`.
+    /// Writes the value estimate of each observation, `[n, width]`, into `values`, `[n]`.
     ///
     /// # Errors
-    /// Slices of a wrong length.
+    /// Slices of the wrong length.
     fn values(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -82,17 +81,17 @@ pub trait StochasticPolicy {
     ) -> Result<()>;
 }
 
-/// A learning algorithm. The loop is `act -> step -> observe -> update`; [`Trainer`](crate::Trainer)
-/// runs it, and so can ten lines of your own.
+/// A learning algorithm. The training loop is `act -> step -> observe -> update`; [`Trainer`](crate::Trainer) runs
+/// it, and a custom loop takes about ten lines.
 pub trait Agent: Policy {
-    /// The algorithm's name, by which a checkpoint knows its owner.
+    /// The algorithm's name, stored in checkpoints to identify the algorithm.
     fn name(&self) -> &'static str;
 
-    /// Writes an action for each observation, exploring: `observations` is `[n, width]`,
-    /// `actions` `[n, action width]`.
+    /// Writes an exploratory action for each observation: `observations` is `[n, width]`, `actions` is
+    /// `[n, action width]`.
     ///
     /// # Errors
-    /// Slices of a wrong length; a network whose output is not a number.
+    /// Slices of the wrong length; a NaN in a network's output.
     fn act(
         &mut self,
         observations: &[<Self::Obs as Space>::Elem],
@@ -100,51 +99,51 @@ pub trait Agent: Policy {
         actions: &mut [<Self::Action as Space>::Elem],
     ) -> Result<()>;
 
-    /// Takes in one step of the environments. Where they were reset from outside before it
-    /// ([`Transitions::resets`]), what the agent keeps open across steps (an n-step return, a rollout, an episode) is
-    /// closed as a truncation. An agent learns from the actions that they took, which `transitions`
-    /// holds: those need not be the ones that [`act`](Agent::act) handed out (a safety filter, a demonstration). Where
-    /// they are, it learns from its own form of them, before clipping to the bounds.
+    /// Processes one step of the environments. Where an environment was reset from outside since the previous step
+    /// ([`Transitions::resets`]), any open n-step return, rollout or episode of the agent is closed as a truncation.
+    /// The agent learns from the executed actions in `transitions`, which may differ from those returned by
+    /// [`act`](Agent::act) (for example through a safety filter or a demonstration). Where they are the same, it
+    /// learns from the actions before clipping to the bounds.
     ///
     /// # Errors
-    /// Transitions that do not fit the agent; an action of another's choice outside the space.
+    /// Transitions that do not fit the agent; an externally chosen action outside the action space.
     fn observe(
         &mut self,
         transitions: &Transitions<'_, <Self::Obs as Space>::Elem, <Self::Action as Space>::Elem>,
     ) -> Result<()>;
 
-    /// Learns, where learning is due, and records what can be told about it.
+    /// Performs the gradient steps that are due, if any, and records metrics.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite.
+    /// A non-finite loss or gradient.
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()>;
 
-    /// Writes everything that a resumed run needs; a replay memory as the file `replay.bin`.
+    /// Writes everything that a resumed run needs; a replay buffer is written as the file `replay.bin`.
     ///
     /// # Errors
-    /// Where a part cannot be encoded.
+    /// If a part cannot be encoded.
     fn save(&self, out: &mut Sections) -> Result<()>;
 
-    /// Writes what acting needs and nothing else, into the file `policy.safetensors` where the
-    /// policy is a network. Part of [`save`](Agent::save).
+    /// Writes only what acting needs; a network policy goes to the file `policy.safetensors`. This is part of
+    /// [`save`](Agent::save).
     ///
     /// # Errors
-    /// Where a part cannot be encoded.
+    /// If a part cannot be encoded.
     fn save_policy(&self, out: &mut Sections) -> Result<()>;
 
-    /// Takes over a policy that [`save_policy`](Agent::save_policy) or [`save`](Agent::save) wrote, for target networks
-    /// too. On an error the agent is as it was.
+    /// Loads a policy written by [`save_policy`](Agent::save_policy) or [`save`](Agent::save), also into the target
+    /// networks. On error the agent is unchanged.
     ///
     /// # Errors
     /// Those of [`load`](Agent::load).
     fn load_policy(&mut self, from: &Sections) -> Result<()>;
 
-    /// Goes back to what [`save`](Agent::save) wrote. On an error the agent is as it was. Without the file
-    /// `replay.bin` its replay memory is empty, see [`Trainer::without_replay`](crate::Trainer::without_replay).
+    /// Restores the state written by [`save`](Agent::save). On error the agent is unchanged. Without the file
+    /// `replay.bin` the replay buffer is empty, see [`Trainer::without_replay`](crate::Trainer::without_replay).
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) or [`Error::Mismatch`](crate::Error::Mismatch) for
-    /// sections that are missing, damaged, or made by an agent of another shape.
+    /// sections that are missing, damaged, or written by an agent of another shape.
     fn load(&mut self, from: &Sections) -> Result<()>;
 }
 

@@ -1,4 +1,4 @@
-//! What is attached to the training loop.
+//! Callbacks of the training loop.
 
 use crate::trainer::{is_due, mean_return};
 use crate::{
@@ -7,37 +7,37 @@ use crate::{
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-/// What a callback asks of the loop.
+/// A callback's request to the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Go on.
+    /// Continue training.
     Continue,
-    /// Write a checkpoint once all callbacks have run, then go on.
+    /// Write a checkpoint once all callbacks have run, then continue.
     Checkpoint,
-    /// End the run after this round.
+    /// Stop the run after this round.
     Stop,
 }
 
-/// The run as a callback sees it after a round.
+/// The state of the run passed to a callback after a round.
 pub struct Context<'a, V, A> {
-    /// Steps before this round.
+    /// Environment steps before this round.
     pub before: u64,
-    /// Steps after it.
+    /// Progress after this round.
     pub progress: Progress,
-    /// Episodes finished.
+    /// Episodes finished so far.
     pub episodes: u64,
-    /// The last episodes finished, [`TrainerConfig::window`](crate::TrainerConfig::window) at most.
+    /// The most recent finished episodes, at most [`TrainerConfig::window`](crate::TrainerConfig::window).
     pub recent: &'a VecDeque<Episode>,
     /// The agent.
     pub agent: &'a mut A,
     /// The environments.
     pub envs: &'a mut V,
-    /// Where to record measurements; they appear in the next row.
+    /// Metrics recorded here appear in the next row.
     pub metrics: &'a mut Metrics,
 }
 
 impl<V, A> Context<'_, V, A> {
-    /// The mean return of the recent episodes, where any has finished.
+    /// The mean return of the recent episodes, if any has finished.
     pub fn recent_return(&self) -> Option<f64> {
         mean_return(self.recent)
     }
@@ -53,34 +53,34 @@ pub trait Callback<V, A> {
     /// Called after each round.
     ///
     /// # Errors
-    /// An error ends the run.
+    /// Any error stops the run.
     fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal>;
 
-    /// What a resumed run needs of this callback.
+    /// The callback's state that a resumed run needs.
     ///
     /// # Errors
-    /// Where it cannot be encoded.
+    /// If it cannot be encoded.
     fn save(&self) -> Result<Vec<u8>> {
         Ok(Vec::new())
     }
 
-    /// Goes back to what [`save`](Callback::save) gave.
+    /// Restores the state written by [`save`](Callback::save).
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) for other bytes.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that `save` did not write.
     fn load(&mut self, _bytes: &[u8]) -> Result<()> {
         Ok(())
     }
 }
 
-/// Asks for a checkpoint every so many steps.
+/// Requests a checkpoint at a fixed interval.
 #[derive(Clone, Debug)]
 pub struct CheckpointEvery {
     every: u64,
 }
 
 impl CheckpointEvery {
-    /// A checkpoint each `every` environment steps.
+    /// Requests a checkpoint every `every` environment steps.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for zero.
@@ -96,7 +96,7 @@ impl<V, A> Callback<V, A> for CheckpointEvery {
     }
 }
 
-/// Ends the run at a step, to be resumed later from a checkpoint.
+/// Stops the run at a given step; it can be resumed later from a checkpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct StopAt(pub u64);
 
@@ -106,10 +106,10 @@ impl<V, A> Callback<V, A> for StopAt {
     }
 }
 
-/// Evaluates the greedy policy every so many steps, keeps the best one, and may end the run.
+/// Evaluates the greedy policy at a fixed interval, keeps the best one, and can stop the run.
 ///
-/// Each evaluation runs on its own streams of random numbers, derived from the step, so it
-/// disturbs no other and a resumed run repeats it exactly.
+/// Each evaluation uses its own random streams, derived from the step. It therefore affects no other stream, and a
+/// resumed run repeats it exactly.
 pub struct EvaluateEvery<V> {
     envs: V,
     seeds: Seeds,
@@ -133,11 +133,11 @@ impl<V> std::fmt::Debug for EvaluateEvery<V> {
 }
 
 impl<V: VecEnv> EvaluateEvery<V> {
-    /// Evaluates over `episodes` episodes in `envs`, environments apart from the training ones
-    /// with normalisers frozen, each `every` steps.
+    /// Evaluates over `episodes` episodes every `every` steps, in `envs`, which are separate from the training
+    /// environments. Normalisation statistics are frozen during an evaluation.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a zero.
+    /// [`Error::Config`](crate::Error::Config) if an argument is zero.
     pub fn new(envs: V, seeds: Seeds, every: u64, episodes: usize) -> Result<Self> {
         check::at_least("evaluate_every", 1, every)?;
         check::at_least("episodes", 1, episodes as u64)?;
@@ -154,19 +154,19 @@ impl<V: VecEnv> EvaluateEvery<V> {
         })
     }
 
-    /// Writes the agent with the best mean so far into the folder `path`, as a checkpoint of its own.
+    /// Writes the agent with the best mean return so far to the folder `path`, as a separate checkpoint.
     pub fn keep_best(mut self, path: impl Into<PathBuf>) -> Self {
         self.keep_best = Some(path.into());
         self
     }
 
-    /// Ends the run once an evaluation's mean reaches `target`.
+    /// Stops the run once the mean return of an evaluation reaches `target`.
     pub fn stop_at(mut self, target: f64) -> Self {
         self.target = Some(target);
         self
     }
 
-    /// Ends the run after `evaluations` evaluations in a row without a new best.
+    /// Stops the run after `evaluations` consecutive evaluations without a new best.
     pub fn stop_without_improvement(mut self, evaluations: u32) -> Self {
         self.patience = Some(evaluations);
         self

@@ -1,4 +1,4 @@
-//! Checkpoints: a folder that is written whole or not at all.
+//! Checkpoints: folders that are written atomically.
 
 use crate::{Error, Result, codec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// The named parts of a checkpoint, in memory.
+/// The named sections of a checkpoint, in memory.
 ///
 /// ```
 /// use rl_core::Sections;
@@ -24,49 +24,49 @@ impl Sections {
     /// Adds a value, encoded by [`codec`], as the file `name.bin`.
     ///
     /// # Errors
-    /// Where it cannot be encoded.
+    /// If it cannot be encoded.
     pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<()> {
         self.0.insert(format!("{name}.bin"), codec::encode(value)?);
         Ok(())
     }
 
-    /// Reads a value that [`put`](Sections::put) added.
+    /// Reads a value stored by [`put`](Sections::put).
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where it is missing, damaged or of another type.
+    /// [`Error::Corrupt`] if it is missing, damaged or of another type.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
         let file = format!("{name}.bin");
         codec::decode(&file, self.file(&file)?)
     }
 
-    /// Adds a file in a format of its own, such as `policy.safetensors`.
+    /// Adds a file in its own format, such as `policy.safetensors`.
     pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
         self.0.insert(file.to_owned(), bytes);
     }
 
-    /// A file's bytes.
+    /// The bytes of a file.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where it is missing.
+    /// [`Error::Corrupt`] if it is missing.
     pub fn file(&self, file: &str) -> Result<&[u8]> {
         let bytes =
             self.0.get(file).ok_or_else(|| Error::corrupt(file, "not in the checkpoint"))?;
         Ok(bytes)
     }
 
-    /// A file's bytes, where there is one.
+    /// The bytes of a file, if it is present.
     pub fn find(&self, file: &str) -> Option<&[u8]> {
         self.0.get(file).map(Vec::as_slice)
     }
 
-    /// Takes a file out.
+    /// Removes a file.
     pub fn remove(&mut self, file: &str) {
         self.0.remove(file);
     }
 }
 
 impl Sections {
-    /// Says which files differ from those of `other`, or are in one of the two alone.
+    /// Lists the files that differ from those of `other` or are present in only one of the two.
     pub fn differences(&self, other: &Sections) -> Vec<String> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
         let differ = |name: &&&String| self.0.get(**name) != other.0.get(**name);
@@ -74,14 +74,14 @@ impl Sections {
     }
 }
 
-/// What is known about a checkpoint before its parts are read.
+/// The metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The layout's version, [`codec::FORMAT_VERSION`].
+    /// The format version, [`codec::FORMAT_VERSION`].
     pub format_version: u32,
-    /// The algorithm that wrote it.
+    /// The name of the algorithm that wrote it.
     pub algorithm: String,
-    /// Environment steps taken.
+    /// Environment steps taken when it was written.
     pub step: u64,
     /// Length and CRC-32 of each file.
     pub files: BTreeMap<String, (u64, u32)>,
@@ -91,12 +91,12 @@ const MANIFEST: &str = "manifest.json";
 const REPLACEMENT: &str = ".next";
 const TEMPORARY: &str = ".writing-";
 
-/// A folder of checkpoints, one folder each, named after the step.
+/// A folder of checkpoints. Each checkpoint is a subfolder named after its step.
 ///
-/// A checkpoint is written under a temporary name, synced, renamed, and the folder synced: after a
-/// crash at any moment, every checkpoint that is there is whole. One that replaces another of the same step lies
-/// beside it, as `step-….next`, until the other is gone. `keep` are kept: the one written last, and of the others
-/// those of the latest steps.
+/// A checkpoint is written under a temporary name, synced and renamed, and then the folder is synced. After a crash
+/// at any moment, every checkpoint present is complete. A checkpoint that replaces another of the same step is first
+/// stored beside it as `step-….next`, until the old one has been removed. `keep` checkpoints are kept: the one
+/// written last, and the others with the latest steps.
 #[derive(Clone, Debug)]
 pub struct CheckpointDir {
     root: PathBuf,
@@ -104,8 +104,8 @@ pub struct CheckpointDir {
 }
 
 impl CheckpointDir {
-    /// Checkpoints under `root`, of which the newest two are kept: were the newest damaged from
-    /// outside, there would still be one.
+    /// Checkpoints under `root`. The newest two are kept, so that one remains if the newest is damaged by other
+    /// software.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         CheckpointDir { root: root.into(), keep: 2 }
     }
@@ -116,7 +116,7 @@ impl CheckpointDir {
         self
     }
 
-    /// Where the checkpoint of `step` lies.
+    /// The path of the checkpoint of `step`.
     pub fn path(&self, step: u64) -> PathBuf {
         let replacement = self.replacement(step);
         if replacement.exists() { replacement } else { self.place(step) }
@@ -126,12 +126,12 @@ impl CheckpointDir {
         self.root.join(format!("step-{step:012}"))
     }
 
-    /// Where a checkpoint lies that replaces another of the same step, until that one is gone.
+    /// The path of a checkpoint that replaces another of the same step, until the old one has been removed.
     fn replacement(&self, step: u64) -> PathBuf {
         self.root.join(format!("step-{step:012}{REPLACEMENT}"))
     }
 
-    /// Removes what a crash left of checkpoints that were being written.
+    /// Removes incomplete checkpoints left by a crash.
     fn sweep(&self) -> Result<()> {
         let io = |e| Error::io(&self.root, e);
         for entry in fs::read_dir(&self.root).map_err(io)? {
@@ -143,7 +143,7 @@ impl CheckpointDir {
         Ok(())
     }
 
-    /// Brings a replacement, which is whole, to its place.
+    /// Moves a complete replacement to its final path.
     fn settle(&self, step: u64) -> Result<()> {
         let (place, replacement) = (self.place(step), self.replacement(step));
         if replacement.exists() {
@@ -154,11 +154,11 @@ impl CheckpointDir {
         Ok(())
     }
 
-    /// Writes a checkpoint; only then removes those that are no longer kept. Where the same one is there already,
-    /// as when a run that was resumed passes its old steps again, it stays as it is.
+    /// Writes a checkpoint, then removes those that are no longer kept. An identical checkpoint that is already
+    /// present, as when a resumed run repeats earlier steps, is left unchanged.
     ///
     /// # Errors
-    /// [`Error::Io`]; the checkpoints that were there still are.
+    /// [`Error::Io`]; the existing checkpoints are then still present.
     pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
         self.sweep()?;
@@ -168,7 +168,7 @@ impl CheckpointDir {
         if there.is_none_or(|(manifest, old)| manifest.algorithm != algorithm || old != *sections) {
             self.put(algorithm, step, sections)?;
         }
-        // Whatever the steps of the others, the one just written is kept.
+        // The checkpoint just written is kept even if others have later steps.
         let mut others = self.steps()?;
         others.retain(|other| *other != step);
         for old in others.iter().rev().skip(self.keep - 1) {
@@ -178,7 +178,7 @@ impl CheckpointDir {
         Ok(place)
     }
 
-    /// Writes a checkpoint under a temporary name and brings it to its place.
+    /// Writes a checkpoint under a temporary name and moves it to its final path.
     fn put(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<()> {
         let place = self.place(step);
         let temporary = self.root.join(format!("{TEMPORARY}{step:012}"));
@@ -200,7 +200,8 @@ impl CheckpointDir {
         self.settle(step)
     }
 
-    /// Removes a checkpoint, under a name that is none first: what a crash leaves of it is swept away.
+    /// Removes a checkpoint. It is renamed first, so that the remains of an interrupted removal are not taken for a
+    /// checkpoint.
     fn retire(&self, path: &Path) -> Result<()> {
         let temporary = self.root.join(format!("{TEMPORARY}removal"));
         match fs::rename(path, &temporary) {
@@ -210,10 +211,10 @@ impl CheckpointDir {
         }
     }
 
-    /// The steps that there are checkpoints of, rising.
+    /// The steps of all checkpoints, in ascending order.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder cannot be read.
+    /// [`Error::Io`] if the folder cannot be read.
     pub fn steps(&self) -> Result<Vec<u64>> {
         let io = |e| Error::io(&self.root, e);
         let mut steps = Vec::new();
@@ -231,15 +232,15 @@ impl CheckpointDir {
     /// Whether there is any checkpoint.
     ///
     /// # Errors
-    /// [`Error::Io`] where the folder is there and cannot be read.
+    /// [`Error::Io`] if the folder exists and cannot be read.
     pub fn is_empty(&self) -> Result<bool> {
         Ok(!self.root.exists() || self.steps()?.is_empty())
     }
 
-    /// Reads the newest checkpoint that is intact, and says what is wrong with those that are newer.
+    /// Reads the newest intact checkpoint, and reports the errors of newer ones.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] where there is none; the error of the newest where none is intact.
+    /// [`Error::Corrupt`] if there is none; the error of the newest if none is intact.
     pub fn read_latest(&self) -> Result<Latest> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
@@ -253,21 +254,21 @@ impl CheckpointDir {
     }
 }
 
-/// The newest checkpoint that is intact.
+/// The newest intact checkpoint.
 #[derive(Debug)]
 pub struct Latest {
-    /// What is known about it.
+    /// Its metadata.
     pub manifest: Manifest,
-    /// Its parts.
+    /// Its sections.
     pub sections: Sections,
-    /// What is wrong with each newer one, the newest first.
+    /// The errors of newer checkpoints, newest first.
     pub skipped: Vec<Error>,
 }
 
-/// Reads one checkpoint and checks every file of it before returning any.
+/// Reads one checkpoint; verifies every file before returning any.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for a file that is missing, truncated, damaged or newer than this library.
+/// [`Error::Corrupt`] for a file that is missing, truncated, damaged or written by a newer version of this library.
 pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
     let name = path.join(MANIFEST);
     let corrupt = |file: &Path, problem: &str| Error::corrupt(file.display().to_string(), problem);
@@ -286,7 +287,7 @@ pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
     let mut sections = Sections::default();
     for (file, (length, checksum)) in &manifest.files {
         let file_path = path.join(file);
-        // A name with a separator would reach outside the checkpoint.
+        // A name with a separator could point outside the checkpoint.
         if Path::new(file).file_name() != Some(file.as_ref()) {
             return Err(corrupt(&name, &format!("names a file outside: {file}")));
         }
@@ -306,10 +307,10 @@ pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
     Ok((manifest, sections))
 }
 
-/// Writes a file whole or not at all: under a temporary name beside it, synced, then renamed.
+/// Writes a file atomically: writes it under a temporary name beside it, syncs it, then renames it.
 ///
 /// # Errors
-/// [`Error::Io`]; what was there before still is.
+/// [`Error::Io`]; the previous file is then still present.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".writing");
@@ -328,7 +329,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {
     write().map_err(|e| Error::io(path, e))
 }
 
-/// A rename is only safe against a power cut once the folder that holds it is on the disk.
+/// A rename is durable against power loss only after the folder that contains it has been synced.
 fn sync_folder(path: &Path) -> Result<()> {
     if cfg!(unix) {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };

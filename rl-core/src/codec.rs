@@ -1,16 +1,15 @@
-//! The only place where bytes are made of values and values of bytes.
+//! The only module that serialises values to bytes and back.
 //!
-//! A message is `magic (8) | format version (4) | payload length (8) | CRC-32 of the payload (4) |
-//! payload`, little-endian; the payload is bincode 1.3 with fixed-width integers. Reading checks
-//! all of it before a value is built, and no length inside the payload can make it allocate more
-//! than the payload's own size.
+//! A message is `magic (8) | format version (4) | payload length (8) | CRC-32 of the payload (4) | payload`,
+//! little-endian; the payload is bincode 1.3 with fixed-width integers. Decoding verifies all of it before it builds
+//! a value, and a length inside the payload cannot cause an allocation larger than the payload.
 
 use crate::{Error, Result};
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: &[u8; 8] = b"RLSTATE\n";
-/// Counts up when a stored layout changes.
+/// The format version; incremented when a stored layout changes.
 pub const FORMAT_VERSION: u32 = 1;
 const HEADER: usize = 24;
 
@@ -18,7 +17,7 @@ fn options(limit: u64) -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(limit)
 }
 
-/// Encodes `value` with header and checksum.
+/// Encodes `value` with a header and a checksum.
 ///
 /// ```
 /// use rl_core::codec;
@@ -29,7 +28,7 @@ fn options(limit: u64) -> impl Options {
 /// ```
 ///
 /// # Errors
-/// [`Error::Corrupt`] for values that have no encoding.
+/// [`Error::Corrupt`] for values that cannot be encoded.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     let payload =
         options(u64::MAX).serialize(value).map_err(|e| Error::corrupt("a value to be saved", e))?;
@@ -42,11 +41,11 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Decodes what [`encode`] made; `what` names the source in errors.
+/// Decodes bytes written by [`encode`]; `what` names the source in errors.
 ///
 /// # Errors
-/// [`Error::Corrupt`] for bytes that are foreign, truncated, newer than this library, damaged, or
-/// of another type.
+/// [`Error::Corrupt`] for bytes that are in another format, truncated, damaged, of another type, or written by a
+/// newer version of this library.
 pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     let corrupt = |problem: String| Error::corrupt(what, problem);
     let Some((header, payload)) = bytes.split_at_checked(HEADER) else {
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_lying_length_does_not_allocate() {
-        // A vector that claims 2^60 elements, correctly framed.
+        // A correctly framed vector with a claimed length of 2^60 elements.
         let mut bytes = encode(&(1u64 << 60)).unwrap();
         assert!(decode::<Vec<u64>>("t", &bytes).is_err());
         bytes.truncate(10);

@@ -2,7 +2,7 @@
 
 use crate::{BoxSpace, Discrete, Env, Result, Rng, Step};
 
-/// Guess whether the number shown is positive: reward 1 where right, episodes of `length` steps.
+/// Guess whether the observed number is positive: reward 1 if right; episodes have `length` steps.
 #[derive(Clone, Debug)]
 pub struct Sign {
     x: f32,
@@ -28,12 +28,12 @@ impl Env for Sign {
     type Action = Discrete;
     type State = (f32, u32);
 
-    #[allow(clippy::expect_used)] // Constant bounds.
+    #[allow(clippy::expect_used)] // The bounds are constant.
     fn observation_space(&self) -> BoxSpace {
         BoxSpace::new(vec![-1.0], vec![1.0]).expect("low < high")
     }
 
-    #[allow(clippy::expect_used)] // A constant.
+    #[allow(clippy::expect_used)] // The argument is constant.
     fn action_space(&self) -> Discrete {
         Discrete::new(2).expect("two choices")
     }
@@ -63,7 +63,7 @@ impl Env for Sign {
     }
 }
 
-/// The policy that [`Sign`] rewards.
+/// The optimal policy of [`Sign`].
 #[derive(Clone, Debug)]
 pub struct RightAnswer;
 
@@ -79,7 +79,7 @@ impl crate::Policy for RightAnswer {
     }
 }
 
-/// An agent that guesses at random and learns nothing.
+/// An agent that acts at random and does not learn.
 #[derive(Clone, Debug)]
 pub struct Guess(Rng);
 

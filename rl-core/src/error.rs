@@ -1,37 +1,36 @@
-//! The one error type of this crate, and the checks that produce it.
+//! The error type of this crate, and the checks that return it.
 
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// What can go wrong in `rl-core`, and the error that every [`Agent`](crate::Agent) and
-/// [`Env`](crate::Env) reports through.
+/// The error type of `rl-core`, [`Agent`](crate::Agent) and [`Env`](crate::Env).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A configuration value lies outside the range it accepts.
+    /// A configuration value is out of range.
     #[error("{field}: expected {expected}, got {got}")]
     Config {
-        /// The field's name as the user wrote it.
+        /// The field's name in the configuration.
         field: String,
-        /// The values that are accepted.
+        /// The accepted values.
         expected: String,
-        /// The value that came.
+        /// The value given.
         got: String,
     },
-    /// A slice, shape or space does not fit the one it has to match.
+    /// A slice, shape or space does not match the expected one.
     #[error("{what}: expected {expected}, got {got}")]
     Mismatch {
         /// What was compared.
         what: String,
         /// What was expected.
         expected: String,
-        /// What came.
+        /// The value found.
         got: String,
     },
-    /// An environment failed, or was used out of turn.
+    /// An environment failed, or was called in the wrong order.
     #[error("environment: {0}")]
     Env(String),
-    /// Bytes that this library did not write, or that were damaged since.
+    /// Bytes that this library did not write, or that have been damaged.
     #[error("{what}: {problem}")]
     Corrupt {
         /// The file or section that was read.
@@ -39,15 +38,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
-    /// The operating system refused to read or write.
+    /// A file operation failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// An error of a crate that stands above this one.
+    /// An error of a crate that depends on this one.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
@@ -61,7 +60,7 @@ impl Error {
         Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
     }
 
-    /// The same error of a field that lies within another: a configuration error names both.
+    /// The same error for a nested field: a configuration error then names both fields.
     ///
     /// ```
     /// let error = rl_core::check::positive("gain", 0.0).unwrap_err().within("network.init");
@@ -76,12 +75,12 @@ impl Error {
         }
     }
 
-    /// Two things that should have matched and did not.
+    /// A mismatch between two values.
     pub fn mismatch(what: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
         Error::Mismatch { what: what.into(), expected: expected.to_string(), got: got.to_string() }
     }
 
-    /// Damaged or foreign data.
+    /// Damaged data, or data in another format.
     pub fn corrupt(what: impl Into<String>, problem: impl Display) -> Self {
         Error::Corrupt { what: what.into(), problem: problem.to_string() }
     }
@@ -91,7 +90,7 @@ impl Error {
         Error::Io { path: path.as_ref().to_owned(), source }
     }
 
-    /// Wraps another crate's error so that it can travel through the [`Agent`](crate::Agent) interface.
+    /// Wraps an error of another crate so that it can be returned through the [`Agent`](crate::Agent) interface.
     pub fn other(source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Error::Other(Box::new(source))
     }
@@ -116,7 +115,7 @@ pub mod check {
         ensure(value.is_finite() && value > 0.0, field, "a finite number > 0", value)
     }
 
-    /// A number that may be missing, else within the range of another check.
+    /// An optional number; if present, it must pass another check.
     pub fn optional(
         field: &str,
         value: Option<f64>,
@@ -125,7 +124,7 @@ pub mod check {
         value.map_or(Ok(()), |value| range(field, value))
     }
 
-    /// A finite number that is not negative.
+    /// A finite number that is at least zero.
     pub fn non_negative(field: &str, value: f64) -> Result<()> {
         ensure(value.is_finite() && value >= 0.0, field, "a finite number >= 0", value)
     }
@@ -145,7 +144,7 @@ pub mod check {
         ensure(value >= min, field, format_args!("an integer >= {min}"), value)
     }
 
-    /// An integer of at most `max`, where `max` comes from what `max_name` names.
+    /// An integer of at most `max`; `max_name` names the source of this limit.
     pub fn at_most(field: &str, max: u64, max_name: &str, value: u64) -> Result<()> {
         ensure(value <= max, field, format_args!("at most {max_name} ({max})"), value)
     }

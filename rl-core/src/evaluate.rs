@@ -1,13 +1,13 @@
-//! Measuring a policy.
+//! Evaluation of a policy.
 
 use crate::{Policy, Result, Space, VecEnv, check};
 
-/// The returns of whole episodes under a policy that does not explore.
+/// The returns of complete episodes under a greedy policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// Undiscounted returns, one an episode.
+    /// Undiscounted returns, one per episode.
     pub returns: Vec<f64>,
-    /// Lengths in steps, one an episode.
+    /// Lengths in steps, one per episode.
     pub lengths: Vec<u64>,
 }
 
@@ -17,7 +17,7 @@ impl Evaluation {
         self.returns.iter().sum::<f64>() / self.returns.len() as f64
     }
 
-    /// The returns' standard deviation over episodes (of these episodes, not an estimate for all).
+    /// The standard deviation of the returns over these episodes (not the unbiased estimate).
     pub fn std(&self) -> f64 {
         let mean = self.mean();
         let squares = self.returns.iter().map(|r| (r - mean).powi(2)).sum::<f64>();
@@ -25,14 +25,14 @@ impl Evaluation {
     }
 }
 
-/// Runs `policy` greedily for `episodes` whole episodes, from a fresh reset of `envs`.
+/// Runs `policy` greedily for `episodes` complete episodes, from a fresh reset of `envs`.
 ///
-/// The episodes are shared out evenly among the environments beforehand: counting whichever
-/// finishes first would favour short ones. Episodes must end whatever the policy does: give an
-/// environment without a limit one by [`TimeLimit`](crate::TimeLimit).
+/// Each environment runs a fixed share of the episodes: counting whichever finish first would favour short ones.
+/// Episodes must end under any policy; give an environment without a step limit one with
+/// [`TimeLimit`](crate::TimeLimit).
 ///
-/// Normalisers around `envs` learn nothing meanwhile, see [`VecEnv::set_evaluating`]; those that have seen nothing are
-/// an error. `envs` are left reset.
+/// Normalising wrappers around `envs` are not updated, see [`VecEnv::set_evaluating`]; a normaliser without any data
+/// is an error. `envs` are reset at the end.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, evaluate};
@@ -81,7 +81,7 @@ where
             }
         }
     }
-    // Whoever trains in these environments is told that an episode was cut.
+    // The reset tells an agent that trains in these environments that the episodes were cut.
     envs.reset()?;
     Ok(result)
 }

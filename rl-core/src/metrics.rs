@@ -1,4 +1,4 @@
-//! Measurements on their way from an algorithm to a reader.
+//! Metrics: recording, averaging and writing to sinks.
 
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Gathers named numbers and averages each until the next row is written.
+/// Records named values and averages each over the interval between two rows.
 ///
 /// ```
 /// let mut metrics = rl_core::Metrics::default();
@@ -18,12 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Few enough that a search by name beats a map, and in the order of first use.
+    /// A list in order of first use; with this few names a linear search is faster than a map.
     sums: Vec<(Cow<'static, str>, f64, u64)>,
 }
 
 impl Metrics {
-    /// Adds a measurement of `name`.
+    /// Records a value of `name`.
     pub fn record(&mut self, name: &'static str, value: f64) {
         match self.sums.iter_mut().find(|(n, ..)| n == name) {
             Some((_, sum, count)) => {
@@ -34,7 +34,7 @@ impl Metrics {
         }
     }
 
-    /// The mean of `name` since the last row, where it was recorded.
+    /// The mean of `name` since the last row, if it was recorded.
     pub fn mean(&self, name: &str) -> Option<f64> {
         let (_, sum, count) = self.sums.iter().find(|(n, ..)| n == name)?;
         (*count > 0).then(|| sum / *count as f64)
@@ -45,13 +45,13 @@ impl Metrics {
         self.sums.iter().find(|(n, ..)| n == name).map_or(0, |(_, _, count)| *count)
     }
 
-    /// Names and means since the last row, in the order of their first use.
+    /// Names and means since the last row, in order of first use.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
         let seen = self.sums.iter().filter(|(_, _, count)| *count > 0);
         seen.map(|(name, sum, count)| (name.as_ref(), sum / *count as f64))
     }
 
-    /// Starts the next row; names keep their places.
+    /// Starts the next row; the order of names is kept.
     pub fn clear(&mut self) {
         for (_, sum, count) in &mut self.sums {
             (*sum, *count) = (0.0, 0);
@@ -59,35 +59,35 @@ impl Metrics {
     }
 }
 
-/// One row of measurements. Rows hold nothing that depends on the clock, so that two runs from
-/// one seed give the same rows.
+/// One row of metrics. Rows contain nothing that depends on the clock, so two runs with the same seed give identical
+/// rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Environment steps taken.
+    /// Environment steps taken so far.
     pub step: u64,
     /// Names and values.
     pub values: Vec<(String, f64)>,
 }
 
-/// Where rows go.
+/// A destination for rows of metrics.
 pub trait Sink {
-    /// Takes one row.
+    /// Writes one row.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     fn write(&mut self, row: &Row) -> Result<()>;
 
-    /// Makes sure that every row so far survives the end of the process and of the machine; called before each
-    /// checkpoint, which counts on them, and at the end of a run.
+    /// Makes all rows so far durable against a crash of the process or the machine. Called before each checkpoint,
+    /// which relies on it, and at the end of a run.
     ///
     /// # Errors
-    /// Where it cannot be written.
+    /// If it cannot be written.
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }
 }
 
-/// Keeps rows in memory, to be read through any clone.
+/// Keeps rows in memory; they can be read through any clone.
 #[derive(Clone, Debug, Default)]
 pub struct MemorySink(Arc<Mutex<Vec<Row>>>);
 
@@ -105,7 +105,7 @@ impl Sink for MemorySink {
     }
 }
 
-/// Writes a line of text a row to any writer: a console, a log.
+/// Writes each row as a line of text to any writer, such as a console or a log.
 #[derive(Debug)]
 pub struct ConsoleSink<W>(pub W);
 
@@ -119,12 +119,12 @@ impl<W: Write> Sink for ConsoleSink<W> {
     }
 }
 
-/// Which form a [`FileSink`] writes.
+/// The file format of a [`FileSink`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// One JSON object a row.
+    /// One JSON object per row.
     Jsonl,
-    /// `step,name,value`, one measurement a line, so that names may come later without a new header.
+    /// `step,name,value`, one value per line, so that new names need no new header.
     Csv,
 }
 
@@ -139,10 +139,10 @@ pub struct FileSink {
 const CSV_HEADER: &str = "step,name,value";
 
 impl FileSink {
-    /// A new, empty file.
+    /// Creates an empty file.
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be created.
+    /// [`Error::Io`] if it cannot be created.
     pub fn create(path: impl AsRef<Path>, format: FileFormat) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
@@ -153,13 +153,13 @@ impl FileSink {
         Ok(sink)
     }
 
-    /// Goes on with the file of a run that is resumed at `step`: rows after it, which the resumed
-    /// run will write again, are dropped, and so is a last line that was cut off. `last_row` is the step of the last
-    /// row that the run had written by then, see [`Trainer::last_row`](crate::Trainer::last_row).
+    /// Continues the file of a run that is resumed at `step`. Later rows, which the resumed run writes again, and an
+    /// incomplete last line are removed. `last_row` is the step of the last row that the checkpointed run had
+    /// written, see [`Trainer::last_row`](crate::Trainer::last_row).
     ///
     /// # Errors
-    /// [`Error::Io`] where it cannot be read or written; [`Error::Corrupt`] where rows are missing, the file being
-    /// as it was.
+    /// [`Error::Io`] if the file cannot be read or written; [`Error::Corrupt`] if rows are missing, in which case the
+    /// file is unchanged.
     pub fn resume(
         path: impl AsRef<Path>,
         format: FileFormat,

@@ -3,7 +3,7 @@
 use crate::{Result, check};
 use serde::{Deserialize, Serialize};
 
-/// Mean and variance of a stream of rows, one of each a dimension, by Welford's updates (1962).
+/// Running mean and variance of each dimension over a stream of rows, by Welford's algorithm (1962).
 ///
 /// ```
 /// let mut moments = rl_core::RunningMoments::new(1);
@@ -20,17 +20,17 @@ pub struct RunningMoments {
 }
 
 impl RunningMoments {
-    /// No rows yet, of `width` numbers each.
+    /// Statistics of rows of `width` numbers, without data.
     pub fn new(width: usize) -> Self {
         RunningMoments { count: 0.0, mean: vec![0.0; width], squares: vec![0.0; width] }
     }
 
-    /// Numbers in a row.
+    /// The width of a row.
     pub fn width(&self) -> usize {
         self.mean.len()
     }
 
-    /// Rows seen.
+    /// The number of rows so far.
     pub fn count(&self) -> f64 {
         self.count
     }
@@ -40,12 +40,12 @@ impl RunningMoments {
         &self.mean
     }
 
-    /// The variance of dimension `i` over all rows (not the unbiased estimate); 1 before any row.
+    /// The variance of dimension `i` over all rows (not the unbiased estimate); 1 without data.
     pub fn variance(&self, i: usize) -> f64 {
         if self.count > 0.0 { self.squares[i] / self.count } else { 1.0 }
     }
 
-    /// Adds rows, `[n, width]`. Rows with a value that is not finite are left out.
+    /// Adds rows, `[n, width]`. Rows with a non-finite value are skipped.
     pub fn update(&mut self, rows: &[f32]) {
         for row in rows.chunks_exact(self.mean.len()) {
             if row.iter().any(|x| !x.is_finite()) {
@@ -60,10 +60,10 @@ impl RunningMoments {
         }
     }
 
-    /// Checks that these moments fit rows of `width` numbers.
+    /// Checks that these statistics match rows of `width` numbers.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) where they do not.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) if they do not.
     pub fn check_width(&self, width: usize) -> Result<()> {
         check::len("normalisation moments", width, self.mean.len())
     }

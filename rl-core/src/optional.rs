@@ -1,6 +1,6 @@
-//! Settings that may be missing, in files: a value, or the word `"none"`.
+//! Serialisation of optional settings: a value, or the string `"none"`.
 //!
-//! TOML has no null. Left out, a field would come back as its default, which need not be `None`.
+//! TOML has no null. A field that is left out gets its default value, which need not be `None`.
 //!
 //! ```
 //! use serde::{Deserialize, Serialize};
@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The word that stands for a value that is missing.
+/// The string for a missing value.
 const NONE: &str = "none";
 
 /// Writes the value, or `"none"`.
@@ -47,7 +47,7 @@ pub fn serialize<T: Serialize, S: Serializer>(
     }
 }
 
-/// Reads a value; none of the word `"none"`.
+/// Reads a value; `"none"` gives `None`.
 ///
 /// # Errors
 /// Those of the value.
@@ -63,7 +63,7 @@ pub fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 
 struct OptionalVisitor<T>(PhantomData<T>);
 
-/// Hands a value that is not the word on to its type.
+/// Passes any other value on to its type.
 macro_rules! forward {
     ($($method:ident: $kind:ty),*) => {
         $(fn $method<E: Error>(self, value: $kind) -> Result<Option<T>, E> {

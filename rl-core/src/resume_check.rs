@@ -1,4 +1,4 @@
-//! Whether a resumed run ends in the same bits as one that was not stopped.
+//! Checks that a resumed run is bit-identical to an uninterrupted one.
 
 use crate::{
     Agent, CheckpointDir, CheckpointEvery, Latest, MemorySink, Result, Row, StopAt, Trainer,
@@ -6,11 +6,11 @@ use crate::{
 };
 use std::path::Path;
 
-/// Trains `total` steps in one go, then once more with a stop at two thirds, everything forgotten,
-/// and a resume from the checkpoint at a third; says in words how the two runs differ.
+/// Trains `total` steps without interruption; then trains again, stops at two thirds, discards everything, and
+/// resumes from the checkpoint at one third. Returns a description of each difference between the two runs.
 ///
-/// For whoever writes an agent or an environment: `make` builds both afresh, and checkpoints go into
-/// the empty folder `dir`.
+/// For authors of agents and environments: `make` builds new ones, and checkpoints are written to the empty folder
+/// `dir`.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, check_resume};
@@ -26,7 +26,7 @@ use std::path::Path;
 /// ```
 ///
 /// # Errors
-/// Those of the runs themselves.
+/// Those of the runs.
 pub fn check_resume<V, A>(
     dir: &Path,
     make: impl Fn() -> Result<(V, A)>,
@@ -59,7 +59,7 @@ where
     let mut problems = expected.differences(&got);
     let kept = first.rows().into_iter().filter(|row| row.step <= manifest.step);
     let rows: Vec<Row> = kept.chain(second.rows()).collect();
-    // Compared as text, in which a NaN (nothing to measure yet) is equal to itself.
+    // Compared as text, because a NaN (no data yet) is not equal to itself.
     if format!("{rows:?}") != format!("{:?}", whole.rows()) {
         problems.push("the metrics differ".to_owned());
     }

@@ -1,11 +1,11 @@
-//! Hyper-parameters that change over a run.
+//! Hyperparameters that change during a run.
 
 use crate::{Error, Result, check};
 use serde::{Deserialize, Serialize};
 
-/// A number as a function of the share of the run that is over, in `[0, 1]`.
+/// A number as a function of the completed fraction of the run, in `[0, 1]`.
 ///
-/// In a file it is a plain number, or a table with a `kind`:
+/// In a configuration file it is a plain number, or a table with a `kind`:
 ///
 /// ```
 /// use rl_core::Schedule;
@@ -23,9 +23,9 @@ use serde::{Deserialize, Serialize};
     expecting = "expected a number, or a table with kind = \"linear\", \"exponential\" or \"piecewise\""
 )]
 pub enum Schedule {
-    /// The same value throughout.
+    /// A constant value.
     Constant(f64),
-    /// A value that changes.
+    /// A changing value.
     Changing(Changing),
 }
 
@@ -33,29 +33,30 @@ pub enum Schedule {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Changing {
-    /// A straight line from `from` to `to` over the first `over` of the run, then `to`.
+    /// Linear from `from` to `to` over the first fraction `over` of the run, then constant at `to`.
     Linear {
-        /// The value at the start.
+        /// The initial value.
         from: f64,
-        /// The value at the end.
+        /// The final value.
         to: f64,
-        /// The share of the run that the change takes, in `(0, 1]`; 1 where left out.
+        /// The fraction of the run over which the value changes, in `(0, 1]`; default 1.
         #[serde(default = "whole")]
         over: f64,
     },
-    /// `from (to / from)^(t / over)` over the first `over` of the run, then `to`.
+    /// `from (to / from)^(t / over)` over the first fraction `over` of the run, then constant at `to`.
     Exponential {
-        /// The value at the start, above zero.
+        /// The initial value, above zero.
         from: f64,
-        /// The value at the end, above zero.
+        /// The final value, above zero.
         to: f64,
-        /// The share of the run that the change takes, in `(0, 1]`; 1 where left out.
+        /// The fraction of the run over which the value changes, in `(0, 1]`; default 1.
         #[serde(default = "whole")]
         over: f64,
     },
-    /// Straight lines between `(share of the run, value)` points; constant before and after.
+    /// Linear interpolation between `(fraction of the run, value)` points; constant before the first and after the
+    /// last.
     Piecewise {
-        /// The points, in rising order of their first number.
+        /// The points, in ascending order of the fraction.
         points: Vec<(f64, f64)>,
     },
 }
@@ -65,27 +66,27 @@ fn whole() -> f64 {
 }
 
 impl Schedule {
-    /// The same value throughout.
+    /// A constant value.
     pub fn constant(value: f64) -> Self {
         Schedule::Constant(value)
     }
 
-    /// A straight line over the whole run.
+    /// Linear over the whole run.
     pub fn linear(from: f64, to: f64) -> Self {
         Schedule::Changing(Changing::Linear { from, to, over: 1.0 })
     }
 
-    /// A constant factor a step, over the whole run.
+    /// Exponential over the whole run.
     pub fn exponential(from: f64, to: f64) -> Self {
         Schedule::Changing(Changing::Exponential { from, to, over: 1.0 })
     }
 
-    /// Straight lines between points.
+    /// Linear interpolation between points.
     pub fn piecewise(points: Vec<(f64, f64)>) -> Self {
         Schedule::Changing(Changing::Piecewise { points })
     }
 
-    /// Ends the change after this share of the run. Constants and points stay as they are.
+    /// Ends the change after this fraction of the run. Constant and piecewise schedules are unchanged.
     pub fn over(mut self, share: f64) -> Self {
         if let Schedule::Changing(
             Changing::Linear { over, .. } | Changing::Exponential { over, .. },
@@ -96,7 +97,7 @@ impl Schedule {
         self
     }
 
-    /// The value where `fraction` of the run is over.
+    /// The value at the completed fraction `fraction` of the run.
     pub fn at(&self, fraction: f64) -> f64 {
         match self {
             Schedule::Constant(value) => *value,
@@ -121,7 +122,7 @@ impl Schedule {
         }
     }
 
-    /// Every value that the schedule is built from.
+    /// All values that define the schedule.
     fn values(&self) -> Vec<f64> {
         match self {
             Schedule::Constant(v) => vec![*v],
@@ -134,10 +135,10 @@ impl Schedule {
         }
     }
 
-    /// Checks the shape, and each of its values with `range`, naming `field`.
+    /// Checks the shape of the schedule, and each of its values with `range`; errors name `field`.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the field and what it accepts.
+    /// [`Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, field: &str, range: fn(&str, f64) -> Result<()>) -> Result<()> {
         match self {
             Schedule::Constant(_) => {}

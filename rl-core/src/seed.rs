@@ -1,4 +1,4 @@
-//! All randomness comes from one seed, through named streams.
+//! All randomness derives from one seed, through named streams.
 
 use rand::rand_core::TryRng;
 use rand::{RngExt, SeedableRng};
@@ -6,9 +6,9 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 
-/// The generator of this workspace: xoshiro256++, whose whole state is saved with a checkpoint.
+/// The random number generator of this workspace: xoshiro256++. Checkpoints contain its whole state.
 ///
-/// It implements `rand`'s traits, so every distribution of that ecosystem works on it.
+/// It implements the traits of `rand`, so all distributions of that ecosystem work with it.
 ///
 /// ```
 /// use rand::RngExt;
@@ -36,10 +36,10 @@ impl TryRng for Rng {
 }
 
 impl Rng {
-    /// A uniform integer in `0..n`; zero where `n` is zero.
+    /// A uniform integer in `0..n`; zero if `n` is zero.
     ///
-    /// It multiplies instead of dividing (Lemire, 2019, without the rejection step): the bias is
-    /// below `n / 2^64`, and the number of draws does not depend on the values drawn.
+    /// Uses multiplication instead of division (Lemire, 2019, without the rejection step): the bias is below
+    /// `n / 2^64`, and the number of draws does not depend on the drawn values.
     pub fn below(&mut self, n: usize) -> usize {
         let x: u64 = self.random();
         ((u128::from(x) * n as u128) >> 64) as usize
@@ -50,16 +50,15 @@ impl Rng {
         low + (high - low) * self.random::<f64>()
     }
 
-    /// A draw from the standard normal distribution.
+    /// A sample from the standard normal distribution.
     pub fn normal(&mut self) -> f64 {
         self.sample(rand_distr::StandardNormal)
     }
 }
 
-/// The root of all randomness in a run: hands out independent generators by name.
+/// The root of all randomness in a run: creates independent random generators by name.
 ///
-/// The same seed, name and index give the same stream on every machine; adding a stream changes
-/// no other.
+/// The same seed, name and index give the same stream on every machine; adding a stream does not change any other.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -77,18 +76,18 @@ impl Seeds {
         Seeds(seed)
     }
 
-    /// The generator called `name`, number `index`.
+    /// The generator with name `name` and index `index`.
     pub fn stream(&self, name: &str, index: u64) -> Rng {
         Rng(Xoshiro256PlusPlus::seed_from_u64(self.mix(name, index)))
     }
 
-    /// A family of streams of its own, for a part that has several (an evaluation at step `index`).
+    /// A separate family of streams, for a component that needs several (such as an evaluation at step `index`).
     pub fn child(&self, name: &str, index: u64) -> Seeds {
         Seeds(self.mix(name, index ^ 0x6368_696c_6400_0000))
     }
 
-    /// FNV-1a over the name, then SplitMix64's finaliser over each part, so that neighbouring
-    /// seeds and indices land far apart.
+    /// Hashes the name with FNV-1a, then each part with SplitMix64's finaliser, so that neighbouring seeds and
+    /// indices give unrelated states.
     fn mix(&self, name: &str, index: u64) -> u64 {
         let name = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
@@ -131,11 +130,11 @@ mod tests {
         let mut rng = Seeds::new(3).stream("t", 0);
         let mut counts = [0u32; 7];
         (0..70_000).for_each(|_| counts[rng.below(7)] += 1);
-        // Standard deviation of each count is about 93.
+        // The standard deviation of each count is about 93.
         assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 500), "{counts:?}");
     }
 
-    /// Streams are part of the file format of every published result: they must not drift.
+    /// Streams determine every published result, so they must not change.
     #[test]
     fn streams_do_not_change_between_releases() {
         let mut rng = Seeds::new(0).stream("env", 0);

@@ -1,12 +1,12 @@
-//! Environments stepped one after another on the caller's thread.
+//! Environments stepped sequentially on the calling thread.
 
 use crate::{
     Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check, codec,
 };
 use serde::{Deserialize, Serialize};
 
-/// `n` environments stepped one after another: the right choice wherever a step takes less than
-/// some microseconds. See [`VecEnv`] for an example.
+/// `n` environments stepped sequentially: the best choice if a step takes less than a few microseconds. See
+/// [`VecEnv`] for an example.
 #[derive(Debug)]
 pub struct SerialVecEnv<E: Env> {
     slots: Vec<Slot<E>>,
@@ -24,7 +24,8 @@ struct Slot<E> {
     length: u64,
 }
 
-/// The state of several environments: each as bytes of its own, so that it does not matter who steps which.
+/// The saved state of several environments, each encoded separately, so that it does not depend on how they are
+/// divided among threads.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "T: Element")]
 pub(crate) struct SavedEnvs<T> {
@@ -33,15 +34,15 @@ pub(crate) struct SavedEnvs<T> {
 }
 
 impl<E: Env> SerialVecEnv<E> {
-    /// Environments that draw from the streams `("env", 0)`, `("env", 1)`, … of `seeds`.
+    /// Environments that use the streams `("env", 0)`, `("env", 1)`, … of `seeds`.
     ///
     /// # Errors
-    /// [`Error::Config`] without any environment, [`Error::Mismatch`] where two differ in a space.
+    /// [`Error::Config`] without environments; [`Error::Mismatch`] if two have different spaces.
     pub fn new(envs: Vec<E>, seeds: Seeds) -> Result<Self> {
         Self::numbered(envs.into_iter().enumerate().collect(), seeds)
     }
 
-    /// The same for a share of a larger set, each environment with its number in that set.
+    /// Like `new`, for a subset of a larger set: each environment keeps its index in that set.
     pub(crate) fn numbered(envs: Vec<(usize, E)>, seeds: Seeds) -> Result<Self> {
         let Some((_, first)) = envs.first() else {
             return Err(Error::config("envs", "at least one environment", 0));
@@ -74,7 +75,7 @@ impl<E: Env> SerialVecEnv<E> {
         self.slots.iter().map(encode).collect()
     }
 
-    /// Goes back to saved states, one an environment.
+    /// Restores saved states, one per environment.
     pub(crate) fn load_slots(&mut self, saved: &[Vec<u8>]) -> Result<()> {
         check::len("saved environments", self.slots.len(), saved.len())?;
         let decode = |bytes: &Vec<u8>| codec::decode("environment state", bytes);

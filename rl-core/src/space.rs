@@ -1,10 +1,10 @@
-//! Spaces: what an observation or an action is made of.
+//! Observation and action spaces.
 
 use crate::{Error, Result, Rng};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
-/// A number that observations and actions are made of: `f32`, `u8` (pixels) or `u32` (indices).
+/// The element type of observations and actions: `f32`, `u8` (pixels) or `u32` (indices).
 pub trait Element:
     Copy + Default + PartialEq + Debug + Send + Sync + Serialize + DeserializeOwned + 'static
 {
@@ -13,38 +13,38 @@ impl Element for f32 {}
 impl Element for u8 {}
 impl Element for u32 {}
 
-/// The kind and extent of an observation or an action.
+/// An observation or action space.
 ///
-/// The type says the kind (a choice among `n`, or a box of numbers), so an agent that asks for
-/// [`Discrete`] actions cannot be given an environment with continuous ones; the value says the
-/// extent. Batches are plain rows: `[n, width]` elements, contiguous.
+/// The type distinguishes discrete from continuous spaces, so an agent for [`Discrete`] actions cannot be given an
+/// environment with continuous ones. The value holds the size and bounds. Batches are plain rows: `[n, width]`
+/// elements, contiguous.
 pub trait Space: Clone + PartialEq + Debug + Send + Sync + 'static {
-    /// What a row is made of.
+    /// The element type of a row.
     type Elem: Element;
-    /// How one row is handed to an environment: `usize` for a choice, a slice for a box.
+    /// The type of one row as passed to an environment: `usize` for [`Discrete`], a slice for [`BoxSpace`].
     type Value<'a>;
 
-    /// Elements in a row.
+    /// The number of elements in a row.
     fn width(&self) -> usize;
     /// Reads a row of `width` elements.
     fn value(row: &[Self::Elem]) -> Self::Value<'_>;
-    /// Checks one row; the error names the dimension that is outside.
+    /// Checks one row; the error names the first invalid dimension.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a wrong width, a value outside, or a value that is not a number.
+    /// [`Error::Mismatch`] for a wrong width, a value out of bounds, or NaN.
     fn check(&self, what: &str, row: &[Self::Elem]) -> Result<()>;
-    /// Brings each element to the nearest one inside; what is not a number stays so.
+    /// Clips each element to the bounds; NaN is left unchanged.
     fn clip(&self, row: &mut [Self::Elem]);
 
-    /// The same for each row of `[n, width]`.
+    /// Clips each row of `[n, width]`.
     fn clip_rows(&self, rows: &mut [Self::Elem]) {
         rows.chunks_exact_mut(self.width()).for_each(|row| self.clip(row));
     }
-    /// Fills `row` with a uniform draw (unbounded dimensions: a standard normal).
+    /// Fills `row` with a uniform sample (unbounded dimensions: a standard normal sample).
     fn sample(&self, rng: &mut Rng, row: &mut [Self::Elem]);
 }
 
-/// A choice among `n`: `0`, `1`, … `n - 1`. Rows have one `u32`.
+/// A discrete space of `n` choices: `0`, `1`, … `n - 1`. A row is one `u32`.
 ///
 /// ```
 /// use rl_core::{Discrete, Space};
@@ -62,10 +62,10 @@ pub struct Discrete {
 }
 
 impl Discrete {
-    /// A choice among `n`.
+    /// A space of `n` choices.
     ///
     /// # Errors
-    /// [`Error::Config`] where `n` is zero.
+    /// [`Error::Config`] if `n` is zero.
     pub fn new(n: u32) -> Result<Self> {
         if n == 0 {
             return Err(Error::config("n", "at least one choice", 0));
@@ -73,7 +73,7 @@ impl Discrete {
         Ok(Discrete { n })
     }
 
-    /// How many choices there are.
+    /// The number of choices.
     pub fn n(&self) -> usize {
         self.n as usize
     }
@@ -108,8 +108,7 @@ impl Space for Discrete {
     }
 }
 
-/// A box: every dimension has a lower and an upper bound. `BoxSpace` holds `f32`,
-/// `BoxSpace<u8>` pixels.
+/// A box with a lower and an upper bound in every dimension. `BoxSpace` has `f32` elements, `BoxSpace<u8>` pixels.
 ///
 /// ```
 /// use rl_core::{BoxSpace, Space};
@@ -126,11 +125,11 @@ pub struct BoxSpace<T = f32> {
 }
 
 impl BoxSpace<f32> {
-    /// A vector of `low.len()` numbers with a bound each; infinite bounds are allowed.
+    /// A vector of `low.len()` numbers with the given bounds, which may be infinite.
     ///
     /// # Errors
-    /// [`Error::Config`] that names the dimension, where a bound is NaN, where `low >= high`, or
-    /// where the two have different lengths.
+    /// [`Error::Config`] that names the dimension if a bound is NaN or `low >= high`; or if the two have different
+    /// lengths.
     pub fn new(low: Vec<f32>, high: Vec<f32>) -> Result<Self> {
         if low.len() != high.len() || low.is_empty() {
             return Err(Error::config(
@@ -151,12 +150,12 @@ impl BoxSpace<f32> {
     /// `n` numbers without bounds.
     ///
     /// # Errors
-    /// [`Error::Config`] where `n` is zero.
+    /// [`Error::Config`] if `n` is zero.
     pub fn unbounded(n: usize) -> Result<Self> {
         BoxSpace::new(vec![f32::NEG_INFINITY; n], vec![f32::INFINITY; n])
     }
 
-    /// Asks that every bound be finite, as actions that are scaled to their bounds need.
+    /// Requires all bounds to be finite, for actions that are scaled to their bounds.
     ///
     /// # Errors
     /// [`Error::Config`] that names the first dimension with an infinite bound.
@@ -172,10 +171,10 @@ impl BoxSpace<f32> {
 }
 
 impl BoxSpace<u8> {
-    /// Images of the given shape (channels, height, width), each pixel 0 to 255.
+    /// Images of the given shape (channels, height, width), with pixel values from 0 to 255.
     ///
     /// # Errors
-    /// [`Error::Config`] where the shape is empty or has a zero.
+    /// [`Error::Config`] if the shape is empty or contains a zero.
     pub fn image(shape: &[usize]) -> Result<Self> {
         let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(0);
         if shape.is_empty() || n == 0 {
@@ -184,7 +183,7 @@ impl BoxSpace<u8> {
         Ok(BoxSpace { shape: shape.to_vec(), low: vec![0; n], high: vec![255; n] })
     }
 
-    /// Planes of the given shape (channels, height, width), each number 0 to `high`: 1 for flags.
+    /// Planes of the given shape (channels, height, width), with values from 0 to `high`; use 1 for binary planes.
     ///
     /// ```
     /// use rl_core::BoxSpace;
@@ -194,7 +193,7 @@ impl BoxSpace<u8> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] where the shape is empty or has a zero, or `high` is zero.
+    /// [`Error::Config`] if the shape is empty or contains a zero, or `high` is zero.
     pub fn planes(shape: &[usize], high: u8) -> Result<Self> {
         if high == 0 {
             return Err(Error::config("high", "at least 1", high));
@@ -206,8 +205,8 @@ impl BoxSpace<u8> {
 }
 
 impl<T> BoxSpace<T> {
-    /// The same box with its numbers in so many dimensions, as `[channels, height, width]`. Rows stay flat, the last
-    /// dimension varying fastest.
+    /// The same box reshaped, for example to `[channels, height, width]`. Rows stay flat, with the last dimension
+    /// varying fastest.
     ///
     /// ```
     /// use rl_core::BoxSpace;
@@ -218,7 +217,7 @@ impl<T> BoxSpace<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Config`] for a shape of another number of elements.
+    /// [`Error::Config`] for a shape with another number of elements.
     pub fn with_shape(self, shape: &[usize]) -> Result<Self> {
         let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         if n != Some(self.low.len()) {
@@ -228,7 +227,7 @@ impl<T> BoxSpace<T> {
         Ok(BoxSpace { shape: shape.to_vec(), ..self })
     }
 
-    /// The dimensions, as in `[4]` or `[channels, height, width]`.
+    /// The shape, such as `[4]` or `[channels, height, width]`.
     pub fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -254,7 +253,7 @@ impl<T: Element + PartialOrd> BoxSpace<T> {
             ));
         }
         for (i, ((x, l), h)) in row.iter().zip(&self.low).zip(&self.high).enumerate() {
-            // Written so that NaN, which compares with nothing, is refused too.
+            // Written so that a NaN, for which every comparison is false, is rejected too.
             if !(x >= l && x <= h) {
                 return Err(Error::mismatch(
                     format!("{what} dimension {i}"),

@@ -1,14 +1,14 @@
-//! Environments spread over worker threads, for environments whose steps are slow.
+//! Environments distributed over worker threads, for environments with slow steps.
 
 use crate::serial::SavedEnvs;
 use crate::{Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-/// `n` environments shared out among threads. Every environment keeps its own stream of random
-/// numbers, so the results are those of [`SerialVecEnv`], bit for bit, whatever the number of threads.
+/// `n` environments distributed over threads. Every environment has its own random stream, so the results equal those
+/// of [`SerialVecEnv`] bit for bit, for any number of threads.
 ///
-/// It pays where a step takes longer than the two messages that it costs, about ten microseconds.
+/// It is faster if a step takes longer than the two messages it costs, about ten microseconds.
 ///
 /// ```
 /// use rl_core::{Seeds, ThreadedVecEnv, VecEnv};
@@ -28,11 +28,11 @@ pub struct ThreadedVecEnv<O: Space, A: Space> {
 
 struct Worker<O: Space, A: Space> {
     envs: std::ops::Range<usize>,
-    /// Dropped first, so that the thread sees the channel close and ends.
+    /// Dropped first, so that the thread sees the closed channel and exits.
     orders: Option<SyncSender<Order<O, A>>>,
     replies: Receiver<Reply<O, A>>,
     thread: Option<JoinHandle<()>>,
-    /// The message that travels to and fro, so that a step allocates nothing.
+    /// The message sent back and forth, reused so that a step allocates nothing.
     parcel: Option<Parcel<O, A>>,
 }
 
@@ -66,11 +66,11 @@ impl<O: Space, A: Space> std::fmt::Debug for ThreadedVecEnv<O, A> {
 }
 
 impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
-    /// Shares `envs` out among at most `threads` threads, in contiguous runs.
+    /// Distributes `envs` over at most `threads` threads, in contiguous ranges.
     ///
     /// # Errors
-    /// [`Error::Config`] without environments or threads; [`Error::Mismatch`] where two
-    /// environments differ in a space; [`Error::Env`] where a thread cannot be started.
+    /// [`Error::Config`] without environments or threads; [`Error::Mismatch`] if two environments have different
+    /// spaces; [`Error::Env`] if a thread cannot be started.
     pub fn new<E>(envs: Vec<E>, seeds: Seeds, threads: usize) -> Result<Self>
     where
         E: Env<Obs = O, Action = A> + 'static,
@@ -102,13 +102,13 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         Ok(ThreadedVecEnv { workers, observation_space, action_space, batch })
     }
 
-    /// Takes every worker's rows over; waits for all of them, so that none is left behind.
+    /// Copies the rows of every worker; waits for all of them even after an error, so that no reply stays unread.
     fn collect(&mut self) -> Result<()> {
         let width = self.batch.width();
         let mut outcome = Ok(());
         for worker in &mut self.workers {
             let Reply::Parcel(parcel, result) = worker.receive()? else {
-                return Err(Error::Env("a worker answered out of turn".into()));
+                return Err(Error::Env("unexpected reply from a worker thread".into()));
             };
             let rows = self.batch.rows_mut();
             let (range, part) = (worker.envs.clone(), &parcel.batch);
@@ -189,7 +189,7 @@ impl<O: Space, A: Space> Drop for Worker<O, A> {
     fn drop(&mut self) {
         self.orders = None;
         if let Some(thread) = self.thread.take() {
-            // A worker that panicked has been reported as lost; there is nothing left to tell.
+            // A worker that panicked has already been reported as an error, so its result is ignored.
             let _ = thread.join();
         }
     }
@@ -243,7 +243,7 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
         Ok(())
     }
 
-    // As one would be saved by a `SerialVecEnv`: the number of threads leaves no trace.
+    // The same format as that of `SerialVecEnv`: the state does not depend on the number of threads.
     fn save(&self) -> Result<Vec<u8>> {
         let mut slots = Vec::with_capacity(self.num_envs());
         for worker in &self.workers {

@@ -1,4 +1,4 @@
-//! The one loop that drives every algorithm.
+//! The training loop for every algorithm.
 
 use crate::{
     Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-/// How long to train and how often to tell.
+/// The length of training and the logging interval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainerConfig {
-    /// Environment steps to take, over all environments. The last round may pass it by less than
-    /// one step of each environment.
+    /// Environment steps to take, summed over all environments. The last round may exceed it by fewer steps than
+    /// there are environments.
     pub total_steps: u64,
     /// Environment steps between two rows of metrics.
     pub log_every: u64,
-    /// Episodes over which the recent return and length are averaged; 100 as is usual.
+    /// Number of recent episodes over which return and length are averaged; 100, as is usual.
     pub window: usize,
 }
 
 impl TrainerConfig {
-    /// `total_steps` steps, with a hundred rows of metrics.
+    /// `total_steps` steps and one hundred rows of metrics.
     pub fn new(total_steps: u64) -> Self {
         TrainerConfig { total_steps, log_every: (total_steps / 100).max(1), window: 100 }
     }
@@ -29,7 +29,7 @@ impl TrainerConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`Error::Config`] for a zero.
+    /// [`Error::Config`] if a field is zero.
     pub fn validate(&self) -> Result<()> {
         check::at_least("total_steps", 1, self.total_steps)?;
         check::at_least("log_every", 1, self.log_every)?;
@@ -42,14 +42,14 @@ impl TrainerConfig {
 pub enum Outcome {
     /// All steps were taken.
     Finished,
-    /// A callback asked for the end.
+    /// A callback stopped the run.
     Stopped,
 }
 
-/// The file that agents with a replay memory save it as.
+/// The file that holds an agent's replay buffer.
 const REPLAY: &str = "replay.bin";
 
-/// Everything of the loop itself that a resumed run needs.
+/// The state of the loop itself that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Counters {
     step: u64,
@@ -60,9 +60,9 @@ struct Counters {
     metrics: Metrics,
 }
 
-/// Drives an agent through environments: act, step, observe, update.
+/// Trains an agent in environments: act, step, observe, update.
 ///
-/// Evaluation, checkpoints and progress are attached to it as [`Callback`]s, metrics go to [`Sink`]s.
+/// Evaluation, checkpoints and the progress display are attached as [`Callback`]s; metrics are written to [`Sink`]s.
 ///
 /// ```
 /// use rl_core::{MemorySink, Outcome, Seeds, SerialVecEnv, Trainer, TrainerConfig};
@@ -104,7 +104,7 @@ where
     V: VecEnv,
     A: Agent<Obs = V::Obs, Action = V::Action>,
 {
-    /// A trainer of `agent` in `envs`.
+    /// A trainer for `agent` in `envs`.
     ///
     /// # Errors
     /// Those of [`TrainerConfig::validate`].
@@ -137,14 +137,14 @@ where
         self
     }
 
-    /// Where checkpoints go that callbacks ask for.
+    /// Sets the folder for the checkpoints that callbacks request.
     pub fn with_checkpoints(mut self, checkpoints: CheckpointDir) -> Self {
         self.checkpoints = Some(checkpoints);
         self
     }
 
-    /// Leaves the replay memory out of checkpoints, which it makes up most of. A run that is resumed from one gathers
-    /// its memory anew: it goes on, but not in the bits of a run that was not stopped.
+    /// Leaves the replay buffer, the largest part, out of checkpoints. A run resumed from such a checkpoint starts
+    /// with an empty buffer, so it is not bit-identical to an uninterrupted run.
     pub fn without_replay(mut self) -> Self {
         self.save_replay = false;
         self
@@ -155,7 +155,7 @@ where
         &self.agent
     }
 
-    /// The agent, to be evaluated say.
+    /// The agent, for example to evaluate it.
     pub fn agent_mut(&mut self) -> &mut A {
         &mut self.agent
     }
@@ -165,7 +165,7 @@ where
         &self.envs
     }
 
-    /// The environments and the agent, when the run is over.
+    /// Returns the environments and the agent after the run.
     pub fn into_parts(self) -> (V, A) {
         (self.envs, self.agent)
     }
@@ -175,7 +175,7 @@ where
         self.counters.step
     }
 
-    /// The step of the last row of metrics, where there is one: what a file of metrics ends with.
+    /// The step of the last row of metrics, if any; a metrics file ends with this row.
     pub fn last_row(&self) -> Option<u64> {
         self.counters.last_row
     }
@@ -185,12 +185,12 @@ where
         self.counters.episodes
     }
 
-    /// The mean return of the last [`TrainerConfig::window`] episodes, where any has finished.
+    /// The mean return of the last [`TrainerConfig::window`] episodes, if any has finished.
     pub fn recent_return(&self) -> Option<f64> {
         mean_return(&self.counters.recent)
     }
 
-    /// Trains to the end, or until a callback stops it.
+    /// Trains until all steps are taken or a callback stops the run.
     ///
     /// # Errors
     /// Those of the agent, the environments, the callbacks and the sinks.
@@ -206,7 +206,7 @@ where
         Ok(outcome)
     }
 
-    /// One step of every environment, and the learning that is then due.
+    /// One step of every environment, followed by the agent's update.
     fn round(&mut self) -> Result<Outcome> {
         if !self.started {
             self.envs.reset()?;
@@ -227,7 +227,7 @@ where
             self.counters.recent.push_back(*episode);
         }
         let (checkpoint, outcome) = self.call_back(before)?;
-        // What callbacks measured belongs to this row, and the row to this checkpoint.
+        // Callbacks may record metrics for this row, and the checkpoint includes the row.
         if is_due(before, self.counters.step, self.config.log_every) {
             self.log()?;
         }
@@ -255,7 +255,7 @@ where
         self.sinks.iter_mut().try_for_each(|sink| sink.write(&row))
     }
 
-    /// Runs the callbacks; says whether one asked for a checkpoint, and whether one stops the run.
+    /// Runs the callbacks; returns whether one requested a checkpoint and whether one stopped the run.
     fn call_back(&mut self, before: u64) -> Result<(bool, Outcome)> {
         let progress = self.progress();
         let (mut checkpoint, mut outcome) = (false, Outcome::Finished);
@@ -294,10 +294,10 @@ where
         dir.write(self.agent.name(), self.counters.step, &sections)
     }
 
-    /// The whole run as the parts of a checkpoint.
+    /// The state of the whole run as the sections of a checkpoint.
     ///
     /// # Errors
-    /// Where a part cannot be encoded.
+    /// If a part cannot be encoded.
     pub fn sections(&self) -> Result<Sections> {
         let mut sections = Sections::default();
         self.agent.save(&mut sections)?;
@@ -309,7 +309,7 @@ where
         Ok(sections)
     }
 
-    /// Goes on from a checkpoint. The trainer must have been built as the one that wrote it was.
+    /// Resumes from a checkpoint. The trainer must be built like the one that wrote the checkpoint.
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another algorithm's checkpoint, another number of environments or
@@ -342,7 +342,7 @@ pub(crate) fn is_due(before: u64, now: u64, every: u64) -> bool {
     before / every != now / every
 }
 
-/// The mean return of some episodes, where there are any.
+/// The mean return of the given episodes, if any.
 pub(crate) fn mean_return(episodes: &VecDeque<Episode>) -> Option<f64> {
     mean(episodes.iter().map(|e| e.episode_return))
 }

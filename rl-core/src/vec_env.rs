@@ -1,4 +1,4 @@
-//! The interface of several environments stepped together, and what one step of them yields.
+//! Vectorised environments: several environments stepped together, and the result of one step.
 
 use crate::{Element, End, Result, RunningMoments, Seeds, Space, check};
 use serde::{Deserialize, Serialize};
@@ -6,15 +6,15 @@ use serde::{Deserialize, Serialize};
 /// A finished episode: the undiscounted sum of the environment's own rewards, and its length.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
-    /// Which environment it ran in.
+    /// The index of the environment that it ran in.
     pub env: usize,
-    /// The sum of rewards, before any wrapper that rescales them for learning.
+    /// The sum of rewards, before any wrapper that rescales them.
     pub episode_return: f64,
-    /// Steps taken.
+    /// The number of steps.
     pub length: u64,
 }
 
-/// What `n` environments showed last: rows of `[n, width]`, contiguous.
+/// The result of the last step of `n` environments: rows of `[n, width]`, contiguous.
 #[derive(Clone, Debug, Default)]
 pub struct StepBatch<T> {
     width: usize,
@@ -24,13 +24,13 @@ pub struct StepBatch<T> {
     rewards: Vec<f32>,
     ends: Vec<Option<End>>,
     episodes: Vec<Episode>,
-    /// Which environments were reset from outside since the last step, and before it.
+    /// The environments reset from outside after the last step, and those reset before it.
     reset_since: Vec<bool>,
     resets: Vec<bool>,
 }
 
 impl<T: Element> StepBatch<T> {
-    /// Room for `n` environments with observations of `width` elements.
+    /// A batch for `n` environments with observations of `width` elements.
     pub fn new(n: usize, width: usize) -> Self {
         StepBatch {
             width,
@@ -45,9 +45,9 @@ impl<T: Element> StepBatch<T> {
         }
     }
 
-    /// Transitions of one's own making, offline data or demonstrations, as `n` environments side by side would show
-    /// them: the observations that were acted on and those that followed, `[n, width]`, the rewards and the ends,
-    /// `[n]`. `follows` says whether they follow those that were observed before, or stand by themselves.
+    /// A batch of given transitions (offline data or demonstrations), as if `n` environments had produced them: the
+    /// observations acted on and the next observations, `[n, width]`, and the rewards and ends, `[n]`. `follows` says
+    /// whether these transitions continue the previously observed ones or are independent of them.
     ///
     /// ```
     /// use rl_core::{End, StepBatch};
@@ -58,7 +58,7 @@ impl<T: Element> StepBatch<T> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) for slices that do not fit.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for slices whose lengths do not match.
     pub fn of_transitions(
         observations: &[T],
         rewards: &[f32],
@@ -81,17 +81,17 @@ impl<T: Element> StepBatch<T> {
         Ok(batch)
     }
 
-    /// How many environments.
+    /// The number of environments.
     pub fn num_envs(&self) -> usize {
         self.rewards.len()
     }
 
-    /// Elements of one observation.
+    /// The number of elements of one observation.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// The observations to act on now, `[n, width]`: after an episode's end, the first of the next.
+    /// The current observations, `[n, width]`; after the end of an episode, the first observation of the next one.
     pub fn observations(&self) -> &[T] {
         &self.observations
     }
@@ -101,12 +101,12 @@ impl<T: Element> StepBatch<T> {
         &self.rewards
     }
 
-    /// How the last step ended in each environment, `[n]`.
+    /// Whether and how the episode ended at the last step in each environment, `[n]`.
     pub fn ends(&self) -> &[Option<End>] {
         &self.ends
     }
 
-    /// The final observations, `[n, width]`; a row means something only where `ends` says so.
+    /// The final observations, `[n, width]`; a row is meaningful only where `ends` marks the end of an episode.
     pub fn finals(&self) -> &[T] {
         &self.finals
     }
@@ -116,12 +116,12 @@ impl<T: Element> StepBatch<T> {
         &self.episodes
     }
 
-    /// The last step as transitions, given the actions that were taken, `[n, action width]`.
+    /// The last step as transitions, with the given executed actions, `[n, action width]`.
     pub fn transitions<'a, A>(&'a self, actions: &'a [A]) -> Transitions<'a, T, A> {
         Transitions { batch: self, actions }
     }
 
-    /// Begins a step: what was shown becomes what was acted on. For implementors of [`VecEnv`].
+    /// Begins a step: the current observations become the previous ones. For implementors of [`VecEnv`].
     pub fn begin_step(&mut self) {
         std::mem::swap(&mut self.observations, &mut self.previous);
         self.episodes.clear();
@@ -129,18 +129,18 @@ impl<T: Element> StepBatch<T> {
         self.reset_since.fill(false);
     }
 
-    /// Begins an episode in every environment: forgets the last step, and notes for the next one that episodes were
-    /// cut. For implementors of [`VecEnv`], in [`VecEnv::reset`].
+    /// Begins an episode in every environment: discards the last step and marks the next one as following a reset.
+    /// For implementors of [`VecEnv`], in [`VecEnv::reset`].
     pub fn begin_episodes(&mut self) {
         self.forget_step();
         self.reset_since.fill(true);
     }
 
-    /// Takes over saved observations, which episodes go on from. For implementors of [`VecEnv`], in
+    /// Restores saved observations, from which the episodes continue. For implementors of [`VecEnv`], in
     /// [`VecEnv::load`].
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) for observations of another number of elements.
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for observations with another number of elements.
     pub fn restore(&mut self, observations: &[T]) -> Result<()> {
         check::len("saved observations", self.observations.len(), observations.len())?;
         self.forget_step();
@@ -156,7 +156,7 @@ impl<T: Element> StepBatch<T> {
         self.resets.fill(false);
     }
 
-    /// Takes over all that `other`, a batch of the same size, holds. Allocates nothing.
+    /// Copies the contents of `other`, a batch of the same size, without allocating.
     pub fn copy_from(&mut self, other: &StepBatch<T>) {
         self.observations.copy_from_slice(&other.observations);
         self.previous.copy_from_slice(&other.previous);
@@ -169,7 +169,7 @@ impl<T: Element> StepBatch<T> {
         self.resets.copy_from_slice(&other.resets);
     }
 
-    /// All rows at once, to be filled in. For implementors of [`VecEnv`].
+    /// Mutable access to all rows. For implementors of [`VecEnv`].
     pub fn rows_mut(&mut self) -> StepRows<'_, T> {
         StepRows {
             observations: &mut self.observations,
@@ -181,7 +181,7 @@ impl<T: Element> StepBatch<T> {
     }
 }
 
-/// The rows of a [`StepBatch`] to be filled in by an implementor of [`VecEnv`].
+/// The rows of a [`StepBatch`], to be filled in by an implementor of [`VecEnv`].
 #[derive(Debug)]
 pub struct StepRows<'a, T> {
     /// The observations to act on next, `[n, width]`.
@@ -190,13 +190,13 @@ pub struct StepRows<'a, T> {
     pub finals: &'a mut [T],
     /// The rewards, `[n]`.
     pub rewards: &'a mut [f32],
-    /// How the step ended, `[n]`.
+    /// Whether and how the episode ended, `[n]`.
     pub ends: &'a mut [Option<End>],
-    /// Finished episodes, to be appended to.
+    /// Finished episodes; implementors append to it.
     pub episodes: &'a mut Vec<Episode>,
 }
 
-/// One step of `n` environments as a learner sees it.
+/// One step of `n` environments as transitions for an agent.
 #[derive(Clone, Copy, Debug)]
 pub struct Transitions<'a, T, A> {
     batch: &'a StepBatch<T>,
@@ -204,29 +204,29 @@ pub struct Transitions<'a, T, A> {
 }
 
 impl<'a, T: Element, A> Transitions<'a, T, A> {
-    /// How many transitions, one an environment.
+    /// The number of transitions, one per environment.
     pub fn len(&self) -> usize {
         self.batch.num_envs()
     }
 
-    /// Whether there are none.
+    /// Whether there are no transitions.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The observations that were acted on, `[n, width]`.
-    #[allow(clippy::misnamed_getters)] // What was acted on is what the batch showed before.
+    /// The observations acted on, `[n, width]`.
+    #[allow(clippy::misnamed_getters)] // These are the previous observations of the batch.
     pub fn observations(&self) -> &'a [T] {
         &self.batch.previous
     }
 
-    /// The actions taken, `[n, action width]`.
+    /// The executed actions, `[n, action width]`.
     pub fn actions(&self) -> &'a [A] {
         self.actions
     }
 
-    /// The same step with actions in another form, `[n, action width]`: those that an agent remembers, say,
-    /// where they are not those that the environments took.
+    /// The same step with actions in another form, `[n, action width]`, for example an agent's unclipped actions in
+    /// place of the clipped ones that were executed.
     pub fn with_actions<'b, B>(&self, actions: &'b [B]) -> Transitions<'b, T, B>
     where
         'a: 'b,
@@ -234,9 +234,9 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
         Transitions { batch: self.batch, actions }
     }
 
-    /// Where an environment was reset from outside before this step, `[n]`: what went on there before was cut, so that
-    /// this step does not follow the one observed before it. Whoever keeps something open across steps closes it as a
-    /// truncation.
+    /// Whether each environment was reset from outside before this step, `[n]`. Such a reset cuts the running
+    /// episode, so this step does not continue the one observed before it. Open n-step returns, rollouts and episodes
+    /// must be closed as truncated.
     pub fn resets(&self) -> &'a [bool] {
         &self.batch.resets
     }
@@ -246,13 +246,13 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
         &self.batch.rewards
     }
 
-    /// How the step ended, `[n]`.
+    /// Whether and how the episode ended at this step, `[n]`.
     pub fn ends(&self) -> &'a [Option<End>] {
         &self.batch.ends
     }
 
-    /// The observation that step `i` led to, `[width]`. At an episode's end this is its own final
-    /// observation, never the first of the next episode.
+    /// The next observation of step `i`, `[width]`. At the end of an episode this is its final observation, never the
+    /// first observation of the next episode.
     pub fn next_observation(&self, i: usize) -> &'a [T] {
         let ended = self.batch.ends[i].is_some();
         let rows = if ended { &self.batch.finals } else { &self.batch.observations };
@@ -260,7 +260,7 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
     }
 }
 
-/// Several environments stepped together, each restarted as soon as its episode ends.
+/// Vectorised environments. Each one is reset automatically as soon as its episode ends.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, VecEnv};
@@ -274,72 +274,72 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 pub trait VecEnv {
-    /// The kind of observation.
+    /// The observation space.
     type Obs: Space;
-    /// The kind of action.
+    /// The action space.
     type Action: Space;
 
-    /// The extent of one observation.
+    /// The observation space of each environment.
     fn observation_space(&self) -> &Self::Obs;
 
-    /// The extent of one action.
+    /// The action space of each environment.
     fn action_space(&self) -> &Self::Action;
 
-    /// What the environments showed last.
+    /// The result of the last step.
     fn batch(&self) -> &StepBatch<<Self::Obs as Space>::Elem>;
 
-    /// Starts an episode in each environment. One that goes on is cut; the next step says so, see
+    /// Starts an episode in each environment. A running episode is cut; the next step reports this through
     /// [`Transitions::resets`].
     ///
     /// # Errors
     /// Those of [`Env::reset`](crate::Env::reset).
     fn reset(&mut self) -> Result<()>;
 
-    /// Steps all environments, `actions` being `[n, action width]`; where an episode ends, the
-    /// next one starts and the final observation is kept.
+    /// Steps all environments with `actions`, `[n, action width]`. Where an episode ends, the next one starts and the
+    /// final observation is kept.
     ///
     /// # Errors
-    /// Those of [`Env::step`](crate::Env::step); actions of a wrong number.
+    /// Those of [`Env::step`](crate::Env::step); a wrong number of actions.
     fn step(&mut self, actions: &[<Self::Action as Space>::Elem]) -> Result<()>;
 
-    /// Gives every environment the stream `("env", i)` of `seeds`; takes effect in the next reset.
+    /// Gives every environment the stream `("env", i)` of `seeds`; takes effect at the next reset.
     ///
     /// # Errors
-    /// Where the environments can no longer be reached.
+    /// If the environments can no longer be reached.
     fn reseed(&mut self, seeds: Seeds) -> Result<()>;
 
-    /// Everything that a resumed run needs, as bytes.
+    /// The state that a resumed run needs, as bytes.
     ///
     /// # Errors
-    /// Where the environments can no longer be reached.
+    /// If the environments can no longer be reached.
     fn save(&self) -> Result<Vec<u8>>;
 
-    /// Goes back to a saved state.
+    /// Restores a saved state.
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that are not a state of these environments.
     fn load(&mut self, bytes: &[u8]) -> Result<()>;
 
-    /// The moments that observation-normalising wrappers have gathered, innermost first: the part
-    /// of a policy that lives in its environment.
+    /// The statistics gathered by observation-normalising wrappers, innermost first. They are the part of a policy
+    /// that is stored in its environment.
     fn moments(&self) -> Vec<RunningMoments> {
         Vec::new()
     }
 
-    /// Takes over such moments, as an evaluation does before it starts.
+    /// Sets these statistics, as an evaluation does before it starts.
     ///
     /// # Errors
-    /// A wrong number of moments, or of a wrong width.
+    /// A wrong number of statistics, or statistics of the wrong width.
     fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
         check::len("normalisation moments", 0, moments.len())
     }
 
-    /// Says that an evaluation begins or ends: in between, wrappers learn nothing from what they see.
+    /// Starts or ends evaluation mode, in which wrappers do not update their statistics.
     fn set_evaluating(&mut self, evaluating: bool) {
         let _ = evaluating;
     }
 
-    /// How many environments.
+    /// The number of environments.
     fn num_envs(&self) -> usize {
         self.batch().num_envs()
     }

@@ -1,5 +1,5 @@
-//! The loop, the vectorised environments, the wrappers and the checkpoints, from outside.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Tests of the training loop, vectorised environments, wrappers and checkpoints through the public interface.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::{prop_assert_eq, proptest};
 use rl_core::doc_env::{Guess, RightAnswer, Sign};
@@ -10,7 +10,7 @@ fn signs(n: usize, length: u32) -> Vec<Sign> {
     (0..n).map(|_| Sign::with_length(length)).collect()
 }
 
-/// Everything a learner can see of `steps` steps, and the state after them.
+/// All that an agent observes in `steps` steps, and the final state.
 fn trace(envs: &mut impl VecEnv<Obs = BoxSpace, Action = Discrete>, steps: usize) -> Vec<u32> {
     let mut rng = Seeds::new(9).stream("actions", 0);
     let mut seen = Vec::new();
@@ -62,7 +62,7 @@ proptest! {
         let saved = threaded.save().unwrap();
         let mut copy = ThreadedVecEnv::new(signs(n, 3), Seeds::new(0), 2).unwrap();
         copy.load(&saved).unwrap();
-        // The number of threads leaves no trace.
+        // The state does not depend on the number of threads.
         let mut other = ThreadedVecEnv::new(signs(n, 3), Seeds::new(0), 3).unwrap();
         other.load(&saved).unwrap();
         let mut serial = SerialVecEnv::new(signs(n, 3), Seeds::new(0)).unwrap();
@@ -75,7 +75,7 @@ proptest! {
     }
 }
 
-/// Counts its steps in the observation, so that a lost or swapped final observation shows.
+/// Counts its steps in the observation, so that a lost or swapped final observation is detected.
 #[derive(Clone)]
 struct Counter(u32);
 
@@ -134,7 +134,7 @@ fn each_dimension_is_normalised_by_its_own_moments_and_final_rows_too() {
     envs.reset().unwrap();
     envs.step(&[0, 0]).unwrap();
     envs.step(&[0, 0]).unwrap();
-    // Seen so far: 0, 0, 1, 1, 0, 0: mean 1/3, variance 2/9.
+    // The data are 0, 0, 1, 1, 0, 0: mean 1/3, variance 2/9.
     let moments = &envs.moments()[0];
     assert!((moments.mean()[0] - 1.0 / 3.0).abs() < 1e-12);
     assert!((moments.variance(0) - 2.0 / 9.0).abs() < 1e-12);
@@ -230,7 +230,7 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     after.resume(&manifest, &sections).unwrap();
     after.run().unwrap();
 
-    // Each evaluation stands in the row of its own step, the last one too.
+    // Each evaluation appears in the row of its own step, including the last one.
     let evaluated =
         whole.rows().into_iter().filter(|r| r.values.iter().any(|v| v.0 == "evaluation_return"));
     assert_eq!(
@@ -256,7 +256,7 @@ fn evaluation_stops_at_a_target_or_without_improvement() {
         trainer = trainer.with_callback(callback);
         (trainer.run().unwrap(), trainer.step())
     };
-    // The greedy action of `Guess` is always 0: about 2 of 4 points.
+    // The greedy action of `Guess` is always 0: about 2 of 4 rewards.
     assert_eq!(run(every(100).stop_at(1.0)), (Outcome::Stopped, 100));
     assert_eq!(run(every(100).stop_at(5.0)), (Outcome::Finished, 10_000));
     let (outcome, step) = run(every(100).stop_without_improvement(5));
@@ -288,7 +288,7 @@ fn a_damaged_checkpoint_is_passed_over_with_a_word() {
     assert!(passed_over().contains("missing"));
     std::fs::remove_file(checkpoints.path(1000).join("manifest.json")).unwrap();
     assert!(passed_over().contains("manifest.json"));
-    // Written again, it is whole again.
+    // Writing it again restores it.
     let latest = checkpoints.read_latest().unwrap();
     checkpoints.write("guess", 1_000, &latest.sections).unwrap();
     assert!(checkpoints.read_latest().unwrap().skipped.is_empty());
@@ -316,7 +316,7 @@ fn another_algorithms_checkpoint_is_refused() {
     assert_eq!(error, "checkpoint: expected one of guess, got one of other");
 }
 
-/// A checkpoint of one section.
+/// A checkpoint with one section.
 fn sections(x: u8) -> Sections {
     let mut sections = Sections::default();
     sections.put("x", &x).unwrap();
@@ -329,14 +329,14 @@ fn replacing_a_checkpoint_leaves_one_at_every_moment() {
     let checkpoints = CheckpointDir::new(dir.path());
     let path = checkpoints.write("a", 10, &sections(1)).unwrap();
     let written = std::fs::metadata(path.join("x.bin")).unwrap().modified().unwrap();
-    // The same one again is left alone.
+    // An identical checkpoint is left unchanged.
     assert_eq!(checkpoints.write("a", 10, &sections(1)).unwrap(), path);
     assert_eq!(std::fs::metadata(path.join("x.bin")).unwrap().modified().unwrap(), written);
-    // Another one takes its place.
+    // A different one replaces it.
     assert_eq!(checkpoints.write("a", 10, &sections(2)).unwrap(), path);
     assert_eq!(checkpoints.read_latest().unwrap().sections, sections(2));
 
-    // A kill after the new one lay beside the old, and after the old one was gone.
+    // A crash after the new one was stored beside the old one, and after the old one was removed.
     let next = dir.path().join("step-000000000010.next");
     for old_is_there in [true, false] {
         checkpoints.write("a", 10, &sections(3)).unwrap();
@@ -374,7 +374,7 @@ fn a_torn_write_leaves_the_previous_checkpoint() {
     let mut sections = Sections::default();
     sections.put("x", &1u8).unwrap();
     checkpoints.write("a", 10, &sections).unwrap();
-    // What a crash in the middle of the next write leaves behind.
+    // The remains of a crash during the next write.
     let torn = dir.path().join(".writing-000000000020");
     std::fs::create_dir(&torn).unwrap();
     std::fs::write(torn.join("x.bin"), b"ha").unwrap();
@@ -418,14 +418,14 @@ fn metric_files_lose_the_rows_that_a_resumed_run_writes_again() {
             assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         };
         go_on(3);
-        // A last line that a kill cut off, with and without a row that was whole after the checkpoint.
+        // An incomplete last line after a crash, with and without a complete row after the checkpoint.
         for torn in [whole.len() - 1, whole.len() - 5] {
             std::fs::write(&path, &whole[..torn]).unwrap();
             go_on(4);
             std::fs::write(&path, &whole[..torn]).unwrap();
             go_on(2);
         }
-        // Rows that the checkpoint counts on are not there.
+        // Rows that the checkpoint relies on are missing.
         std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
         let error = resume(5, Some(5)).unwrap_err().to_string();
         assert!(error.contains("where the checkpoint has seen step 5"), "{error}");
@@ -443,8 +443,8 @@ fn evaluation_shares_episodes_out_among_environments() {
     assert!(evaluate(&mut RightAnswer, &mut envs, 0).is_err());
 }
 
-/// What normalisers have learned is not changed by an evaluation, even of the training environments, and what has
-/// learned nothing cannot normalise.
+/// An evaluation, even in the training environments, does not change normalisation statistics, and a normaliser
+/// without data is an error.
 #[test]
 fn evaluation_teaches_normalisers_nothing() {
     let stack = |frozen: bool| {
@@ -459,7 +459,7 @@ fn evaluation_teaches_normalisers_nothing() {
     let before = envs.moments();
     evaluate(&mut RightAnswer, &mut envs, 4).unwrap();
     assert_eq!(envs.moments(), before);
-    // It learns again afterwards.
+    // The statistics are updated again afterwards.
     envs.step(&[0, 0]).unwrap();
     assert_ne!(envs.moments(), before);
     let expected = "moments of a frozen normaliser: expected those of the training environments, by set_moments, \
@@ -473,8 +473,8 @@ fn evaluation_teaches_normalisers_nothing() {
     evaluate(&mut RightAnswer, &mut fed, 4).unwrap();
 }
 
-/// A reset from outside is told to whoever observes the next step, through every wrapper, and only then; a resume is
-/// none.
+/// A reset from outside is reported to the agent at the next step, through every wrapper, and only then; resuming
+/// does not count as a reset.
 #[test]
 fn resets_from_outside_are_told() {
     fn told(envs: &mut impl VecEnv<Obs = BoxSpace, Action = Discrete>) -> Vec<bool> {
@@ -504,7 +504,7 @@ fn resets_from_outside_are_told() {
     check(NormalizeReward::new(NormalizeObs::new(envs(), 10.0).unwrap(), 0.9, 10.0).unwrap());
 }
 
-/// A checkpoint may leave the replay memory out.
+/// A checkpoint may leave out the replay buffer.
 #[test]
 fn a_checkpoint_without_its_replay_has_everything_else() {
     struct Remembers(Guess);

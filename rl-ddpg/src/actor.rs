@@ -1,15 +1,15 @@
-//! The deterministic actor that DDPG and TD3 share.
+//! The deterministic actor of DDPG and TD3.
 
 use crate::{ActionGradient, Critic, Parts};
 use rl_core::{Result, Sections, Space, check};
 use rl_nets::{Activation, Init, Learned, Linear, Loss, Network, OptimizerConfig, with_head};
 use rl_replay::Batch;
 
-/// A deterministic actor, its slowly following target and its optimiser.
+/// A deterministic actor, its target network and its optimiser.
 #[derive(Debug)]
 pub(crate) struct Actor {
     learned: Learned,
-    /// Scratch: the actor's actions and the gradient of the loss with respect to them.
+    /// Scratch buffers: the actor's actions and the gradient of the loss with respect to them.
     actions: Vec<f32>,
     grad: Vec<f32>,
 }
@@ -56,9 +56,9 @@ impl Actor {
         Ok(Loss::new(pass, grad, -value))
     }
 
-    /// Moves the target towards the actor by the share `tau`.
-    pub(crate) fn track(&mut self, tau: f64) -> Result<()> {
-        Ok(self.learned.track(tau)?)
+    /// Soft update of the target network: moves it towards the actor by the fraction `tau`.
+    pub(crate) fn soft_update(&mut self, tau: f64) -> Result<()> {
+        Ok(self.learned.soft_update(tau)?)
     }
 
     pub(crate) fn save_policy(&self, out: &mut Sections) -> Result<()> {
@@ -73,7 +73,7 @@ impl Actor {
         Ok(self.learned.save("policy", out)?)
     }
 
-    /// What [`save`](Actor::save) wrote, to be taken over by [`replace`](Actor::replace).
+    /// Decodes the state written by [`save`](Actor::save), to be applied with [`replace`](Actor::replace).
     pub(crate) fn loaded(&self, from: &Sections) -> Result<Learned> {
         Ok(self.learned.loaded("policy", from)?)
     }
@@ -88,7 +88,7 @@ impl Actor {
     }
 }
 
-/// `y = r + discount Q'`, in place of `Q'`, `[n]`.
+/// Computes the targets `y = r + discount Q'` in place of `Q'`, `[n]`.
 pub(crate) fn discount_onto(batch: &Batch<f32, f32>, values: &mut [f32]) {
     let steps = batch.rewards().iter().zip(batch.discounts());
     values.iter_mut().zip(steps).for_each(|(v, (reward, discount))| *v = reward + discount * *v);

@@ -1,27 +1,27 @@
-//! Learned action values of continuous actions, with their targets.
+//! Critics, `Q(s, a)` of continuous actions, with target networks.
 
 use rl_core::{Result, Rng, Sections, check};
 use rl_nets::{Backend, Body, Learned, Network, OptimizerConfig, check_finite, critics};
 
-/// Which value the actor climbs.
+/// The action value that the actor maximises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionGradient {
-    /// The first critic's, as in DDPG and TD3.
+    /// That of the first critic, as in DDPG and TD3.
     First,
-    /// The smallest, as in SAC.
+    /// The minimum over critics, as in SAC.
     Smallest,
 }
 
-/// What a gradient step of the critic measured.
+/// Measurements of a gradient step of the critics.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CriticStep {
-    /// The squared error, summed over critics.
+    /// The mean squared error, summed over critics.
     pub loss: f64,
-    /// The mean value, before the step.
+    /// The mean action value before the step.
     pub value: f64,
 }
 
-/// One or several action values `Q_i(s, a)`, their slowly following targets `Q_i'`, and their optimiser.
+/// One or more critics `Q_i(s, a)`, their target networks `Q_i'`, and their optimiser.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -43,17 +43,17 @@ pub struct Critic {
     learned: Learned,
     width: usize,
     action_width: usize,
-    /// Scratch: rows of observation and action; gradients of the critics' output and of those rows.
+    /// Scratch buffers: rows of observation and action; gradients of the critics' outputs and of those rows.
     rows: Vec<f32>,
     grad: Vec<f32>,
     grad_rows: Vec<f32>,
 }
 
 impl Critic {
-    /// `count` critics for observations of `width` and actions of `action_width` numbers.
+    /// `count` critics for observations of `width` elements and actions of `action_width` elements.
     ///
     /// # Errors
-    /// Those of the body and of the optimiser's settings, and of candle.
+    /// Those of the body and of the optimiser's settings, and errors of candle.
     pub fn new(
         count: usize,
         (width, action_width): (usize, usize),
@@ -73,7 +73,7 @@ impl Critic {
         })
     }
 
-    /// Puts observations, `[n, width]`, and actions, `[n, action width]`, side by side.
+    /// Concatenates observations, `[n, width]`, and actions, `[n, action width]`.
     fn join(&mut self, observations: &[f32], actions: &[f32]) -> Result<()> {
         let n = observations.len() / self.width;
         check::len("observations", n * self.width, observations.len())?;
@@ -88,20 +88,20 @@ impl Critic {
         Ok(())
     }
 
-    /// How many critics there are.
+    /// The number of critics.
     fn count(&self) -> usize {
         self.learned.network().output_len()
     }
 
-    /// Parameters of all critics, without their targets.
+    /// The number of parameters of all critics, without target networks.
     pub fn num_params(&self) -> usize {
         self.learned.network().num_params()
     }
 
-    /// The values of the first critic, `[n]`.
+    /// The action values of the first critic, `[n]`.
     ///
     /// # Errors
-    /// Slices that do not fit.
+    /// Slices that do not match.
     pub fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {
         self.join(observations, actions)?;
         let count = self.count();
@@ -111,7 +111,7 @@ impl Critic {
     /// Writes `min_i Q_i'(s, a)` into `values`, `[n]`.
     ///
     /// # Errors
-    /// Slices that do not fit.
+    /// Slices that do not match.
     pub fn target_values(
         &mut self,
         observations: &[f32],
@@ -128,11 +128,11 @@ impl Critic {
         Ok(())
     }
 
-    /// One gradient step on `Σ_i mean (Q_i(s, a) - y)²`, with `y` the `targets`, `[n]`, and the gradient clipped to
-    /// `max_grad_norm`.
+    /// One gradient step on `Σ_i mean (Q_i(s, a) - y)²`, where `y` are the `targets`, `[n]`. The gradient is clipped
+    /// to the norm `max_grad_norm`.
     ///
     /// # Errors
-    /// [`NotFinite`](rl_nets::Error::NotFinite) for a loss that is not; slices that do not fit.
+    /// [`NotFinite`](rl_nets::Error::NotFinite) for a non-finite loss; slices that do not match.
     pub fn step(
         &mut self,
         observations: &[f32],
@@ -168,7 +168,7 @@ impl Critic {
     /// width]`; returns the mean.
     ///
     /// # Errors
-    /// Slices that do not fit.
+    /// Slices that do not match.
     pub fn action_gradient(
         &mut self,
         observations: &[f32],
@@ -203,12 +203,12 @@ impl Critic {
         Ok(total / n as f64)
     }
 
-    /// Moves the targets towards the critics by the share `tau`.
+    /// Soft update of the target networks: moves them towards the critics by the fraction `tau`.
     ///
     /// # Errors
-    /// Those of candle.
-    pub fn track(&mut self, tau: f64) -> Result<()> {
-        Ok(self.learned.track(tau)?)
+    /// Errors of candle.
+    pub fn soft_update(&mut self, tau: f64) -> Result<()> {
+        Ok(self.learned.soft_update(tau)?)
     }
 
     #[cfg(test)]
@@ -216,16 +216,16 @@ impl Critic {
         self.learned.network_mut()
     }
 
-    /// Writes critics, targets and moments.
+    /// Writes the critics, the target networks and the optimiser state.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn save(&self, out: &mut Sections) -> Result<()> {
         Ok(self.learned.save("critic", out)?)
     }
 
-    /// What [`save`](Critic::save) wrote, to be taken over by [`replace`](Critic::replace) once everything else has
-    /// been read too.
+    /// Decodes the state written by [`save`](Critic::save), to be applied with [`replace`](Critic::replace) once
+    /// everything else has been decoded.
     ///
     /// # Errors
     /// Those of [`Learned::loaded`].
@@ -233,7 +233,7 @@ impl Critic {
         Ok(self.learned.loaded("critic", from)?)
     }
 
-    /// Puts what [`loaded`](Critic::loaded) gave in place.
+    /// Applies the result of [`loaded`](Critic::loaded).
     pub fn replace(&mut self, learned: Learned) {
         self.learned = learned;
     }

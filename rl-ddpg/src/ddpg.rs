@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Deep deterministic policy gradient (Lillicrap et al., 2016), for continuous actions.
 ///
 /// ```text
-/// initialise actor mu, critic Q, targets mu' = mu, Q' = Q, replay memory D
+/// initialise actor mu, critic Q, targets mu' = mu, Q' = Q, replay buffer D
 /// for each step:
 ///     a = mu(s) + noise (at random before learning_starts); store (s, a, r, s', how it ended) in D
 ///     sample a minibatch from D
@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 ///     mu' <- mu' + tau (mu - mu'),  Q' <- Q' + tau (Q - Q')
 /// ```
 ///
-/// Actions are continuous; an environment with others does not compile. This does:
+/// Actions are continuous; an environment with discrete actions does not compile. This compiles:
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 ///
-/// and this, the same with a cart and a pole, does not:
+/// The same with `CartPole`, whose actions are discrete, does not:
 ///
 /// ```compile_fail
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -46,41 +46,41 @@ pub type Ddpg = OffPolicy<DdpgRule>;
 
 builds!(DdpgConfig, Ddpg, Some);
 
-/// The settings of [`Ddpg`]. Defaults are those of Lillicrap et al. (2016) for step sizes, targets and
-/// noise, and Stable-Baselines3's (2.9) for the rest.
+/// The settings of [`Ddpg`]. Defaults are those of Lillicrap et al. (2016) for learning rates, target networks and
+/// noise, and those of Stable-Baselines3 (2.9) for the rest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DdpgConfig {
-    /// The actor, whose output goes through tanh; 400-300 relu.
+    /// The actor, with a tanh output; 400-300 relu.
     pub actor: NetworkConfig,
     /// The critic; 400-300 relu.
     pub critic: NetworkConfig,
-    /// The actor's step size; 1e-4.
+    /// The actor's learning rate; 1e-4.
     pub actor_learning_rate: Schedule,
-    /// The critic's step size; 1e-3.
+    /// The critic's learning rate; 1e-3.
     pub critic_learning_rate: Schedule,
-    /// The optimiser of each; Adam.
+    /// The optimiser of each network; Adam.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    /// The maximum gradient norm, separately for the actor and the critic; none: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// The share by which targets follow; 0.001.
+    /// The soft update coefficient of the target networks; 0.001.
     pub tau: f64,
-    /// What is added to actions while exploring; drifting noise of 0.2.
+    /// Exploration noise added to actions; Ornstein-Uhlenbeck noise of 0.2.
     pub exploration: NoiseConfig,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// Rewards that are summed before bootstrapping; 1.
+    /// The n of n-step returns; 1.
     pub n_step: usize,
-    /// Transitions that are remembered; 1,000,000.
+    /// The capacity of the replay buffer in transitions; 1,000,000.
     pub buffer_size: usize,
-    /// Transitions in a minibatch; 256.
+    /// Transitions per minibatch; 256.
     pub batch_size: usize,
-    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    /// Environment steps, over all environments, with random actions before learning begins; 100.
     pub learning_starts: u64,
-    /// Environment steps, over all environments, between two rounds of learning; 1.
+    /// Environment steps, over all environments, between two rounds of gradient steps; 1.
     pub train_freq: u64,
-    /// Gradient steps in a round; 1.
+    /// Gradient steps per round; 1.
     pub gradient_steps: u64,
 }
 
@@ -108,7 +108,7 @@ impl Default for DdpgConfig {
 }
 
 impl DdpgConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// ```
     /// let config = rl_ddpg::DdpgConfig { tau: 0.0, ..Default::default() };
@@ -117,7 +117,7 @@ impl DdpgConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         validate_settings(self.settings())?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
@@ -133,12 +133,12 @@ pub struct DdpgRule {
     config: DdpgConfig,
     pub(crate) actor: Actor,
     pub(crate) critic: Critic,
-    /// Scratch: the regression targets.
+    /// Scratch buffer: the regression targets.
     targets: Vec<f32>,
 }
 
 impl DdpgRule {
-    /// The regression targets.
+    /// Computes the regression targets.
     pub(crate) fn targets(&mut self, batch: &Batch<f32, f32>) -> Result<()> {
         let next_actions = self.actor.target_actions(batch.next_observations())?;
         self.targets.resize(batch.len(), 0.0);
@@ -196,8 +196,8 @@ impl Rule for DdpgRule {
         let loss = self.actor.loss(&mut self.critic, observations)?;
         metrics.record("actor_loss", loss.stats);
         metrics.record("actor_grad_norm", loss.step(actor_rate, max_norm)?);
-        self.actor.track(self.config.tau)?;
-        self.critic.track(self.config.tau)
+        self.actor.soft_update(self.config.tau)?;
+        self.critic.soft_update(self.config.tau)
     }
 
     fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {

@@ -1,8 +1,8 @@
-//! Off-policy actor-critics for continuous actions: [`Ddpg`] and its successors [`Td3`] and [`Sac`].
+//! Off-policy actor-critic methods for continuous actions: [`Ddpg`], [`Td3`] and [`Sac`].
 //!
-//! The three are one agent, [`OffPolicy`], which explores, remembers and learns in a fixed ratio, with three
-//! rules for what it learns; a [`Rule`] of your own makes a fourth. Networks see actions in [-1, 1]; the agent
-//! brings them to the environment's bounds.
+//! All three use one agent, [`OffPolicy`], which explores, fills a replay buffer and learns at a fixed ratio of
+//! gradient steps to environment steps, with different update rules. Implement [`Rule`] to add another. Networks use
+//! actions in [-1, 1]; the agent scales them to the environment's bounds.
 #![forbid(unsafe_code)]
 
 mod actor;

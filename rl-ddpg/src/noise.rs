@@ -1,21 +1,21 @@
 use rl_core::{Result, Rng, check};
 use serde::{Deserialize, Serialize};
 
-/// What is added to a policy's actions while exploring, in units of half the distance between the bounds.
+/// Exploration noise added to a policy's actions, in units of half the distance between the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum NoiseConfig {
-    /// Independent normal draws.
+    /// Independent Gaussian noise.
     Gaussian {
         /// The standard deviation; 0.1 in Fujimoto et al. (2018).
         std: f64,
     },
-    /// Draws that drift (Uhlenbeck and Ornstein, 1930), as in Lillicrap et al. (2016), from zero at each
-    /// episode's beginning: `x <- x - theta x dt + std sqrt(dt) N(0, 1)`.
+    /// Ornstein-Uhlenbeck noise (Uhlenbeck and Ornstein, 1930), as in Lillicrap et al. (2016), starting from zero in
+    /// each episode: `x <- x - theta x dt + std sqrt(dt) N(0, 1)`.
     OrnsteinUhlenbeck {
         /// The size of the noise; 0.2 in Lillicrap et al. (2016).
         std: f64,
-        /// How strongly it is drawn back to zero; 0.15.
+        /// The rate of return to zero; 0.15.
         #[serde(default = "default_theta")]
         theta: f64,
         /// The time between two steps; 0.01, as in Stable-Baselines3.
@@ -32,7 +32,7 @@ fn default_dt() -> f64 {
 }
 
 impl NoiseConfig {
-    /// Drifting noise of the usual drift.
+    /// Ornstein-Uhlenbeck noise with the usual `theta` and `dt`.
     pub fn ornstein_uhlenbeck(std: f64) -> Self {
         NoiseConfig::OrnsteinUhlenbeck { std, theta: default_theta(), dt: default_dt() }
     }
@@ -40,7 +40,7 @@ impl NoiseConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         match self {
             NoiseConfig::Gaussian { std } => check::non_negative("exploration.std", *std),
@@ -53,7 +53,7 @@ impl NoiseConfig {
     }
 }
 
-/// Exploration noise of several environments.
+/// Exploration noise for several environments.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -68,18 +68,18 @@ impl NoiseConfig {
 pub struct Noise {
     config: NoiseConfig,
     width: usize,
-    /// Where the drift stands, `[envs, width]`; empty for noise that does not drift.
+    /// The state of the Ornstein-Uhlenbeck process, `[envs, width]`; empty for Gaussian noise.
     state: Vec<f64>,
 }
 
 impl Noise {
-    /// Noise for `envs` environments with actions of `width` numbers.
+    /// Noise for `envs` environments with actions of `width` elements.
     pub fn new(config: NoiseConfig, envs: usize, width: usize) -> Self {
         let drifts = matches!(config, NoiseConfig::OrnsteinUhlenbeck { .. });
         Noise { config, width, state: vec![0.0; if drifts { envs * width } else { 0 }] }
     }
 
-    /// Adds noise to actions in [-1, 1], `[envs, width]`, and keeps them there.
+    /// Adds noise to actions in [-1, 1], `[envs, width]`, and clips them to this range.
     pub fn add(&mut self, rng: &mut Rng, actions: &mut [f32]) {
         let add = |action: &mut f32, noise: f64| {
             *action = (f64::from(*action) + noise).clamp(-1.0, 1.0) as f32;
@@ -97,17 +97,17 @@ impl Noise {
         }
     }
 
-    /// Begins anew for an environment whose episode has ended.
+    /// Resets the process of an environment whose episode has ended.
     pub fn reset(&mut self, env: usize) {
         self.state.iter_mut().skip(env * self.width).take(self.width).for_each(|x| *x = 0.0);
     }
 
-    /// Where the drift stands, `[envs, width]`; empty for noise that does not drift.
+    /// The state of the Ornstein-Uhlenbeck process, `[envs, width]`; empty for Gaussian noise.
     pub(crate) fn state(&self) -> &[f64] {
         &self.state
     }
 
-    /// A copy that stands elsewhere.
+    /// A copy with the given state.
     pub(crate) fn at(&self, state: Vec<f64>) -> Result<Self> {
         check::len("exploration noise", self.state.len(), state.len())?;
         Ok(Noise { state, ..self.clone() })
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use rl_core::Seeds;
 
-    /// Drifting noise has its stationary variance, `std² / (2 theta - theta² dt)`, and remembers.
+    /// Ornstein-Uhlenbeck noise has its stationary variance, `std² / (2 theta - theta² dt)`, and its autocorrelation.
     #[test]
     fn drifting_noise_has_its_variance_and_its_memory() {
         let config = NoiseConfig::OrnsteinUhlenbeck { std: 0.1, theta: 2.0, dt: 0.1 };

@@ -1,4 +1,4 @@
-//! The agent that the algorithms of this crate share; they differ in the rule it learns by.
+//! The agent shared by the algorithms of this crate; they differ in its update rule.
 
 use crate::unit_box::UnitBox;
 use crate::{Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings};
@@ -9,24 +9,24 @@ use rl_core::{
 use rl_nets::{Backend, Body, OptimizerConfig};
 use rl_replay::{Batch, HandedOut, Replay};
 
-/// What a [`Rule`] is made of, beside its settings.
+/// The components that a [`Rule`] is built from, besides its settings.
 pub struct Parts<'a> {
     /// The body of the actor, which reads observations.
     pub actor: &'a dyn Body,
-    /// The body of each critic, which reads rows of an observation and an action.
+    /// The body of each critic, which reads rows of concatenated observation and action.
     pub critic: &'a dyn Body,
-    /// The extent of an observation.
+    /// The width of an observation.
     pub observations: &'a BoxSpace,
-    /// The extent of an action.
+    /// The width of an action.
     pub actions: &'a BoxSpace,
-    /// Where networks live.
+    /// The backend that computes the networks.
     pub backend: &'a Backend,
-    /// Where initial weights come from.
+    /// The random streams for initial weights.
     pub init: Rng,
 }
 
 impl Parts<'_> {
-    /// `count` critics.
+    /// Creates `count` critics.
     ///
     /// # Errors
     /// Those of [`Critic::new`].
@@ -43,37 +43,37 @@ impl std::fmt::Debug for Parts<'_> {
     }
 }
 
-/// What an off-policy agent does with what it remembers. Actions are in [-1, 1] throughout.
+/// The update rule of an off-policy agent, with its networks. Actions are always in [-1, 1].
 pub trait Rule: Sized {
-    /// The algorithm's name, by which a checkpoint knows its owner.
+    /// The algorithm's name, stored in checkpoints to identify the algorithm.
     const NAME: &'static str;
 
     /// The settings.
     type Config: OffPolicyConfig;
 
-    /// A rule with these settings, which have been checked.
+    /// A rule with these settings, which have been validated.
     ///
     /// # Errors
-    /// Those of the bodies and of candle.
+    /// Errors of the bodies and of candle.
     fn new(config: &Self::Config, parts: Parts<'_>) -> Result<Self>;
 
-    /// Writes the policy's action for each observation, `[n, width]`, drawn where the policy is stochastic:
+    /// Writes the policy's action for each observation, `[n, width]`, sampled if the policy is stochastic:
     /// `[n, action width]`.
     ///
     /// # Errors
-    /// Slices of a wrong length.
+    /// Slices of the wrong length.
     fn act(&mut self, observations: &[f32], rng: &mut Rng, actions: &mut [f32]) -> Result<()>;
 
-    /// The same without drawing.
+    /// Writes the policy's deterministic action for each observation.
     ///
     /// # Errors
-    /// Slices of a wrong length.
+    /// Slices of the wrong length.
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()>;
 
-    /// Takes one gradient step of each network that is due one.
+    /// Takes one gradient step of each network that is due for one.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite.
+    /// A non-finite loss or gradient.
     fn learn(
         &mut self,
         batch: &Batch<f32, f32>,
@@ -82,20 +82,20 @@ pub trait Rule: Sized {
         metrics: &mut Metrics,
     ) -> Result<()>;
 
-    /// The values of observations, `[n, width]`, and actions, `[n, action width]`, `[n]`: the first critic's,
-    /// where there are several.
+    /// The action values, `[n]`, of observations, `[n, width]`, and actions, `[n, action width]`, by the first critic
+    /// if there are several.
     ///
     /// # Errors
-    /// Slices that do not fit.
+    /// Slices that do not match.
     fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>>;
 
-    /// Writes what acting needs, as the file `policy.safetensors`.
+    /// Writes only the parameters needed to act, as the file `policy.safetensors`.
     ///
     /// # Errors
-    /// Where it cannot be encoded.
+    /// If it cannot be encoded.
     fn save_policy(&self, out: &mut Sections) -> Result<()>;
 
-    /// Takes over what [`save_policy`](Rule::save_policy) wrote. On an error nothing has changed.
+    /// Loads the policy written by [`save_policy`](Rule::save_policy). On error nothing is changed.
     ///
     /// # Errors
     /// Those of the checkpoint.
@@ -104,21 +104,21 @@ pub trait Rule: Sized {
     /// Writes everything that a resumed run needs.
     ///
     /// # Errors
-    /// Where it cannot be encoded.
+    /// If it cannot be encoded.
     fn save(&self, out: &mut Sections) -> Result<()>;
 
-    /// Goes back to what [`save`](Rule::save) wrote. On an error nothing has changed.
+    /// Restores the state written by [`save`](Rule::save). On error nothing is changed.
     ///
     /// # Errors
     /// Those of the checkpoint.
     fn load(&mut self, from: &Sections) -> Result<()>;
 }
 
-/// An agent that acts at random at first, then by its policy with noise, remembers what came of it, and
-/// learns from minibatches by a [`Rule`].
+/// An off-policy agent: acts at random at first, then by its policy with exploration noise; stores transitions in a
+/// replay buffer, and learns from minibatches by a [`Rule`].
 ///
-/// Rounds of learning are counted in environment steps over all environments: however many run side by
-/// side, and wherever a run was interrupted, there are `gradient_steps` of them for each `train_freq` steps.
+/// Rounds of gradient steps are scheduled by environment steps over all environments: there are `gradient_steps` for
+/// every `train_freq` steps, for any number of environments and across an interruption of the run.
 #[derive(Debug)]
 pub struct OffPolicy<R> {
     experience: Experience,
@@ -130,21 +130,21 @@ pub struct OffPolicy<R> {
     rng: Rng,
     /// Environment steps observed.
     steps: u64,
-    /// Environment steps up to which learning has been done.
+    /// Environment steps for which the gradient steps have been done.
     learned: u64,
-    /// The actions last taken, in [-1, 1], `[envs, action width]`.
+    /// The last actions, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
-    /// The same within the bounds.
+    /// The last actions, scaled to the bounds.
     handed_out: HandedOut<BoxSpace>,
-    /// Scratch: greedy actions in [-1, 1].
+    /// Scratch buffer: greedy actions in [-1, 1].
     greedy: Vec<f32>,
 }
 
 impl<R: Rule> OffPolicy<R> {
-    /// An agent for `envs`, with the networks that the settings describe.
+    /// An agent for `envs`, with the configured networks.
     ///
     /// # Errors
-    /// Those of the settings; an infinite bound of the actions, by its dimension; those of candle.
+    /// Those of the settings; an infinite action bound, named by its dimension; errors of candle.
     pub fn new<V>(config: &R::Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
         V: VecEnv<Obs = BoxSpace, Action = BoxSpace>,
@@ -153,8 +153,8 @@ impl<R: Rule> OffPolicy<R> {
         Self::with_bodies(config, (actor, critic), envs, backend, seeds)
     }
 
-    /// The same with a body of your own for the actor, which reads observations, and one for the critic, which reads
-    /// rows of an observation and an action. They may be the same.
+    /// Like `new`, with custom network bodies: one for the actor, which reads observations, and one for the critic,
+    /// which reads rows of concatenated observation and action. They may be the same.
     ///
     /// # Errors
     /// Those of [`new`](OffPolicy::new) and of the bodies.
@@ -176,10 +176,10 @@ impl<R: Rule> OffPolicy<R> {
         Self::with_rule(rule, experience, exploration, envs, seeds)
     }
 
-    /// An agent for `envs` with a rule of your own.
+    /// An agent for `envs` with a custom rule.
     ///
     /// # Errors
-    /// Those of [`Experience::validate`] and [`NoiseConfig::validate`]; an infinite bound of the actions, by its
+    /// Those of [`Experience::validate`] and [`NoiseConfig::validate`]; an infinite action bound, named by its
     /// dimension.
     pub fn with_rule<V>(
         rule: R,
@@ -212,12 +212,12 @@ impl<R: Rule> OffPolicy<R> {
         })
     }
 
-    /// Stores transitions of whatever origin (offline data, demonstrations), as many as there are environments, with
-    /// actions within the environment's bounds; see
-    /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run.
+    /// Stores transitions from any source (offline data, demonstrations), one per environment, with actions within
+    /// the environment's bounds; see [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not
+    /// count as environment steps of the run.
     ///
     /// # Errors
-    /// Transitions that do not fit; an action outside the bounds, of another's choice.
+    /// Transitions that do not match; an externally chosen action outside the bounds.
     pub fn remember(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
         let OffPolicy { handed_out, actions, bounds, .. } = self;
         let to_unit = |dimension, action| bounds.to_unit(dimension, action);
@@ -225,10 +225,10 @@ impl<R: Rule> OffPolicy<R> {
         Ok(self.replay.push(&transitions.with_actions(&self.actions))?)
     }
 
-    /// One round of the rule on a minibatch from the replay memory.
+    /// Takes one gradient step of the rule on a minibatch from the replay buffer.
     ///
     /// # Errors
-    /// An empty memory; a loss or gradient that is not finite.
+    /// An empty replay buffer; a non-finite loss or gradient.
     pub fn gradient_step(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
         let OffPolicy { experience, replay, batch, rng, .. } = self;
         replay.sample(rng, progress.fraction(), experience.horizon(), batch)?;
@@ -240,12 +240,12 @@ impl<R: Rule> OffPolicy<R> {
         &self.rule
     }
 
-    /// The rule, to be asked for what needs its networks' memory.
+    /// The rule, with mutable access to the buffers of its networks.
     pub fn rule_mut(&mut self) -> &mut R {
         &mut self.rule
     }
 
-    /// Checks actions in [-1, 1] and brings them to the bounds.
+    /// Checks actions in [-1, 1] and scales them to the bounds.
     fn to_bounds(&self, unit: &[f32], actions: &mut [f32]) -> Result<()> {
         check::len("actions", unit.len(), actions.len())?;
         if let Some(i) = unit.iter().position(|a| !a.is_finite()) {
@@ -296,7 +296,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         if let Some(noise) = &mut self.exploration {
             let ends = transitions.ends().iter().zip(transitions.resets());
             for (env, (end, reset)) in ends.enumerate() {
-                // Before the first step nothing went on that a reset could have cut.
+                // Before the first step there is no episode that a reset could have cut.
                 if end.is_some() || (*reset && begun) {
                     noise.reset(env);
                 }
@@ -334,7 +334,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // What can fail comes first: what fails has changed nothing.
+        // Fallible steps come first, so that an error leaves the agent unchanged.
         let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
             from.get("off_policy")?;
         let exploration = match (&self.exploration, drift) {
@@ -358,7 +358,7 @@ mod tests {
     use crate::{Td3, Td3Config};
     use rl_core::{Agent, Progress, Seeds, SerialVecEnv, VecEnv};
 
-    /// A safety filter, a demonstration: what is remembered is what the environment took.
+    /// After a safety filter or a demonstration, the executed action is stored.
     #[test]
     fn an_action_taken_in_place_of_the_agents_own_is_remembered() {
         let make = || vec![rl_envs::Pendulum::default(), rl_envs::Pendulum::default()];
@@ -373,7 +373,7 @@ mod tests {
         let taken = [actions[0], 0.5];
         envs.step(&taken).unwrap();
         agent.observe(&envs.batch().transitions(&taken)).unwrap();
-        // Torques lie in [-2, 2].
+        // Torques are in [-2, 2].
         assert_eq!(agent.actions, [own[0], 0.25]);
         let horizon = agent.experience.horizon();
         agent.replay.sample(&mut agent.rng, 0.0, horizon, &mut agent.batch).unwrap();

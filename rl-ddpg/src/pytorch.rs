@@ -1,4 +1,4 @@
-//! Targets, losses and gradients against numbers that PyTorch computed (tests/fixtures/generate.py), and
+//! Tests targets, losses and gradients against reference values computed by PyTorch (tests/fixtures/generate.py), and
 //! against finite differences in double precision.
 
 use crate::critic::Critic;
@@ -32,7 +32,7 @@ fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
     }
 }
 
-/// The environment that the recorded transitions came from, as far as an agent asks.
+/// An environment that replays the recorded transitions.
 struct Recorded {
     rows: usize,
     at: usize,
@@ -65,7 +65,7 @@ impl Env for Recorded {
         let reward = flat(&self.data["rewards"])[self.at];
         let goes_on = flat(&self.data["discounts"])[self.at] > 0.0;
         self.at = (self.at + 1) % self.rows;
-        // Every step is an episode: what it led to is its final observation.
+        // Every step ends an episode, so its next observation is the final observation.
         let mut step = Step::terminated_if(true, reward);
         if goes_on {
             step.end = Some(rl_core::End::Truncated);
@@ -83,7 +83,7 @@ fn recorded(data: &Value) -> SerialVecEnv<Recorded> {
     SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap()
 }
 
-/// The six recorded transitions, each once: sampled until a minibatch holds all of them in order.
+/// The six recorded transitions, each once: repeats sampling until a minibatch holds them in order.
 fn batch(data: &Value) -> Batch<f32, f32> {
     let mut envs = recorded(data);
     let actions = flat(&data["actions"]);
@@ -108,10 +108,10 @@ fn small() -> NetworkConfig {
     NetworkConfig::mlp(&[8])
 }
 
-/// Puts recorded parameters into a critic and its target: a full step of tracking copies them over.
+/// Sets the parameters of a critic and its target network; a soft update with tau 1 copies the target's.
 fn set_critic(critic: &mut Critic, online: &[f32], target: &[f32]) {
     critic.network().set_params(target).unwrap();
-    critic.track(1.0).unwrap();
+    critic.soft_update(1.0).unwrap();
     critic.network().set_params(online).unwrap();
 }
 
@@ -134,7 +134,7 @@ fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
         let (online, target) = (flat(&data["critics"][0]), flat(&data["critics_target"][0]));
         set_critic(&mut rule.critic, &online, &target);
         rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
-        rule.actor.track(1.0).unwrap();
+        rule.actor.soft_update(1.0).unwrap();
         rule.actor.network().set_params(&flat(&data["actor"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch).unwrap();
@@ -170,7 +170,7 @@ fn td3_smooths_its_target_and_takes_the_smaller_twin() {
         let rule = agent.rule_mut();
         set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
         rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
-        rule.actor.track(1.0).unwrap();
+        rule.actor.soft_update(1.0).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["smoothing"]))).unwrap();
         let targets = rule.targets_of_last_batch().to_vec();

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// Soft actor-critic (Haarnoja et al., 2018), for continuous actions.
 ///
 /// ```text
-/// initialise policy pi, critics Q_1, Q_2, targets Q_i' = Q_i, temperature alpha, replay memory D
+/// initialise policy pi, critics Q_1, Q_2, targets Q_i' = Q_i, temperature alpha, replay buffer D
 /// for each step:
 ///     a ~ pi(. | s) (at random before learning_starts); store (s, a, r, s', how it ended) in D
 ///     sample a minibatch from D;  a' ~ pi(. | s'),  ã ~ pi(. | s)
@@ -37,59 +37,58 @@ pub type Sac = OffPolicy<SacRule>;
 
 builds!(SacConfig, Sac, std::convert::identity);
 
-/// The temperature: what a unit of entropy is worth in reward.
+/// The temperature, the weight of the entropy relative to the reward.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EntCoef {
-    /// Learned so that the entropy comes to its target, from this number on.
+    /// Learned so that the entropy approaches its target, starting from this value.
     Auto(f64),
-    /// This number throughout.
+    /// Fixed at this value.
     Fixed(f64),
 }
 
-/// The settings of [`Sac`]. Defaults are Stable-Baselines3's (2.9), which are those of Haarnoja et al.
-/// (2018).
+/// The settings of [`Sac`]. Defaults are those of Stable-Baselines3 (2.9), which follow Haarnoja et al. (2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SacConfig {
-    /// The policy, with standard deviations that depend on the state; 256-256 relu.
+    /// The policy, with state-dependent standard deviations; 256-256 relu.
     pub actor: NetworkConfig,
     /// Each critic; 256-256 relu.
     pub critic: NetworkConfig,
-    /// The actor's step size; 3e-4.
+    /// The actor's learning rate; 3e-4.
     pub actor_learning_rate: Schedule,
-    /// The critics' step size; 3e-4.
+    /// The critics' learning rate; 3e-4.
     pub critic_learning_rate: Schedule,
-    /// The step size of a temperature that is learned; 3e-4.
+    /// The learning rate of a learned temperature; 3e-4.
     pub ent_coef_learning_rate: Schedule,
-    /// The optimiser of each; Adam.
+    /// The optimiser of each network; Adam.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    /// The maximum gradient norm, separately for the actor and for all critics together; none: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// The share by which targets follow; 0.005.
+    /// The soft update coefficient of the target networks; 0.005.
     pub tau: f64,
-    /// The temperature; learned from 1 on.
+    /// The temperature; learned, starting from 1.
     pub ent_coef: EntCoef,
-    /// The entropy that a learned temperature aims at; none: minus the number of an action's dimensions.
+    /// The target entropy of a learned temperature; none: minus the number of action dimensions.
     #[serde(with = "rl_core::optional")]
     pub target_entropy: Option<f64>,
-    /// What is added to actions while exploring; none: the policy explores by itself.
+    /// Exploration noise added to actions; none: the stochastic policy explores.
     #[serde(with = "rl_core::optional")]
     pub exploration: Option<NoiseConfig>,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// Rewards that are summed before bootstrapping; 1.
+    /// The n of n-step returns; 1.
     pub n_step: usize,
-    /// Transitions that are remembered; 1,000,000.
+    /// The capacity of the replay buffer in transitions; 1,000,000.
     pub buffer_size: usize,
-    /// Transitions in a minibatch; 256.
+    /// Transitions per minibatch; 256.
     pub batch_size: usize,
-    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    /// Environment steps, over all environments, with random actions before learning begins; 100.
     pub learning_starts: u64,
-    /// Environment steps, over all environments, between two rounds of learning; 1.
+    /// Environment steps, over all environments, between two rounds of gradient steps; 1.
     pub train_freq: u64,
-    /// Gradient steps in a round; 1.
+    /// Gradient steps per round; 1.
     pub gradient_steps: u64,
 }
 
@@ -120,7 +119,7 @@ impl Default for SacConfig {
 }
 
 impl SacConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// ```
     /// use rl_ddpg::{EntCoef, SacConfig};
@@ -130,7 +129,7 @@ impl SacConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         validate_settings(self.settings())?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
@@ -154,7 +153,7 @@ impl SacConfig {
 pub(crate) struct Temperature {
     log_alpha: [f32; 1],
     target_entropy: f64,
-    /// None where it is fixed.
+    /// The optimiser; none if the temperature is fixed.
     optimizer: Option<Optimizer>,
 }
 
@@ -199,7 +198,7 @@ pub struct SacRule {
     pub(crate) actor: Learned,
     pub(crate) critic: Critic,
     pub(crate) temperature: Temperature,
-    /// Scratch: what the policy draws in the next states and in these; the regression targets; gradients.
+    /// Scratch buffers: actions sampled in the next and current states; the regression targets; gradients.
     next: Draws,
     here: Draws,
     targets: Vec<f32>,
@@ -207,7 +206,7 @@ pub struct SacRule {
     grad: Vec<f32>,
 }
 
-/// Actions drawn by the policy, and what they were made of.
+/// Actions sampled from the policy, and the quantities needed for their gradient.
 #[derive(Debug, Default)]
 pub(crate) struct Draws {
     params: Vec<f32>,
@@ -217,7 +216,7 @@ pub(crate) struct Draws {
 }
 
 impl Draws {
-    /// Draws an action for each row of `params`, with normal draws from `noise`.
+    /// Samples an action for each row of `params`, with standard normal samples from `noise`.
     fn draw(&mut self, pi: SquashedGaussian, params: &[f32], mut noise: impl FnMut() -> f64) {
         let (width, d) = (pi.params_len(), pi.params_len() / 2);
         let n = params.len() / width;
@@ -235,7 +234,7 @@ impl Draws {
 }
 
 impl SacRule {
-    /// Parameters of the policy and of both critics.
+    /// The number of parameters of the policy and both critics.
     pub fn num_params(&self) -> usize {
         self.actor.network().num_params() + self.critic.num_params()
     }
@@ -245,7 +244,7 @@ impl SacRule {
         self.temperature.alpha().into()
     }
 
-    /// The regression targets, with normal draws `noise` for the next actions.
+    /// Computes the regression targets, with the standard normal samples `noise` for the next actions.
     pub(crate) fn targets(
         &mut self,
         batch: &Batch<f32, f32>,
@@ -262,8 +261,8 @@ impl SacRule {
         Ok(())
     }
 
-    /// The policy's loss, `mean(alpha log pi(ã | s) - min_i Q_i(s, ã))`, for actions drawn with normal draws
-    /// `noise`.
+    /// The policy's loss, `mean(alpha log pi(ã | s) - min_i Q_i(s, ã))`, for actions sampled with the standard normal
+    /// samples `noise`.
     pub(crate) fn actor_loss<'a>(
         &'a mut self,
         observations: &'a [f32],
@@ -363,7 +362,7 @@ impl Rule for SacRule {
         let actor_loss = loss.stats;
         let norm = loss.step(actor_rate, max_norm)?;
         self.temperature.step(&self.here.log_probs, ent_coef_rate)?;
-        self.critic.track(self.config.tau)?;
+        self.critic.soft_update(self.config.tau)?;
         let log_probs = &self.here.log_probs;
         let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();
         metrics.record("critic_loss", stats.loss);

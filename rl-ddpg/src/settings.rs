@@ -3,57 +3,57 @@ use rl_core::{Result, check};
 use rl_nets::{NetworkConfig, OptimizerConfig};
 use rl_replay::Horizon;
 
-/// The settings of an algorithm of this crate, as far as all have them.
+/// The common settings of the algorithms of this crate.
 pub trait OffPolicyConfig: Clone {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     fn validate(&self) -> Result<()>;
 
-    /// What the agent is made of, whatever its rule.
+    /// The settings that the agent needs under any rule.
     fn settings(&self) -> OffPolicySettings<'_>;
 }
 
-/// What every agent of this crate is made of.
+/// The settings common to every agent of this crate.
 #[derive(Clone, Copy, Debug)]
 pub struct OffPolicySettings<'a> {
     /// The actor.
     pub actor: &'a NetworkConfig,
     /// Each critic.
     pub critic: &'a NetworkConfig,
-    /// The optimiser of each.
+    /// The optimiser of each network.
     pub optimizer: &'a OptimizerConfig,
-    /// What is added to actions while exploring.
+    /// Exploration noise added to actions.
     pub exploration: Option<NoiseConfig>,
-    /// What is remembered and how often it is learned from.
+    /// The settings of the replay buffer and the learning schedule.
     pub experience: Experience,
 }
 
-/// What an off-policy agent remembers, and how often it learns from it.
+/// The replay buffer and the learning schedule of an off-policy agent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Experience {
-    /// Transitions that are remembered.
+    /// The capacity of the replay buffer in transitions.
     pub buffer_size: usize,
-    /// Transitions in a minibatch.
+    /// Transitions per minibatch.
     pub batch_size: usize,
-    /// Environment steps, over all environments, of random actions before learning begins.
+    /// Environment steps, over all environments, with random actions before learning begins.
     pub learning_starts: u64,
-    /// Environment steps, over all environments, between two rounds of learning.
+    /// Environment steps, over all environments, between two rounds of gradient steps.
     pub train_freq: u64,
-    /// Gradient steps in a round.
+    /// Gradient steps per round.
     pub gradient_steps: u64,
     /// The discount factor.
     pub gamma: f64,
-    /// Rewards that are summed before bootstrapping.
+    /// The n of n-step returns.
     pub n_step: usize,
 }
 
 impl Experience {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         check::at_least("buffer_size", 1, self.buffer_size as u64)?;
         check::at_least("batch_size", 1, self.batch_size as u64)?;
@@ -68,7 +68,7 @@ impl Experience {
     }
 }
 
-/// Checks what all settings of this crate have in common.
+/// Checks the settings common to all algorithms of this crate.
 pub(crate) fn validate_settings(settings: OffPolicySettings<'_>) -> Result<()> {
     settings.actor.validate().map_err(|error| error.within("actor"))?;
     settings.critic.validate().map_err(|error| error.within("critic"))?;
@@ -77,7 +77,7 @@ pub(crate) fn validate_settings(settings: OffPolicySettings<'_>) -> Result<()> {
     settings.experience.validate()
 }
 
-/// What the settings of an algorithm say of its agent, and the agent that they build.
+/// Implements `OffPolicyConfig` for an algorithm's settings, and the building of its agent.
 macro_rules! builds {
     ($config:ty, $agent:ident, $exploration:expr) => {
         impl crate::OffPolicyConfig for $config {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Twin delayed deep deterministic policy gradient (Fujimoto et al., 2018), for continuous actions.
 ///
 /// ```text
-/// initialise actor mu, critics Q_1, Q_2, targets mu' = mu, Q_i' = Q_i, replay memory D
+/// initialise actor mu, critics Q_1, Q_2, targets mu' = mu, Q_i' = Q_i, replay buffer D
 /// for each step:
 ///     a = mu(s) + noise (at random before learning_starts); store (s, a, r, s', how it ended) in D
 ///     sample a minibatch from D
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 ///         mu' <- mu' + tau (mu - mu'),  Q_i' <- Q_i' + tau (Q_i - Q_i')
 /// ```
 ///
-/// Actions are continuous; an environment with others does not compile. This does:
+/// Actions are continuous; an environment with discrete actions does not compile. This compiles:
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 ///
-/// and this, the same with a cart and a pole, does not:
+/// The same with `CartPole`, whose actions are discrete, does not:
 ///
 /// ```compile_fail
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -48,47 +48,47 @@ pub type Td3 = OffPolicy<Td3Rule>;
 
 builds!(Td3Config, Td3, Some);
 
-/// The settings of [`Td3`]. Defaults are Stable-Baselines3's (2.9), which are those of Fujimoto et al.
-/// (2018) but for the size of the minibatch.
+/// The settings of [`Td3`]. Defaults are those of Stable-Baselines3 (2.9), which follow Fujimoto et al. (2018) except
+/// for the minibatch size.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Td3Config {
-    /// The actor, whose output goes through tanh; 400-300 relu.
+    /// The actor, with a tanh output; 400-300 relu.
     pub actor: NetworkConfig,
     /// Each critic; 400-300 relu.
     pub critic: NetworkConfig,
-    /// The actor's step size; 1e-3.
+    /// The actor's learning rate; 1e-3.
     pub actor_learning_rate: Schedule,
-    /// The critics' step size; 1e-3.
+    /// The critics' learning rate; 1e-3.
     pub critic_learning_rate: Schedule,
-    /// The optimiser of each; Adam.
+    /// The optimiser of each network; Adam.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm, the actor's, and that of the critics together; none: no clipping.
+    /// The maximum gradient norm, separately for the actor and for all critics together; none: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// The share by which targets follow; 0.005.
+    /// The soft update coefficient of the target networks; 0.005.
     pub tau: f64,
-    /// What is added to actions while exploring; normal noise of 0.1.
+    /// Exploration noise added to actions; Gaussian noise of 0.1.
     pub exploration: NoiseConfig,
-    /// Gradient steps of the critics for each of the actor and the targets; 2.
+    /// Critic gradient steps per update of the actor and the target networks; 2.
     pub policy_delay: u64,
-    /// The standard deviation of the noise on the target's action; 0.2.
+    /// The standard deviation of the target policy smoothing noise; 0.2.
     pub target_noise: f64,
-    /// The largest magnitude of that noise; 0.5.
+    /// The clipping bound of the target policy smoothing noise; 0.5.
     pub target_noise_clip: f64,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// Rewards that are summed before bootstrapping; 1.
+    /// The n of n-step returns; 1.
     pub n_step: usize,
-    /// Transitions that are remembered; 1,000,000.
+    /// The capacity of the replay buffer in transitions; 1,000,000.
     pub buffer_size: usize,
-    /// Transitions in a minibatch; 256.
+    /// Transitions per minibatch; 256.
     pub batch_size: usize,
-    /// Environment steps, over all environments, of random actions before learning begins; 100.
+    /// Environment steps, over all environments, with random actions before learning begins; 100.
     pub learning_starts: u64,
-    /// Environment steps, over all environments, between two rounds of learning; 1.
+    /// Environment steps, over all environments, between two rounds of gradient steps; 1.
     pub train_freq: u64,
-    /// Gradient steps in a round; 1.
+    /// Gradient steps per round; 1.
     pub gradient_steps: u64,
 }
 
@@ -119,7 +119,7 @@ impl Default for Td3Config {
 }
 
 impl Td3Config {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// ```
     /// let config = rl_ddpg::Td3Config { policy_delay: 0, ..Default::default() };
@@ -128,7 +128,7 @@ impl Td3Config {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         validate_settings(self.settings())?;
         self.actor_learning_rate.validate("actor_learning_rate", check::non_negative)?;
@@ -147,15 +147,16 @@ pub struct Td3Rule {
     config: Td3Config,
     pub(crate) actor: Actor,
     pub(crate) critic: Critic,
-    /// Gradient steps of the critics.
+    /// Gradient steps of the critics so far.
     steps: u64,
-    /// Scratch: the target's actions and the regression targets.
+    /// Scratch buffers: the target network's actions and the regression targets.
     next_actions: Vec<f32>,
     targets: Vec<f32>,
 }
 
 impl Td3Rule {
-    /// The regression targets, with normal draws `noise`, `[n, action width]`, for the smoothing.
+    /// Computes the regression targets, with the standard normal samples `noise`, `[n, action width]`, for target
+    /// policy smoothing.
     pub(crate) fn targets(
         &mut self,
         batch: &Batch<f32, f32>,
@@ -227,8 +228,8 @@ impl Rule for Td3Rule {
             let loss = self.actor.loss(&mut self.critic, observations)?;
             metrics.record("actor_loss", loss.stats);
             metrics.record("actor_grad_norm", loss.step(actor_rate, max_norm)?);
-            self.actor.track(self.config.tau)?;
-            self.critic.track(self.config.tau)?;
+            self.actor.soft_update(self.config.tau)?;
+            self.critic.soft_update(self.config.tau)?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 use rl_core::{BoxSpace, Result};
 
-/// The line between [-1, 1], where networks live, and an action's bounds.
+/// The affine map between [-1, 1], the range of network actions, and the action bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct UnitBox {
     low: Vec<f32>,
@@ -8,7 +8,7 @@ pub(crate) struct UnitBox {
 }
 
 impl UnitBox {
-    /// For actions within `space`.
+    /// The map for actions in `space`.
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] that names the first dimension with an infinite bound.
@@ -17,12 +17,12 @@ impl UnitBox {
         Ok(UnitBox { low: space.low().to_vec(), high: space.high().to_vec() })
     }
 
-    /// Numbers in an action.
+    /// The width of an action.
     pub(crate) fn width(&self) -> usize {
         self.low.len()
     }
 
-    /// Brings rows in [-1, 1], `[n, width]`, to the bounds, -1 to the lower and 1 to the upper exactly.
+    /// Scales rows in [-1, 1], `[n, width]`, to the bounds; -1 and 1 give exactly the lower and the upper bound.
     pub(crate) fn to_bounds(&self, unit: &[f32], actions: &mut [f32]) {
         let rows = unit.chunks_exact(self.width()).zip(actions.chunks_exact_mut(self.width()));
         for (unit, action) in rows {
@@ -34,9 +34,9 @@ impl UnitBox {
         }
     }
 
-    /// Brings one element of an action within the bounds to [-1, 1].
+    /// Scales one element of an action within the bounds to [-1, 1].
     pub(crate) fn to_unit(&self, dimension: usize, action: f32) -> f32 {
-        // In double precision: the extent of finite bounds can overflow.
+        // In double precision, since the difference of finite bounds can overflow.
         let (low, high) = (f64::from(self.low[dimension]), f64::from(self.high[dimension]));
         (2.0 * (f64::from(action) - low) / (high - low) - 1.0).clamp(-1.0, 1.0) as f32
     }

@@ -1,5 +1,6 @@
-//! The same bits from the same seed, on one thread and on two and over a resume; odd shapes, and errors.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Reproducibility: bit-identical results with the same seed, with one and two threads, and after resuming; unusual
+//! shapes, and errors.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     Agent, BoxSpace, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row, Sections, Seeds,
@@ -13,8 +14,8 @@ fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![8], ..NetworkConfig::default() }
 }
 
-/// Settings with small networks, n-step targets, and two steps of learning for each five of the three environments
-/// together.
+/// Settings with small networks, n-step targets, and two gradient steps for every five steps over the three
+/// environments.
 macro_rules! small {
     ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
         $config {
@@ -98,8 +99,8 @@ macro_rules! exact {
                 assert_eq!(run(1), run(2));
             }
 
-            /// 1,501 steps round a replay memory of 400; checkpoints fall between two rounds of learning
-            /// and within an episode.
+            /// 1,501 steps with a replay buffer of 400; the checkpoint falls between two rounds of gradient steps and
+            /// within an episode.
             #[test]
             fn a_resumed_run_ends_in_the_same_bits() {
                 for backend in ["cpu", "reference"] {
@@ -127,7 +128,7 @@ macro_rules! exact {
                     let learned = |row: &&Row| row.values.iter().any(|(n, _)| n == "critic_loss");
                     sink.rows().iter().filter(learned).count()
                 };
-                // From step 50 on, each fifth step begins a round; 64 environments have one a step.
+                // From step 50 on, every fifth step starts a round; 64 environments have at most one round per call.
                 assert_eq!(steps(1), (1_280 - 50) / 5 + 1);
                 assert_eq!(steps(64), 20);
             }
@@ -141,7 +142,7 @@ macro_rules! exact {
                 let error = agent.act_greedily(&[f32::NAN, 0.0, 0.0], &mut action).unwrap_err();
                 let expected = "action dimension 0: expected a finite number";
                 assert!(error.to_string().starts_with(expected), "{error}");
-                // What would make it so: losses without bounds.
+                // Unbounded losses make an actor diverge.
                 let config = {
                     let mut config = $config;
                     config.learning_starts = 0;
@@ -162,7 +163,7 @@ exact!(deterministic, Ddpg, ddpg());
 exact!(twin_delayed, Td3, td3());
 exact!(soft, Sac, sac());
 
-/// Rewards that grow out of all bounds.
+/// Rewards that grow without bound.
 #[derive(Clone)]
 struct Boom {
     t: i32,
@@ -198,7 +199,7 @@ impl Env for Boom {
     }
 }
 
-/// An environment with the given bounds of its two actions.
+/// An environment with the given bounds of its two action dimensions.
 #[derive(Clone)]
 struct Bounds([f32; 2], [f32; 2]);
 
@@ -277,7 +278,7 @@ fn settings_out_of_range_are_named() {
     assert!(error.starts_with("ent_coef.fixed"), "{error}");
 }
 
-/// A checkpoint of other settings is refused, and the agent is as it was.
+/// A checkpoint with other settings is rejected, and the agent is unchanged.
 #[test]
 fn a_foreign_checkpoint_changes_nothing() {
     let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
@@ -293,7 +294,7 @@ fn a_foreign_checkpoint_changes_nothing() {
     assert_eq!(before, after);
 }
 
-/// The temperature falls where the policy is more random than it is asked to be, and rises where it is not.
+/// The temperature decreases if the entropy exceeds its target, and increases otherwise.
 #[test]
 fn the_temperature_follows_its_target() {
     let alpha = |target: f64| {
@@ -328,7 +329,7 @@ fn learning_waits_for_its_start_and_acts_at_random_before() {
         agent.observe(&envs.batch().transitions(&actions)).unwrap();
         agent.update(progress, &mut metrics).unwrap();
     }
-    // Uniform over [-2, 2]: a fresh actor with noise of 0.1 would stay near the middle.
+    // Uniform over [-2, 2]: a new actor with noise of 0.1 would stay near the middle.
     assert!(seen.iter().filter(|a| a.abs() > 1.0).count() > 12, "{seen:?}");
     let mut before = Sections::default();
     agent.save_policy(&mut before).unwrap();
@@ -338,7 +339,7 @@ fn learning_waits_for_its_start_and_acts_at_random_before() {
     assert_eq!(before, expected);
 }
 
-/// With plain gradient descent no step is longer than the learning rate times the largest norm.
+/// With plain gradient descent no update is longer than the learning rate times the maximum norm.
 #[test]
 fn gradients_are_clipped() {
     macro_rules! moved {
@@ -366,7 +367,7 @@ fn gradients_are_clipped() {
     }
 }
 
-/// The weights in a file of an agent: what follows the header of a safetensors file.
+/// The weights in a file of an agent, which follow the header of a safetensors file.
 fn weights(agent: &impl Agent, name: &str) -> Vec<f32> {
     let mut sections = Sections::default();
     agent.save(&mut sections).unwrap();
@@ -376,7 +377,7 @@ fn weights(agent: &impl Agent, name: &str) -> Vec<f32> {
     values.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
 }
 
-/// Each of SAC's three step sizes moves what it is named after and nothing else.
+/// Each of SAC's three learning rates affects only the parameters it is named after.
 #[test]
 fn each_step_size_is_its_own() {
     let (still, moving) = (rl_core::Schedule::constant(0.0), rl_core::Schedule::constant(1e-3));
@@ -403,7 +404,8 @@ fn each_step_size_is_its_own() {
     }
 }
 
-/// Demonstrations, actions within the environment's own bounds: remembered, and learned from without a step.
+/// Demonstrations, with actions within the environment's bounds, are stored and learned from without environment
+/// steps.
 #[test]
 fn offline_data_is_learned_from() {
     let mut agent = Td3::new(&td3(), &serial(1), &Backend::cpu(), Seeds::new(0)).unwrap();

@@ -1,5 +1,5 @@
-//! Probe environments with continuous actions: the exact answers, by each algorithm.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Probe environments with continuous actions: every algorithm finds the exact answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{BoxSpace, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig};
 use rl_ddpg::{Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config};
@@ -10,7 +10,7 @@ fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![16, 16], activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
-/// Settings with what the three have in common here.
+/// Settings with the values common to the three algorithms here.
 macro_rules! small {
     ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
         $config {
@@ -29,7 +29,7 @@ macro_rules! small {
     };
 }
 
-/// Wide noise, so that the values of all actions are learned.
+/// Strong noise, so that the values of all actions are learned.
 const NOISE: NoiseConfig = NoiseConfig::Gaussian { std: 0.4 };
 
 fn rate() -> Schedule {
@@ -44,7 +44,7 @@ fn td3() -> Td3Config {
     small!(Td3Config { exploration: NOISE, target_noise: 0.05 })
 }
 
-/// Next to no entropy bonus, which would add to the value.
+/// A very small entropy bonus, since the bonus adds to the value.
 fn sac() -> SacConfig {
     small!(SacConfig { ent_coef: EntCoef::Fixed(1e-3), ent_coef_learning_rate: rate() })
 }
@@ -70,7 +70,7 @@ macro_rules! probes {
                 trainer
             }
 
-            /// The value of what the policy does, in [-1, 1], in a state.
+            /// The value of the policy's action, in [-1, 1], in a state.
             fn value(make: impl Fn() -> Probe<BoxSpace>, observation: f32) -> f32 {
                 let mut trainer = trained(make, &Backend::cpu(), 6_000);
                 let mut action = [0.0];
@@ -88,7 +88,7 @@ macro_rules! probes {
                     (ProbeKind::Observation, -1.0, -1.0),
                     (ProbeKind::Discount, 0.0, 0.9),
                     (ProbeKind::Discount, 1.0, 1.0),
-                    // Worth 1 / (1 - gamma), which takes truncation for what it is.
+                    // The value is 1 / (1 - gamma) if truncated episodes are bootstrapped.
                     (ProbeKind::Endless, 0.0, 10.0f32),
                 ] {
                     let got = value(|| Probe::new(kind), observation);
@@ -111,7 +111,7 @@ macro_rules! probes {
                 ] {
                     for backend in [Backend::cpu(), Backend::by_name("reference").unwrap()] {
                         if kind == ProbeKind::Choice && backend.device().is_some() {
-                            continue; // The other kind says as much, and more.
+                            continue; // The other kind tests the same and more.
                         }
                         let mut trainer = trained(|| Probe::new(kind), &backend, 6_000);
                         let mut actions = [9.0; 2];

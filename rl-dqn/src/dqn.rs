@@ -360,7 +360,7 @@ impl<O: InputSpace> Agent for Dqn<O> {
         self.learned = now;
         let times = |every: u64| now / every - before / every;
         for _ in 0..times(self.config.target_update_interval) {
-            self.q.track(self.config.tau)?;
+            self.q.soft_update(self.config.tau)?;
         }
         if now < self.config.learning_starts {
             return Ok(());

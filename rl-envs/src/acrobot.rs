@@ -9,12 +9,12 @@ const GRAVITY: f64 = 9.8;
 /// Both links have length 1, mass 1, moment of inertia 1, and their centre of mass here.
 const CENTRE: f64 = 0.5;
 
-/// Swing a two-link arm above a line by a torque of -1, 0 or 1 (actions 0, 1, 2) on the joint
-/// between the links; Sutton (1996), the book's equations, Gymnasium's numbers. Registered as
-/// `Acrobot-v1` with 500 steps an episode.
+/// Swing a two-link arm above a line by a torque of -1, 0 or 1 (actions 0, 1, 2) on the joint between the links;
+/// Sutton (1996), with the equations of Sutton and Barto's book and Gymnasium's parameters. Registered as
+/// `Acrobot-v1` with 500 steps per episode.
 ///
-/// Observations are `[cos a, sin a, cos b, sin b, a', b']`. Each step gives -1 but the one that
-/// reaches the line, which gives 0 and terminates.
+/// Observations are `[cos a, sin a, cos b, sin b, a', b']`. The reward is -1 per step, and 0 for the step that
+/// reaches the line and terminates the episode.
 #[derive(Clone, Debug, Default)]
 pub struct Acrobot {
     state: [f64; 4],
@@ -77,7 +77,7 @@ impl Env for Acrobot {
     }
 
     fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
-        // Gymnasium rounds the first state to single precision.
+        // Gymnasium rounds the initial state to single precision.
         self.state.fill_with(|| f64::from(rng.uniform(-0.1, 0.1) as f32));
         self.show(obs);
         Ok(())
@@ -105,7 +105,7 @@ impl Env for Acrobot {
     }
 
     fn set_state(&mut self, state: [f64; 4]) -> Result<()> {
-        // A number that is not finite would make `wrap` go round for ever.
+        // A non-finite angle would make `wrap` loop forever.
         if state.iter().any(|x| !x.is_finite() || x.abs() > 1e3) {
             return Err(Error::mismatch("state", "numbers within 1000", format_args!("{state:?}")));
         }

@@ -8,16 +8,16 @@ const MASS_TOTAL: f64 = MASS_POLE + 1.0;
 const LENGTH: f64 = 0.5;
 const POLE_MASS_LENGTH: f64 = MASS_POLE * LENGTH;
 const FORCE: f64 = 10.0;
-/// Seconds between two states.
+/// The time step in seconds.
 const TAU: f64 = 0.02;
 const MAX_ANGLE: f64 = 12.0 * 2.0 * std::f64::consts::PI / 360.0;
 const MAX_POSITION: f64 = 2.4;
 
-/// Balance a pole on a cart by pushing left (0) or right (1); Barto, Sutton and Anderson (1983),
-/// with Gymnasium's numbers. Registered as `CartPole-v1` with 500 steps an episode.
+/// Balance a pole on a cart by pushing left (0) or right (1); Barto, Sutton and Anderson (1983), with Gymnasium's
+/// parameters. Registered as `CartPole-v1` with 500 steps per episode.
 ///
-/// Observations are `[x, x', theta, theta']` (metres, radians, seconds). Each step gives 1, the last
-/// included; the episode terminates where `|x| > 2.4` or `|theta| > 12°`.
+/// Observations are `[x, x', theta, theta']` (metres, radians, seconds). The reward is 1 per step, including the last
+/// one; the episode terminates when `|x| > 2.4` or `|theta| > 12°`.
 #[derive(Clone, Debug, Default)]
 pub struct CartPole {
     state: [f64; 4],

@@ -1,13 +1,12 @@
-//! Says in words what is wrong with an environment.
+//! Checks environments and describes their problems.
 
 use rl_core::{ActionMask, Env, Rng, Seeds, Space, Step};
 
-/// Tries an environment out: `episodes` episodes of random actions, at most a thousand steps each.
+/// Tests an environment with `episodes` episodes of random actions, of at most a thousand steps each.
 ///
-/// Checked are: observations inside their space, finite rewards, a reset that works after an end
-/// and in the middle of an episode, the same trajectory from the same seed, a state that can be
-/// saved and restored, and observations written whole, whatever the row held before. Returns every kind of problem
-/// once.
+/// The checks: observations are inside their space; rewards are finite; a reset works after the end and in the middle
+/// of an episode; the same seed gives the same trajectory; the state can be saved and restored; every element of an
+/// observation is written, whatever the buffer held before. Each kind of problem is returned once.
 ///
 /// ```
 /// let problems = rl_envs::check_env(rl_envs::CartPole::default, 5);
@@ -20,8 +19,8 @@ pub fn check_env<E: Env>(make: impl Fn() -> E, episodes: usize) -> Vec<String> {
     })
 }
 
-/// The same for an environment that allows some of its actions only in some states: what it forbids is not tried, and
-/// its masks are checked too.
+/// Like `check_env`, for an environment with action masks: forbidden actions are not taken, and the masks are checked
+/// too.
 ///
 /// ```
 /// use rl_core::{ActionMask, BoxSpace, Discrete, Env, Result, Rng, Step};
@@ -73,7 +72,7 @@ pub fn check_masked_env<E: ActionMask>(make: impl Fn() -> E, episodes: usize) ->
     })
 }
 
-/// Draws an action, or says what keeps it from doing so.
+/// Samples an action, or describes why this is not possible.
 type Choose<E> = fn(&E, &mut Rng, &mut [<<E as Env>::Action as Space>::Elem]) -> Option<String>;
 
 fn check<E: Env>(make: impl Fn() -> E, episodes: usize, choose: Choose<E>) -> Vec<String> {
@@ -99,7 +98,7 @@ fn check<E: Env>(make: impl Fn() -> E, episodes: usize, choose: Choose<E>) -> Ve
     checker.problems
 }
 
-/// The generator of what rows hold before an environment writes them.
+/// The random generator for the contents of observation buffers before an environment writes to them.
 fn spoil(seed: u64) -> Rng {
     Seeds::new(seed).stream("spoil", 0)
 }
@@ -118,7 +117,7 @@ struct Checker<E: Env> {
     choose: Choose<E>,
 }
 
-/// What one step showed, exactly: the observation's and the reward's printed bits.
+/// An exact record of one step: the observation and the bits of the reward.
 type Shown = (String, u32, bool);
 
 impl<E: Env> Checker<E> {
@@ -128,8 +127,8 @@ impl<E: Env> Checker<E> {
         }
     }
 
-    /// Fills a row with an observation of no meaning, so that an environment that writes only what has changed is
-    /// noticed: in a training loop the row that it gets is not the one that it wrote last.
+    /// Fills a buffer with random contents to detect an environment that writes only the elements that changed: in
+    /// the training loop the buffer need not be the one that it wrote last.
     fn spoil(&mut self, space: &E::Obs, obs: &mut [<E::Obs as Space>::Elem]) {
         space.sample(&mut self.spoil, obs);
     }
@@ -180,7 +179,7 @@ impl<E: Env> Checker<E> {
         for episode in 0..episodes {
             self.reset(env, &mut rng, &mut obs);
             shown.push((format!("{obs:?}"), 0, false));
-            // Every third episode is left in the middle, so that such a reset is tried too.
+            // Every third episode is reset in the middle, to test such resets too.
             let steps = if episode % 3 == 2 { 3 } else { 1_000 };
             for _ in 0..steps {
                 let Some(step) = self.step(env, &mut rng, &mut actions, &mut obs) else {

@@ -1,5 +1,5 @@
-//! Spaces whose bounds are constants of this crate.
-#![allow(clippy::expect_used)] // Each caller passes constants; the tests build every environment.
+//! Spaces with constant bounds.
+#![allow(clippy::expect_used)] // Callers pass only constants; the tests build every environment.
 
 use rl_core::{BoxSpace, Discrete, Error, Result};
 
@@ -15,11 +15,15 @@ pub(crate) fn image(shape: &[usize]) -> BoxSpace<u8> {
     BoxSpace::image(shape).expect("positive dimensions")
 }
 
+pub(crate) fn planes(shape: &[usize]) -> BoxSpace<u8> {
+    BoxSpace::planes(shape, 1).expect("positive dimensions")
+}
+
 pub(crate) fn symmetric(high: &[f32]) -> BoxSpace {
     bounds(&high.iter().map(|x| -x).collect::<Vec<_>>(), high)
 }
 
-/// Reads an action of one dimension.
+/// Reads a one-dimensional action.
 pub(crate) fn one_number(action: &[f32]) -> Result<f32> {
     match action {
         [a] if !a.is_nan() => Ok(*a),

@@ -1,5 +1,5 @@
 //! Environments: Gymnasium's classic control and toy-text tasks with the same dynamics, rewards,
-//! limits and start distributions, and probe environments with exact answers.
+//! limits and start distributions; MinAtar's games; and probe environments with exact answers.
 //!
 //! ```
 //! use rl_core::{Seeds, VecEnv};
@@ -18,6 +18,7 @@ mod cart_pole;
 mod checker;
 mod fixed;
 mod mask_probe;
+mod minatar;
 mod mountain_car;
 mod mountain_car_continuous;
 mod pendulum;
@@ -30,13 +31,14 @@ pub use acrobot::Acrobot;
 pub use cart_pole::CartPole;
 pub use checker::{check_env, check_masked_env};
 pub use mask_probe::MaskProbe;
+pub use minatar::{Action, Asterix, Breakout, Choices, Freeway, Game, MinAtar, SpaceInvaders};
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
 pub use pixel_probe::PixelProbe;
 pub use probe::{Probe, ProbeKind};
 pub use registry::{
-    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, Spec, TabularVecEnv, find,
-    make_continuous, make_discrete, make_tabular, registry,
+    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, PixelVecEnv, Spec,
+    TabularVecEnv, find, make_continuous, make_discrete, make_pixels, make_tabular, registry,
 };
 pub use tabular::{Successor, Table, Tabular};

@@ -1,7 +1,7 @@
 use rl_core::{ActionMask, BoxSpace, Discrete, Env, Error, Result, Rng, Step};
 
-/// A probe of action masks: four actions, of which two are allowed. The one with the larger number earns 1, the other 0;
-/// a forbidden one is an error. Episodes have one step, after which nothing is allowed.
+/// A probe of action masking: two of four actions are allowed. The one with the larger index gives reward 1, the
+/// other 0; a forbidden action is an error. Episodes have one step, after which no action is allowed.
 ///
 /// ```
 /// use rl_core::{AppendMask, Env, Seeds};
@@ -21,7 +21,7 @@ pub struct MaskProbe {
 }
 
 impl MaskProbe {
-    /// One that allows nothing, which is an error.
+    /// A variant that allows no action, which is an error.
     pub fn closed() -> Self {
         MaskProbe { nothing: true, ..MaskProbe::default() }
     }
@@ -32,12 +32,12 @@ impl Env for MaskProbe {
     type Action = Discrete;
     type State = [bool; 4];
 
-    #[allow(clippy::expect_used)] // Constant bounds.
+    #[allow(clippy::expect_used)] // The bounds are constant.
     fn observation_space(&self) -> BoxSpace {
         BoxSpace::new(vec![-1.0], vec![1.0]).expect("low < high")
     }
 
-    #[allow(clippy::expect_used)] // A constant.
+    #[allow(clippy::expect_used)] // The argument is constant.
     fn action_space(&self) -> Discrete {
         Discrete::new(4).expect("four choices")
     }

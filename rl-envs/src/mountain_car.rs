@@ -8,11 +8,10 @@ const GOAL: f64 = 0.5;
 const FORCE: f64 = 0.001;
 const GRAVITY: f64 = 0.0025;
 
-/// Drive an underpowered car up a hill: left (0), nothing (1), right (2); Moore (1990), with
-/// Gymnasium's numbers. Registered as `MountainCar-v0` with 200 steps an episode.
+/// Drive an underpowered car up a hill: left (0), no force (1), right (2); Moore (1990), with Gymnasium's parameters.
+/// Registered as `MountainCar-v0` with 200 steps per episode.
 ///
-/// Observations are `[position, velocity]`. Each step gives -1; the episode terminates at
-/// position 0.5.
+/// Observations are `[position, velocity]`. The reward is -1 per step; the episode terminates at position 0.5.
 #[derive(Clone, Debug, Default)]
 pub struct MountainCar {
     state: [f64; 2],

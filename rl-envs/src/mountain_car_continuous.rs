@@ -8,20 +8,19 @@ const GOAL: f32 = 0.45;
 const POWER: f64 = 0.0015;
 const GRAVITY: f64 = 0.0025;
 
-/// The mountain car with a force in [-1, 1]; registered as `MountainCarContinuous-v0` with 999 steps
-/// an episode.
+/// The mountain car with a force in [-1, 1]; registered as `MountainCarContinuous-v0` with 999 steps per episode.
 ///
-/// Observations are `[position, velocity]`. A step costs `0.1 force²`; reaching position 0.45
-/// terminates the episode and gives 100.
+/// Observations are `[position, velocity]`. The reward is `-0.1 force²` per step, plus 100 for reaching position
+/// 0.45, which terminates the episode.
 ///
-/// Gymnasium keeps this environment's state in single precision, all but the one that a reset
-/// draws, and rounds in the middle of an expression wherever NumPy's promotion says so. The
-/// arithmetic below rounds in the same places, so that trajectories agree to the last bit.
+/// Gymnasium stores the state of this environment in single precision, except for the initial one, and rounds within
+/// expressions according to NumPy's type promotion. The code below rounds in the same places, so that trajectories
+/// are bit-identical.
 #[derive(Clone, Debug, Default)]
 pub struct MountainCarContinuous {
     position: f64,
     velocity: f64,
-    /// Whether the state is the one that a reset drew, in double precision.
+    /// Whether the state is the initial one, in double precision.
     fresh: bool,
 }
 
@@ -34,7 +33,7 @@ impl MountainCarContinuous {
 impl Env for MountainCarContinuous {
     type Obs = BoxSpace;
     type Action = BoxSpace;
-    /// Position, velocity, and whether both are fresh from a reset.
+    /// Position, velocity, and whether both are initial values.
     type State = (f64, f64, bool);
 
     fn observation_space(&self) -> BoxSpace {
@@ -56,7 +55,7 @@ impl Env for MountainCarContinuous {
         let triple =
             if self.fresh { 3.0 * self.position } else { f64::from(3.0 * self.position as f32) };
         let pull = GRAVITY * triple.cos();
-        // A clipped force is a double there, one inside the bounds a single.
+        // In Gymnasium a clipped force has double precision, an unclipped one single precision.
         let push = if action.abs() > 1.0 {
             f64::from(action.signum()) * POWER - pull
         } else {

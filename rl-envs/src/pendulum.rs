@@ -7,11 +7,11 @@ const MAX_TORQUE: f32 = 2.0;
 const DT: f64 = 0.05;
 const GRAVITY: f64 = 10.0;
 
-/// Swing a pendulum up and hold it with a torque in [-2, 2]; Gymnasium's numbers. Registered as
-/// `Pendulum-v1` with 200 steps an episode; it never terminates.
+/// Swing a pendulum up and keep it upright with a torque in [-2, 2]; Gymnasium's parameters. Registered as
+/// `Pendulum-v1` with 200 steps per episode; it never terminates.
 ///
-/// Observations are `[cos theta, sin theta, theta']`, theta being 0 upright. A step costs
-/// `theta² + 0.1 theta'² + 0.001 torque²` with theta in [-pi, pi]. Torques outside the bounds are clipped.
+/// Observations are `[cos theta, sin theta, theta']`, with theta 0 when upright. The reward is
+/// `-(theta² + 0.1 theta'² + 0.001 torque²)` with theta in [-pi, pi]. Torques are clipped to the bounds.
 #[derive(Clone, Debug, Default)]
 pub struct Pendulum {
     state: [f64; 2],

@@ -1,17 +1,17 @@
-//! A probe environment whose observation is an image.
+//! A probe environment with image observations.
 
 use crate::fixed;
 use rl_core::{BoxSpace, Discrete, Env, Error, Result, Rng, Space, Step};
 
 /// Height and width of the image.
 const SIDE: usize = 8;
-/// Pixels of the bar.
+/// The length of the bar in pixels.
 const LENGTH: usize = 4;
 
-/// An image that must be read: one channel of 8x8 bytes with a bright bar somewhere on a dim, noisy ground. One
-/// step; action 1 is right where the bar stands, action 0 where it lies. The right action gives 1, the wrong one
-/// -1. Each pixel by itself is as often bright under either, so no sum of pixels
-/// tells them apart: what counts is neighbours.
+/// A probe of learning from images: one channel of 8x8 bytes with a bright bar at a random position on a dark, noisy
+/// background. Episodes have one step; action 1 is right if the bar is vertical, action 0 if it is horizontal. The
+/// right action gives reward 1, the wrong one -1. Each pixel is bright equally often in both cases, so no linear
+/// function of the pixels separates them: the policy must use neighbouring pixels.
 ///
 /// ```
 /// use rl_core::{Env, Seeds};
@@ -30,7 +30,7 @@ impl PixelProbe {
     fn show(&mut self, rng: &mut Rng, obs: &mut [u8]) {
         obs.fill_with(|| rng.below(60) as u8);
         self.stands = rng.below(2) == 1;
-        // It goes on at the other side, so that each pixel is as often part of it.
+        // The bar wraps around the border, so that each pixel is part of it equally often.
         let (along, across) = (rng.below(SIDE), rng.below(SIDE));
         for i in 0..LENGTH {
             let at = (along + i) % SIDE;

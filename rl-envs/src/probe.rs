@@ -1,31 +1,30 @@
-//! Probe environments: so small that the exact answer is known, each testing one thing that a
-//! learner must get right. An algorithm that fails one of them fails everywhere.
+//! Probe environments: minimal environments with known exact answers. Each tests one property that every agent needs.
 
 use crate::fixed;
 use rl_core::{BoxSpace, Discrete, End, Env, Error, Result, Rng, Space, Step};
 use std::marker::PhantomData;
 
-/// What a [`Probe`] tests.
+/// The property that a [`Probe`] tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
-    /// One step, reward 1. The value is 1: does the critic learn a constant?
+    /// One step, reward 1. The value is 1. Tests whether the critic learns a constant.
     Constant,
-    /// One step, observation -1 or 1, the reward is the observation: does it see its input?
+    /// One step, observation -1 or 1, reward equal to the observation. Tests whether the critic uses its input.
     Observation,
-    /// Two steps, observations 0 then 1, reward 1 at the end. The value of 0 is gamma: does it
-    /// discount and bootstrap?
+    /// Two steps, observations 0 then 1, reward 1 at the end. The value of 0 is gamma. Tests discounting and
+    /// bootstrapping.
     Discount,
-    /// One step, the reward depends on the action: does the policy learn at all?
+    /// One step, reward depends on the action. Tests whether the policy learns.
     Choice,
-    /// One step, the best action depends on the observation, -1 or 1: does the policy look?
+    /// One step, the best action depends on the observation, -1 or 1. Tests whether the policy uses its input.
     ObservationChoice,
-    /// Reward 1 for ever, cut every 10 steps. The value is 1 / (1 - gamma): does it bootstrap
-    /// through truncation?
+    /// Reward 1 per step, truncated every 10 steps. The value is 1 / (1 - gamma). Tests bootstrapping after
+    /// truncation.
     Endless,
 }
 
 impl ProbeKind {
-    /// All of them, from the simplest.
+    /// All kinds, simplest first.
     pub const ALL: [ProbeKind; 6] = [
         ProbeKind::Constant,
         ProbeKind::Observation,
@@ -35,7 +34,7 @@ impl ProbeKind {
         ProbeKind::Endless,
     ];
 
-    /// Steps of an episode.
+    /// Steps per episode.
     fn length(self) -> u32 {
         match self {
             ProbeKind::Discount => 2,
@@ -45,12 +44,11 @@ impl ProbeKind {
     }
 }
 
-/// The probe environment of a kind, with discrete or continuous actions.
+/// The probe environment of a given kind, with discrete or continuous actions.
 ///
-/// Observations have one element. With two discrete actions, the right one (1, or 1 exactly where
-/// the observation is positive) gives 1 and the wrong one -1. With an action in [-2, 1], bounds that
-/// are not symmetric on purpose, the reward is `-(action - best)²`, the best action being 0.5, or
-/// half the observation.
+/// Observations have one element. With two discrete actions, the right one (1; or 1 if the observation is positive,
+/// else 0) gives reward 1 and the wrong one -1. With a continuous action in [-2, 1], bounds chosen to be asymmetric,
+/// the reward is `-(action - best)²`; the best action is 0.5, or half the observation.
 ///
 /// ```
 /// use rl_core::{Discrete, Env, Seeds};
@@ -71,12 +69,12 @@ pub struct Probe<A> {
 }
 
 impl<A> Probe<A> {
-    /// The probe of a kind.
+    /// The probe of the given kind.
     pub fn new(kind: ProbeKind) -> Self {
         Probe { kind, observation: 0.0, t: 0, mistaken: false, action: PhantomData }
     }
 
-    /// The same with its truncations passed off as terminations, to show that a test would notice.
+    /// A variant that reports truncations as terminations, to verify that tests detect this error.
     pub fn mistaken(kind: ProbeKind) -> Self {
         Probe { mistaken: true, ..Probe::new(kind) }
     }

@@ -1,7 +1,8 @@
 //! Environments by name.
 
 use crate::{
-    Acrobot, CartPole, MountainCar, MountainCarContinuous, Pendulum, Probe, ProbeKind, Tabular,
+    Acrobot, Asterix, Breakout, CartPole, Freeway, MinAtar, MountainCar, MountainCarContinuous,
+    Pendulum, PixelProbe, Probe, ProbeKind, SpaceInvaders, Tabular,
 };
 use rl_core::{
     BoxSpace, Discrete, Env, OneHot, Result, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, VecEnv,
@@ -13,6 +14,9 @@ pub type DiscreteVecEnv = Box<dyn VecEnv<Obs = BoxSpace, Action = Discrete>>;
 pub type ContinuousVecEnv = Box<dyn VecEnv<Obs = BoxSpace, Action = BoxSpace>>;
 /// Environments with numbered states and discrete actions.
 pub type TabularVecEnv = Box<dyn VecEnv<Obs = Discrete, Action = Discrete>>;
+
+/// Environments with images, or planes, of bytes and discrete actions.
+pub type PixelVecEnv = Box<dyn VecEnv<Obs = BoxSpace<u8>, Action = Discrete>>;
 
 /// What went wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +54,15 @@ pub enum Kind {
     Continuous,
     /// Numbered states, discrete actions.
     Tabular,
+    /// Images or planes of bytes, discrete actions.
+    Pixels,
 }
 
 impl Kind {
-    fn describe(self) -> &'static str {
+    /// The kind in words.
+    pub fn describe(self) -> &'static str {
         match self {
+            Kind::Pixels => "images and discrete actions",
             Kind::Discrete => "discrete actions",
             Kind::Continuous => "continuous actions",
             Kind::Tabular => "numbered states and discrete actions",
@@ -71,15 +79,15 @@ pub struct Copies {
     pub seeds: Seeds,
     /// Threads to step them on; 1 steps them on the caller's.
     pub threads: usize,
-    /// Steps after which an episode is truncated in an environment that has no limit of its own, as
-    /// an evaluation needs: a bad policy might never end one.
-    pub limit: Option<u32>,
+    /// Whether episodes are truncated where the environment has no limit of its own, as an evaluation needs: a bad
+    /// policy, or a perfect one, might never end one.
+    pub limited: bool,
 }
 
 impl Copies {
     /// `envs` copies on the caller's thread.
     pub fn new(envs: usize, seeds: Seeds) -> Self {
-        Copies { envs, seeds, threads: 1, limit: None }
+        Copies { envs, seeds, threads: 1, limited: false }
     }
 }
 
@@ -107,6 +115,8 @@ pub enum AnyVecEnv {
     Continuous(ContinuousVecEnv),
     /// Numbered states, discrete actions.
     Tabular(TabularVecEnv),
+    /// Images or planes of bytes, discrete actions.
+    Pixels(PixelVecEnv),
 }
 
 /// A registered environment.
@@ -124,8 +134,15 @@ pub struct Spec {
 }
 
 fn limited<E: Env>(spec: &Spec, copies: Copies, env: E) -> Result<TimeLimit<E>> {
-    TimeLimit::new(env, spec.max_episode_steps.or(copies.limit).unwrap_or(u32::MAX))
+    let limit = if spec.kind == Kind::Pixels { PIXEL_LIMIT } else { LIMIT };
+    let limit = spec.max_episode_steps.or(copies.limited.then_some(limit));
+    TimeLimit::new(env, limit.unwrap_or(u32::MAX))
 }
+
+/// Steps of an episode in an evaluation of an environment without a limit.
+const LIMIT: u32 = 1_000;
+/// The same of games.
+const PIXEL_LIMIT: u32 = 10_000;
 
 macro_rules! entry {
     ($id:literal, $kind:ident, $limit:expr, $env:expr) => {
@@ -153,7 +170,7 @@ macro_rules! table {
 type DiscreteProbe = Probe<Discrete>;
 type ContinuousProbe = Probe<BoxSpace>;
 
-static REGISTRY: [Spec; 22] = [
+static REGISTRY: [Spec; 31] = [
     entry!("CartPole-v1", Discrete, Some(500), CartPole::default()),
     entry!("MountainCar-v0", Discrete, Some(200), MountainCar::default()),
     entry!("Acrobot-v1", Discrete, Some(500), Acrobot::default()),
@@ -165,6 +182,15 @@ static REGISTRY: [Spec; 22] = [
     table!("FrozenLakeFirm8x8-v1", Some(200), Tabular::frozen_lake_8x8(false)),
     table!("CliffWalking-v1", None, Tabular::cliff_walking()),
     table!("Taxi-v4", Some(200), Tabular::taxi()),
+    entry!("MinAtar/Breakout-v0", Pixels, None, MinAtar::<Breakout>::default()),
+    entry!("MinAtar/Breakout-v1", Pixels, None, MinAtar::<Breakout>::default().minimal()),
+    entry!("MinAtar/Asterix-v0", Pixels, None, MinAtar::<Asterix>::default()),
+    entry!("MinAtar/Asterix-v1", Pixels, None, MinAtar::<Asterix>::default().minimal()),
+    entry!("MinAtar/Freeway-v0", Pixels, None, MinAtar::<Freeway>::default()),
+    entry!("MinAtar/Freeway-v1", Pixels, None, MinAtar::<Freeway>::default().minimal()),
+    entry!("MinAtar/SpaceInvaders-v0", Pixels, None, MinAtar::<SpaceInvaders>::default()),
+    entry!("MinAtar/SpaceInvaders-v1", Pixels, None, MinAtar::<SpaceInvaders>::default().minimal()),
+    entry!("ProbePixels", Pixels, None, PixelProbe::default()),
     entry!("ProbeConstant", Discrete, None, DiscreteProbe::new(ProbeKind::Constant)),
     entry!("ProbeObservation", Discrete, None, DiscreteProbe::new(ProbeKind::Observation)),
     entry!("ProbeDiscount", Discrete, None, DiscreteProbe::new(ProbeKind::Discount)),
@@ -275,5 +301,24 @@ pub fn make_tabular(name: &str, copies: Copies) -> std::result::Result<TabularVe
     match spec.make(copies)? {
         AnyVecEnv::Tabular(envs) => Ok(envs),
         _ => Err(spec.kind_error(Kind::Tabular)),
+    }
+}
+
+/// Makes an environment with images of bytes.
+///
+/// ```
+/// use rl_core::{Seeds, VecEnv};
+/// let envs = rl_envs::make_pixels("MinAtar/Breakout-v1", rl_envs::Copies::new(2, Seeds::new(0)))?;
+/// assert_eq!((envs.observation_space().shape(), envs.action_space().n()), (&[4, 10, 10][..], 3));
+/// # Ok::<(), rl_envs::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
+pub fn make_pixels(name: &str, copies: Copies) -> std::result::Result<PixelVecEnv, Error> {
+    let spec = find(name)?;
+    match spec.make(copies)? {
+        AnyVecEnv::Pixels(envs) => Ok(envs),
+        _ => Err(spec.kind_error(Kind::Pixels)),
     }
 }

@@ -1,16 +1,16 @@
-//! Environments given by a table of transitions, with Gymnasium's toy-text tables.
+//! Tabular environments defined by their transitions, with Gymnasium's toy-text tables.
 
 use crate::fixed;
 use rand::RngExt;
 use rl_core::{Discrete, Env, Error, Result, Rng, Step};
 use std::sync::Arc;
 
-/// One thing that an action may lead to.
+/// One possible outcome of an action.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Successor {
-    /// How likely it is.
+    /// Its probability.
     pub probability: f64,
-    /// The state that follows.
+    /// The next state.
     pub next_state: u32,
     /// The reward.
     pub reward: f32,
@@ -18,8 +18,8 @@ pub struct Successor {
     pub terminated: bool,
 }
 
-/// A finite Markov decision process: what each action may lead to from each state, and where
-/// episodes start.
+/// A finite Markov decision process: the possible outcomes of each action in each state, and the initial state
+/// distribution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table {
     /// `transitions[state][action]` lists the outcomes, whose probabilities sum to 1.
@@ -29,8 +29,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// The optimal value of every state, by value iteration until no value moves by more than
-    /// `tolerance`.
+    /// The optimal state values, by value iteration until no value changes by more than `tolerance`.
     pub fn optimal_values(&self, gamma: f64, tolerance: f64) -> Vec<f64> {
         let mut values = vec![0.0; self.transitions.len()];
         loop {
@@ -50,7 +49,7 @@ impl Table {
     }
 }
 
-/// The expected reward plus discounted value of what follows.
+/// The expected reward plus the discounted value of the next state.
 fn backup(outcomes: &[Successor], values: &[f64], gamma: f64) -> f64 {
     let worth = |o: &Successor| {
         let future = if o.terminated { 0.0 } else { values[o.next_state as usize] };
@@ -59,7 +58,7 @@ fn backup(outcomes: &[Successor], values: &[f64], gamma: f64) -> f64 {
     outcomes.iter().map(worth).sum()
 }
 
-/// An environment that follows a [`Table`]. Observations are state numbers.
+/// An environment defined by a [`Table`]. Observations are state numbers.
 ///
 /// ```
 /// use rl_core::{Env, Seeds};
@@ -77,7 +76,7 @@ pub struct Tabular {
 }
 
 impl Tabular {
-    /// An environment that follows `table`.
+    /// An environment defined by `table`.
     ///
     /// # Errors
     /// [`Error::Config`] for probabilities that do not sum to 1, states out of range, or states
@@ -109,7 +108,7 @@ impl Tabular {
         Ok(Tabular { table: Arc::new(table), state: 0 })
     }
 
-    /// The table itself.
+    /// The table.
     pub fn table(&self) -> &Table {
         &self.table
     }
@@ -118,13 +117,13 @@ impl Tabular {
         Tabular { table: Arc::new(table), state: 0 }
     }
 
-    /// `FrozenLake-v1`: cross a frozen lake of 4x4 without falling in. Left, down, right, up; where
-    /// it is slippery, each direction at a right angle to the intended one comes one time in three.
+    /// `FrozenLake-v1`: cross a frozen 4x4 lake without falling in. Actions: left, down, right, up. If it is
+    /// slippery, each of the two directions at right angles to the intended one occurs with probability 1/3.
     pub fn frozen_lake_4x4(slippery: bool) -> Self {
         Self::known(frozen_lake(&["SFFF", "FHFH", "FFFH", "HFFG"], slippery))
     }
 
-    /// `FrozenLake8x8-v1`: the same on 8x8.
+    /// `FrozenLake8x8-v1`: the same on an 8x8 lake.
     pub fn frozen_lake_8x8(slippery: bool) -> Self {
         let map = [
             "SFFFFFFF", "FFFFFFFF", "FFFHFFFF", "FFFFFHFF", "FFFHFFFF", "FHHFFFHF", "FHFFHFHF",
@@ -133,25 +132,25 @@ impl Tabular {
         Self::known(frozen_lake(&map, slippery))
     }
 
-    /// `CliffWalking-v1`: walk along a cliff; falling costs 100 and leads back to the start. Up,
-    /// right, down, left. Sutton and Barto (2018), example 6.6.
+    /// `CliffWalking-v1`: walk along a cliff; falling gives reward -100 and returns to the start. Actions: up, right,
+    /// down, left. Sutton and Barto (2018), example 6.6.
     pub fn cliff_walking() -> Self {
         Self::known(cliff_walking())
     }
 
-    /// `Taxi-v4`: fetch a passenger and set them down at their destination. South, north, east,
-    /// west, pick up, drop off. Dietterich (2000).
+    /// `Taxi-v4`: pick up a passenger and drop them off at their destination. Actions: south, north, east, west, pick
+    /// up, drop off. Dietterich (2000).
     pub fn taxi() -> Self {
         Self::known(taxi())
     }
 }
 
-/// A sure outcome.
+/// A deterministic outcome.
 fn surely(next_state: usize, reward: f32, terminated: bool) -> Vec<Successor> {
     vec![Successor { probability: 1.0, next_state: next_state as u32, reward, terminated }]
 }
 
-/// Where a step in a direction leads on a grid, staying inside.
+/// The next cell for a move in a direction on a grid; moves off the grid have no effect.
 fn step_on_grid(
     (row, column): (usize, usize),
     (down, right): (isize, isize),
@@ -166,7 +165,7 @@ fn frozen_lake(map: &[&str], slippery: bool) -> Table {
     let size = (map.len(), map.len());
     let letter = |(row, column): (usize, usize)| map[row].as_bytes()[column];
     let cells: Vec<_> = (0..size.0 * size.1).map(|s| (s / size.1, s % size.1)).collect();
-    // As Gymnasium computes them; the two differ in the last bit.
+    // Computed as in Gymnasium; the two differ in the last bit.
     let (success, slip) = (1.0 / 3.0, (1.0 - 1.0 / 3.0) / 2.0);
     let outcome = |from, direction: usize, probability| {
         let to = step_on_grid(from, MOVES[direction % 4], size);
@@ -217,7 +216,7 @@ fn cliff_walking() -> Table {
 fn taxi() -> Table {
     const STOPS: [(usize, usize); 4] = [(0, 0), (0, 4), (4, 0), (4, 3)];
     const IN_TAXI: usize = 4;
-    /// Walls on the right-hand side of these cells.
+    /// Cells with a wall on their right-hand side.
     const WALLS: [(usize, usize); 6] = [(0, 1), (1, 1), (3, 0), (4, 0), (3, 2), (4, 2)];
     let encode = |(row, column): (usize, usize), passenger: usize, destination: usize| {
         ((row * 5 + column) * 5 + passenger) * 4 + destination
@@ -254,7 +253,7 @@ fn taxi() -> Table {
     Table { transitions, start }
 }
 
-/// Draws an index in proportion to `weights`, which sum to 1.
+/// Samples an index with probabilities `weights`, which sum to 1.
 fn draw(weights: impl Iterator<Item = f64>, rng: &mut Rng) -> usize {
     let mut left: f64 = rng.random();
     let mut last = 0;

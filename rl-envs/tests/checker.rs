@@ -1,5 +1,5 @@
-//! The checker passes what is right and says what is wrong.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! The checker accepts correct environments and reports faulty ones.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{BoxSpace, Discrete, Env, Result, Rng, Seeds, Step, VecEnv};
 use rl_envs::*;
@@ -37,6 +37,7 @@ fn the_registry_makes_what_it_lists() {
         let reset = match spec.make(copies).unwrap() {
             AnyVecEnv::Discrete(mut envs) => envs.reset(),
             AnyVecEnv::Continuous(mut envs) => envs.reset(),
+            AnyVecEnv::Pixels(mut envs) => envs.reset(),
             AnyVecEnv::Tabular(mut envs) => {
                 make_discrete(spec.id, copies).unwrap().reset().unwrap();
                 envs.reset()
@@ -77,7 +78,7 @@ impl Env for Faulty {
         self.t += 1;
         self.hidden += 1;
         static GLOBAL: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        // As one does who takes the row for the one that it wrote last.
+        // The fault of assuming that the buffer is the one written last.
         if self.fault == "changes" && self.t > 1 {
             return Ok(Step::terminated_if(self.t == 20, 1.0));
         }

@@ -1,5 +1,5 @@
-//! Every environment against traces and tables that Gymnasium wrote (rl-nets/tests/fixtures/generate.py).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Compares every environment with traces and tables recorded from Gymnasium (rl-nets/tests/fixtures/generate.py).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{Env, Result, Seeds, TimeLimit};
 use rl_envs::{
@@ -16,12 +16,12 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
 }
 
-/// Equal up to the rounding of one f32.
+/// Equal up to rounding of one f32.
 fn same_f32(a: f32, b: f64) -> bool {
     (f64::from(a) - b).abs() <= f64::from(f32::EPSILON) * b.abs().max(1e-3)
 }
 
-/// What differs between a kind of environment and another when a trace is followed.
+/// The differences between kinds of environments when following a trace.
 trait Traced: Env<Obs = rl_core::BoxSpace> + Default {
     fn start(&mut self, state: &[f64]) -> Result<()>;
     fn numbers(&self) -> Vec<f64>;
@@ -89,7 +89,7 @@ fn follows_its_traces<E: Traced>(name: &str) {
             );
             let terminated = expected["terminated"].as_bool().unwrap();
             assert_eq!(step.end.is_some(), terminated, "{place}: terminated");
-            // The time limit is a wrapper's; it cuts exactly at the limit.
+            // The time limit is applied by a wrapper, exactly at the limit.
             let truncated = expected["truncated"].as_bool().unwrap();
             assert_eq!(truncated, !terminated && t + 1 == limit as usize, "{place}: truncated");
             total += 1;

@@ -1,6 +1,6 @@
-//! The parts of a gradient step: `cargo bench --workspace --bench passes`.
+//! Benchmarks of the parts of a gradient step: `cargo bench --workspace --bench passes`.
 
-#![allow(clippy::unwrap_used)] // A bench that cannot run should say so.
+#![allow(clippy::unwrap_used)] // A bench that cannot run should panic.
 
 use divan::{Bencher, black_box};
 use rl_core::Seeds;
@@ -13,7 +13,7 @@ fn main() {
     divan::main();
 }
 
-/// Inputs, width of two hidden layers, outputs, batch.
+/// Inputs, width of the two hidden layers, outputs, batch size.
 const SHAPES: [(usize, usize, usize, usize); 4] =
     [(4, 64, 2, 1), (4, 64, 2, 64), (4, 256, 2, 64), (17, 256, 6, 256)];
 
@@ -42,7 +42,7 @@ fn forward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
     bencher.bench_local(|| net.predict(black_box(&x)).map(|y| y[0]));
 }
 
-/// With the forward pass that it needs.
+/// Including the required forward pass.
 #[divan::bench(args = SHAPES)]
 fn backward(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
     let Setup { mut net, x, mut grad } = setup(shape).unwrap();
@@ -57,7 +57,7 @@ fn adam(bencher: Bencher<'_, '_>, shape: (usize, usize, usize, usize)) {
     bencher.bench_local(|| net.step(&mut adam, 1e-4, Some(0.5)));
 }
 
-/// The clipped objective's loss and gradient for so many rows of two choices.
+/// The loss and gradient of the clipped objective for this many rows of two choices.
 #[divan::bench(args = [64, 256, 2048])]
 fn ppo_clip_loss(bencher: Bencher<'_, '_>, rows: usize) {
     let choice = Categorical::new(2);

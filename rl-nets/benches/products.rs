@@ -1,8 +1,8 @@
-//! The matrix products of a layer, beside candle's: `cargo bench --workspace --bench products`.
+//! Benchmarks of the matrix products of a layer, compared with candle's: `cargo bench --workspace --bench products`.
 //!
-//! One thread against one thread is `RAYON_NUM_THREADS=1 taskset -c 0 cargo bench ...`.
+//! To compare one thread with one thread: `RAYON_NUM_THREADS=1 taskset -c 0 cargo bench ...`.
 
-#![allow(clippy::unwrap_used)] // A bench that cannot run should say so.
+#![allow(clippy::unwrap_used)] // A bench that cannot run should panic.
 
 use candle_core::{Device, Tensor};
 use divan::{Bencher, black_box};
@@ -12,7 +12,7 @@ fn main() {
     divan::main();
 }
 
-/// Batch, inputs and outputs of a layer.
+/// Batch size, inputs and outputs of a layer.
 const LAYERS: [(usize, usize, usize); 12] = [
     (1, 4, 64),
     (1, 64, 64),
@@ -36,7 +36,7 @@ enum Transposed {
     Right,
 }
 
-/// A product `[m, k] [k, n]` as it is done for a layer.
+/// A product `[m, k] [k, n]` in the form that a layer uses.
 struct Product {
     shape: (usize, usize, usize),
     transposed: Transposed,

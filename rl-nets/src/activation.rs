@@ -1,11 +1,11 @@
-//! Activation functions, in both paths.
+//! Activation functions, on both paths.
 
 use crate::kernels::{dispatch, exp, tanh};
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// An element-wise non-linearity.
+/// An element-wise activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
@@ -17,15 +17,15 @@ pub enum Activation {
     Tanh,
     /// `1 / (1 + e^-x)`.
     Sigmoid,
-    /// `x` where positive, `e^x - 1` elsewhere (Clevert et al., 2015).
+    /// `x` if positive, otherwise `e^x - 1` (Clevert et al., 2015).
     Elu,
     /// `x sigmoid(x)` (Hendrycks and Gimpel, 2016).
     Silu,
-    /// `x Phi(x)` in its tanh form (Hendrycks and Gimpel, 2016).
+    /// `x Phi(x)` in its tanh approximation (Hendrycks and Gimpel, 2016).
     Gelu,
 }
 
-/// sqrt(2 / pi) and the cubic coefficient of the tanh form of GELU.
+/// sqrt(2 / pi) and the cubic coefficient of the tanh approximation of GELU.
 const GELU: (f32, f32) = (0.797_884_6, 0.044_715);
 
 #[inline(always)]
@@ -39,12 +39,12 @@ fn gelu_inner(x: f32) -> f32 {
 }
 
 impl Activation {
-    /// Whether the derivative needs the input, so that it must be kept. Else the output is enough.
+    /// Whether the derivative needs the input, which must then be stored; otherwise it is computed from the output.
     pub fn needs_input(self) -> bool {
         matches!(self, Activation::Silu | Activation::Gelu)
     }
 
-    /// Applies it in place.
+    /// Applies the function in place.
     pub fn apply(self, x: &mut [f32]) {
         macro_rules! each {
             ($f:expr) => {
@@ -56,7 +56,7 @@ impl Activation {
         }
         match self {
             Activation::Identity => {}
-            // Not `max`, which would make a zero of what is not a number.
+            // Not `max`, which would turn NaN into zero.
             Activation::Relu => each!(|x: f32| if x < 0.0 { 0.0 } else { x }),
             Activation::Tanh => each!(tanh),
             Activation::Sigmoid => each!(sigmoid),
@@ -66,8 +66,8 @@ impl Activation {
         }
     }
 
-    /// Multiplies `grad` by the derivative, in place. `y` is the output; `x` the input where
-    /// [`needs_input`](Activation::needs_input), otherwise anything.
+    /// Multiplies `grad` by the derivative, in place. `y` is the output; `x` is the input if
+    /// [`needs_input`](Activation::needs_input), otherwise ignored.
     pub fn chain(self, grad: &mut [f32], y: &[f32], x: &[f32]) {
         macro_rules! each {
             ($of:expr, $f:expr) => {
@@ -95,7 +95,7 @@ impl Activation {
         }
     }
 
-    /// The same for a `part` of a layer, whose `y` and `x` are whole.
+    /// The same for a `part` of a layer; `y` and `x` are those of the whole layer.
     pub(crate) fn chain_part(self, grad: &mut [f32], part: Range<usize>, y: &[f32], x: &[f32]) {
         self.chain(grad, &y[part.clone()], x.get(part).unwrap_or_default());
     }
@@ -103,7 +103,7 @@ impl Activation {
     /// The same in candle's operations.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn reference(self, x: &Tensor) -> candle_core::Result<Tensor> {
         let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
         match self {
@@ -113,7 +113,7 @@ impl Activation {
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => sigmoid(x),
             Activation::Elu => {
-                // The exponential sees only what is negative, so that it cannot overflow.
+                // Only negative values reach the exponential, so that it cannot overflow.
                 let mask = positive(x)?;
                 let kept = (x * &mask)?;
                 let bent = ((x - &kept)?.exp()? - 1.0)?;
@@ -129,7 +129,7 @@ impl Activation {
     }
 }
 
-/// 1 where `x` is positive, 0 elsewhere, without a gradient.
+/// 1 where `x` is positive, otherwise 0; without a gradient.
 fn positive(x: &Tensor) -> candle_core::Result<Tensor> {
     x.detach().gt(0.0)?.to_dtype(x.dtype())
 }

@@ -1,4 +1,4 @@
-//! A stochastic policy with a value function, as on-policy methods act with it.
+//! A stochastic policy with a value function, for on-policy methods.
 
 use crate::kernels::dispatch;
 use crate::{
@@ -8,22 +8,22 @@ use crate::{
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
 use std::marker::PhantomData;
 
-/// A network whose rows are `[policy parameters, value]`, its optimiser, and the distribution that the parameters
-/// belong to. `O` is the kind of observation.
+/// A network with output rows `[policy parameters, value]`, its optimiser, and the action distribution of the
+/// parameters. `O` is the observation space.
 #[derive(Debug)]
 pub struct ActorCriticPolicy<D, O = BoxSpace> {
     learned: Learned,
     distribution: D,
-    /// How many numbers at the end of an observation are a mask.
+    /// The number of elements at the end of an observation that are an action mask.
     mask: usize,
     observations: PhantomData<O>,
 }
 
 impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
-    /// A policy over observations of a space.
+    /// A policy for the observations of a space.
     ///
     /// # Errors
-    /// Those of [`actor_critic`] and of the optimiser's settings; a mask in observations of bytes; those of candle.
+    /// Those of [`actor_critic`] and of the optimiser's settings; a mask with byte observations; errors of candle.
     pub fn new(
         space: &O,
         distribution: D,
@@ -38,11 +38,10 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         Ok(ActorCriticPolicy { mask, ..policy })
     }
 
-    /// A policy over a network of your own, whose output has one number more than the distribution has
-    /// parameters.
+    /// A policy with a custom network, whose output width is the number of distribution parameters plus one.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of inputs or outputs; those of the optimiser's settings and
+    /// [`rl_core::Error::Mismatch`] for another number of inputs or outputs; errors of the optimiser's settings and
     /// of candle.
     pub fn with_module(
         space: &O,
@@ -64,33 +63,33 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         self.learned.network()
     }
 
-    /// The network, to be changed from outside.
+    /// Mutable access to the network.
     pub fn network_mut(&mut self) -> &mut Network {
         self.learned.network_mut()
     }
 
-    /// The distribution of actions.
+    /// The action distribution.
     pub fn distribution(&self) -> &D {
         &self.distribution
     }
 
-    /// A forward pass that can be stepped on, its output `[n, policy parameters + 1]`.
+    /// A forward pass on which a gradient step can be taken; its output is `[n, policy parameters + 1]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn forward<'a>(&'a mut self, observations: &'a [O::Elem]) -> Result<LearnedPass<'a>> {
         self.learned.forward(observations)
     }
 
-    /// Writes what acting needs, as the file `policy.safetensors`.
+    /// Writes only the parameters needed to act, as the file `policy.safetensors`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn save_weights(&self, out: &mut Sections) -> Result<()> {
         self.learned.save_weights("policy", out)
     }
 
-    /// Takes over what [`save_weights`](ActorCriticPolicy::save_weights) wrote. On an error nothing has changed.
+    /// Loads the file written by [`save_weights`](ActorCriticPolicy::save_weights). On error nothing is changed.
     ///
     /// # Errors
     /// Those of [`Learned::load_weights`].
@@ -98,16 +97,16 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         self.learned.load_weights("policy", from)
     }
 
-    /// Writes weights and moments.
+    /// Writes weights and optimiser state.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn save(&self, out: &mut Sections) -> Result<()> {
         self.learned.save("policy", out)
     }
 
-    /// What [`save`](ActorCriticPolicy::save) wrote, to be taken over by
-    /// [`replace`](ActorCriticPolicy::replace) once everything else has been read too.
+    /// Decodes the state written by [`save`](ActorCriticPolicy::save), to be applied with
+    /// [`replace`](ActorCriticPolicy::replace) once everything else has been decoded.
     ///
     /// # Errors
     /// Those of [`Learned::loaded`].
@@ -115,10 +114,10 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         self.learned.loaded("policy", from)
     }
 
-    /// Puts what [`loaded`](ActorCriticPolicy::loaded) gave in place.
+    /// Applies the result of [`loaded`](ActorCriticPolicy::loaded).
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for a network of another shape, the policy being as it was.
+    /// [`rl_core::Error::Mismatch`] for a network of another shape, in which case the policy is unchanged.
     pub fn replace(&mut self, learned: Learned) -> Result<()> {
         let (own, new) = (self.learned.network(), learned.network());
         check::len("inputs of the network", own.input_len(), new.input_len())?;
@@ -127,7 +126,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         Ok(())
     }
 
-    /// The network's rows for observations to act on.
+    /// The network's output rows for the observations to act on.
     fn rows(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
         if self.mask > 0 {
             let width = self.network().input_len();
@@ -142,10 +141,10 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         Ok(network.output())
     }
 
-    /// The values of observations `[n, width]`, `[n]`.
+    /// The value estimates, `[n]`, of observations `[n, width]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn values_of(&mut self, observations: &[O::Elem]) -> rl_core::Result<Vec<f32>> {
         let mut values = vec![0.0; observations.len() / self.network().input_len().max(1)];
         self.values(observations, &mut values)?;
@@ -155,7 +154,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// Writes the most likely action for each observation.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a policy that has diverged; slices of a wrong length.
+    /// [`Error::NotFinite`] for a policy that has diverged; slices of the wrong length.
     pub fn mode(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());

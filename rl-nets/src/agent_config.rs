@@ -1,13 +1,13 @@
-//! Settings that build agents.
+//! Settings that can build an agent.
 
 use crate::Backend;
 use rl_core::{Agent, Result, Seeds, Space, VecEnv};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The settings of an algorithm for observations `O` and actions `A`, which build its agent once they have seen the
-/// environments. Each agent has a constructor `new` with the same arguments; this trait is for code that does not know
-/// which algorithm it builds.
+/// The settings of an algorithm for observation space `O` and action space `A`, from which its agent is built for
+/// given environments. Each agent also has a constructor `new` with the same arguments; this trait is for code that
+/// is generic over algorithms.
 ///
 /// ```
 /// use rl_core::{Agent, BoxSpace, Discrete, Result, Seeds, Trainer, TrainerConfig, VecEnv};
@@ -30,7 +30,7 @@ pub trait AgentConfig<O: Space, A: Space>: Clone + Default + Serialize + Deseria
     /// An agent for `envs`.
     ///
     /// # Errors
-    /// Settings out of range; observations or actions that the agent cannot serve; those of candle.
+    /// Settings out of range; observation or action spaces that the agent does not support; errors of candle.
     fn build<V: VecEnv<Obs = O, Action = A>>(
         &self,
         envs: &V,

@@ -1,10 +1,10 @@
-//! Where a network's work happens.
+//! Backends for computing networks.
 
 use crate::{Error, Result, Threads};
 use candle_core::Device;
 
-/// Where a network lives and computes: on the CPU by the fused path, or by candle on a device; and how many
-/// threads share out passes of large networks.
+/// The backend of a network: the fused path on the CPU, or candle on a device; and the number of threads for passes
+/// of large networks.
 ///
 /// ```
 /// use rl_nets::Backend;
@@ -15,7 +15,7 @@ use candle_core::Device;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Backend {
-    /// None on the fused path.
+    /// None for the fused path.
     device: Option<Device>,
     threads: Threads,
 }
@@ -27,7 +27,7 @@ impl Default for Backend {
 }
 
 impl Backend {
-    /// The fused path: hand-derived passes over slices on the CPU, on the caller's thread.
+    /// The fused path: hand-derived passes over slices on the CPU, on the calling thread.
     pub fn cpu() -> Self {
         Backend { device: None, threads: Threads::one() }
     }
@@ -37,8 +37,8 @@ impl Backend {
         Backend { device: Some(device), threads: Threads::one() }
     }
 
-    /// Shares passes of large networks out among `count` threads, with the same bits. Candle sees to its threads
-    /// itself.
+    /// Distributes passes of large networks over `count` threads, with bit-identical results. Candle manages its own
+    /// threads.
     ///
     /// # Errors
     /// Those of [`Threads::new`].
@@ -48,17 +48,17 @@ impl Backend {
         Ok(Backend { threads, ..self })
     }
 
-    /// The device that candle computes on; none on the fused path.
+    /// candle's device; none for the fused path.
     pub fn device(&self) -> Option<&Device> {
         self.device.as_ref()
     }
 
-    /// The threads that passes are shared out among.
+    /// The threads for large passes.
     pub fn threads(&self) -> &Threads {
         &self.threads
     }
 
-    /// Asks for the fused path on one thread, as an algorithm without gradients has no use for another.
+    /// Checks for the fused path on one thread, since an algorithm without gradients cannot use another backend.
     ///
     /// ```
     /// use rl_nets::Backend;
@@ -69,7 +69,7 @@ impl Backend {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a device, or for more threads than one.
+    /// [`rl_core::Error::Config`] for a device, or for more than one thread.
     pub fn require_plain(&self, algorithm: &str) -> rl_core::Result<()> {
         let threads = self.threads.count();
         if threads != 1 {
@@ -83,7 +83,7 @@ impl Backend {
         Ok(())
     }
 
-    /// The backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.
+    /// A backend by name: `cpu` (fused), `reference` (candle on the CPU), `cuda` or `metal`.
     ///
     /// ```
     /// use rl_nets::Backend;
@@ -94,7 +94,7 @@ impl Backend {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Device`] for an unknown name, a device that is not compiled in, or one that is not there.
+    /// [`Error::Device`] for an unknown name, or a device that is not compiled in or not present.
     pub fn by_name(name: &str) -> Result<Self> {
         let error = |problem: String| Error::Device { device: name.to_owned(), problem };
         let compiled = |available: bool, feature: &str| match available {
@@ -102,7 +102,7 @@ impl Backend {
             false => Err(error(format!("not compiled in; build with --features {feature}"))),
         };
         let there = |device: candle_core::Result<Device>| {
-            // candle appends a backtrace where one is asked for; the first line is the reason.
+            // candle appends a backtrace if one is requested; the first line is the reason.
             let reason = |e: candle_core::Error| e.to_string().lines().next().map(str::to_owned);
             device.map_err(|e| error(format!("not there: {}", reason(e).unwrap_or_default())))
         };

@@ -1,4 +1,4 @@
-//! Models written against candle's `VarBuilder`, as bodies.
+//! Network bodies defined with candle's `VarBuilder`.
 
 use crate::candle_probe::probe;
 use crate::{Body, Chain, Error, Layout, Module, Result};
@@ -10,9 +10,8 @@ use rl_core::Rng;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A model of candle as a body. It is a function that builds the model from a `VarBuilder` and applies it to a
-/// batch, `[batch, …shape]`, and gives features, `[batch, …]`, which are flattened:
-///
+/// A candle model as a network body. It is a function that builds the model from a `VarBuilder`, applies it to a
+/// batch, `[batch, …shape]`, and returns features, `[batch, …]`, which are flattened:
 /// ```
 /// use candle_core::Module as _;
 /// use candle_nn::linear;
@@ -24,30 +23,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 ///
-/// The variables that it asks for when it is first built are its parameters, and start as it asks, drawn from
-/// this library's generator. It is built anew in each pass: models hold tensors. It must ask for the same
-/// variables each time, and give the same output for the same input: dropout is a layer's own noise, which has no
-/// seed here.
+/// The variables requested by the first build are the parameters. They are initialised as requested, with this
+/// library's random generator. The model is rebuilt in each pass, because candle models hold tensors. It must always
+/// request the same variables, and give the same output for the same input; dropout is not supported, since its noise
+/// is not seeded here.
 ///
-/// What candle computes without a gradient would not be learned, silently: `candle_nn::LayerNorm` on contiguous
-/// input, `candle_nn::ops::softmax_last_dim`, running statistics, whatever is detached. So a model is tried when
-/// it is built, and refused where a parameter or the input gets no gradient, or another one than the output's
-/// slope. What computes in single precision only is tried for missing gradients and not for wrong ones. Of candle 0.11
-/// are refused, rightly, maximum pooling (its gradient is too small) and a convolution with a stride over an image
-/// that is not square (its gradient fails).
+/// Some candle operations have no gradient, so their parameters would silently not be trained: `candle_nn::LayerNorm`
+/// on contiguous input, `candle_nn::ops::softmax_last_dim`, running statistics, detached tensors. Therefore a model's
+/// gradients are tested when it is built; it is rejected if a parameter or the input has no gradient, or one that
+/// differs from the derivative of the output. Models that compute only in single precision are tested only for
+/// missing gradients. With candle 0.11, maximum pooling is rejected because its gradient is too small, and a strided
+/// convolution over a non-square image because its gradient fails.
 ///
-/// The model's last layer gives features, on which an agent puts its head; a model that gives action values itself is
-/// a network for `Dqn::with_network`. `candle_nn` and this crate both have a `Module`, a `Linear` and a `Conv2d`:
-/// import candle's trait `as _`.
+/// The model's last layer returns features, to which an agent adds its head; a model that returns action values
+/// itself is a network for `Dqn::with_network`. Since `candle_nn` and this crate both define `Module`, `Linear` and
+/// `Conv2d`, import candle's trait `as _`.
 ///
-/// candle's convolutions are slower than [`Conv2d`](crate::Conv2d) by an order of magnitude: this is the way in for
-/// any model, not the fast one. A network with such a part runs on candle as a whole.
+/// candle's convolutions are an order of magnitude slower than [`Conv2d`](crate::Conv2d): use this type for models
+/// that this crate cannot express. A network with such a body runs entirely on candle.
 #[derive(Clone)]
 pub struct CandleBody {
     model: Model,
 }
 
-/// Builds a model and applies it.
+/// Builds a model and applies it to an input.
 pub(crate) type Model =
     Arc<dyn Fn(VarBuilder<'static>, &Tensor) -> candle_core::Result<Tensor> + Send + Sync>;
 
@@ -70,10 +69,10 @@ impl CandleBody {
 }
 
 impl Body for CandleBody {
-    /// Builds the model once and tries its gradients.
+    /// Builds the model once and tests its gradients.
     ///
     /// # Errors
-    /// Those of the model; [`Error::Model`] for one that candle cannot train, with the parameters' names.
+    /// Errors of the model; [`Error::Model`] with the parameters' names for one that candle cannot train.
     fn build(&self, shape: &[usize]) -> Result<Chain> {
         let module = CandleModule::new(self.model.clone(), shape)?;
         probe(&module)?;
@@ -81,7 +80,7 @@ impl Body for CandleBody {
     }
 }
 
-/// A model of candle as a module. It has no fused pass.
+/// A candle model as a module. It has no fused pass.
 #[derive(Clone)]
 pub(crate) struct CandleModule {
     pub(crate) model: Model,
@@ -91,7 +90,7 @@ pub(crate) struct CandleModule {
     inits: Vec<Init>,
 }
 
-/// Hands out variables and writes down what was asked for.
+/// Creates variables and records the requests.
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Requests>>);
 
@@ -120,7 +119,7 @@ impl SimpleBackend for Recorder {
                 requests.inits.push(init);
             }
         }
-        // Ones, so that whatever is divided by is not zero.
+        // Ones, so that there is no division by zero.
         Tensor::ones(shape, dtype, device)
     }
 
@@ -134,7 +133,7 @@ impl SimpleBackend for Recorder {
     }
 }
 
-/// Hands out tensors by name.
+/// Returns tensors by name.
 pub(crate) struct Named {
     tensors: HashMap<String, Tensor>,
 }
@@ -172,7 +171,7 @@ impl CandleModule {
     fn new(model: Model, shape: &[usize]) -> Result<Self> {
         let recorder = Recorder::default();
         let vb = VarBuilder::from_backend(Box::new(recorder.clone()), DType::F32, Device::Cpu);
-        // Two rows, so that a model that mistakes the batch for another dimension is noticed.
+        // Two rows, to detect a model that confuses the batch with another dimension.
         let batch: Vec<usize> = [&[2], shape].concat();
         let y = model(vb, &Tensor::ones(batch, DType::F32, &Device::Cpu)?)?;
         let (rows, outputs) = match y.dims() {
@@ -189,7 +188,7 @@ impl CandleModule {
         Ok(CandleModule { model, shape: shape.to_vec(), outputs, layout: Arc::new(layout), inits })
     }
 
-    /// The model with its variables given by name.
+    /// Builds the model with the given named variables.
     pub(crate) fn apply(
         &self,
         tensors: HashMap<String, Tensor>,

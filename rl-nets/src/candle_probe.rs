@@ -1,4 +1,4 @@
-//! Whether candle's gradients of a model are its slopes.
+//! Checks that candle's gradients of a model equal its derivatives.
 
 use crate::candle_body::CandleModule;
 use crate::{Error, Module, Result};
@@ -6,24 +6,23 @@ use candle_core::{DType, Device, Tensor, Var};
 use rl_core::{Rng, Seeds};
 use std::collections::HashMap;
 
-/// Points that a model is tried at, and the range that inputs are drawn from at each: what needs positive numbers
-/// is seen, and what looks at negative ones.
+/// The number of test points, and the range of the inputs at each: some ranges suit models that need positive
+/// numbers, others include negative ones.
 const POINTS: [(f64, f64); 3] = [(0.1, 1.0), (-1.0, 1.0), (-1.0, 1.0)];
 
-/// How differences are taken: the step, as a share of the value's size, and by how much a slope may differ, as a
-/// share of the gradient's size.
+/// Finite differences: the step size relative to the value's size, and the tolerance relative to the gradient's size.
 struct Width {
     step: f64,
     tolerance: f64,
 }
 
-/// In double precision.
+/// For double precision.
 const FINE: Width = Width { step: 1e-6, tolerance: 1e-3 };
-/// Where something in the model computes in single precision.
+/// For models that compute partly in single precision.
 const COARSE: Width = Width { step: 1e-3, tolerance: 3e-2 };
 
-/// Tries the gradients of a model at random points: each parameter and the input must have one, and the same as
-/// differences of the output give. The output must be a function of its own row alone.
+/// Tests the gradients of a model at random points: each parameter and the input must have a gradient that equals
+/// finite differences of the output. Each output row must depend only on its own input row.
 pub(crate) fn probe(module: &CandleModule) -> Result<()> {
     let mut rng = Seeds::new(0).stream("probe", 0);
     let mut settled = vec![false; 1 + module.layout().entries().len()];
@@ -41,7 +40,7 @@ pub(crate) fn probe(module: &CandleModule) -> Result<()> {
             continue;
         }
         single.refuse_mixed_rows(&y)?;
-        // Slopes are best seen in double precision, where the model computes in it.
+        // In double precision, if the model supports it, since finite differences are then most accurate.
         let double = drawn.at(DType::F64).ok();
         let double = double.and_then(|point| Some((point.gradients().ok()?, point)));
         let (gradients, point) = match double {
@@ -54,7 +53,7 @@ pub(crate) fn probe(module: &CandleModule) -> Result<()> {
             }
         }
     }
-    // A model that gives no number at the points tried is taken at its word.
+    // A model whose output is NaN at all test points is accepted untested.
     match settled.iter().position(|settled| !settled) {
         Some(i) if undefined < POINTS.len() => {
             let name = i.checked_sub(1).and_then(|i| module.layout().entries().get(i));
@@ -79,7 +78,7 @@ fn norm(x: &Tensor) -> Result<f64> {
     scalar(&x.to_dtype(DType::F64)?.sqr()?.sum_all()?.sqrt()?)
 }
 
-/// Parameters near where they start, two rows of input, and the weight of each output in a sum.
+/// Parameters near their initial values, two rows of input, and the weight of each output in the weighted sum.
 struct Drawn<'a> {
     module: &'a CandleModule,
     params: Vec<f64>,
@@ -91,7 +90,7 @@ impl<'a> Drawn<'a> {
     fn new(module: &'a CandleModule, (low, high): (f64, f64), rng: &mut Rng) -> Self {
         let mut params = vec![0.0; module.layout().len()];
         module.init(&mut params, rng);
-        // Away from the beginning, where zeros hide slopes and kinks.
+        // Away from the initial values, where zeros hide derivatives and kinks.
         let params = params.iter().map(|&p| f64::from(p) + 0.1 * rng.normal()).collect();
         let mut draw = |n: usize, low, high| (0..n).map(|_| rng.uniform(low, high)).collect();
         let input = draw(2 * module.input_len(), low, high);
@@ -114,7 +113,7 @@ impl<'a> Drawn<'a> {
     }
 }
 
-/// Where gradients are tried: the input, then the parameters, in some precision.
+/// A test point: the input, then the parameters, in a given precision.
 struct Point<'a> {
     module: &'a CandleModule,
     values: Vec<Tensor>,
@@ -143,7 +142,7 @@ impl Point<'_> {
         Ok((self.apply(values)? * &self.weight)?.sum_all()?)
     }
 
-    /// The gradient of each value, where there is one.
+    /// The gradient of each value, if it has one.
     fn gradients(&self) -> Result<Vec<Option<Tensor>>> {
         let vars: candle_core::Result<Vec<Var>> =
             self.values.iter().map(Var::from_tensor).collect();
@@ -180,7 +179,7 @@ impl Point<'_> {
         Err(Error::Model(why.to_owned()))
     }
 
-    /// Each row by itself must give what it gives beside another.
+    /// Each row alone must give the same output as beside another row.
     fn refuse_mixed_rows(&self, y: &Tensor) -> Result<()> {
         let largest = scalar(&y.abs()?.max_all()?)?;
         for row in 0..2 {
@@ -195,10 +194,10 @@ impl Point<'_> {
         Ok(())
     }
 
-    /// Compares the gradient of value `i` with differences. Says whether it could be compared: near a kink, or with
-    /// rounding in the way, differences of two widths disagree.
+    /// Compares the gradient of value `i` with finite differences. Returns whether they could be compared: near a
+    /// kink or with large rounding errors, differences of two step sizes disagree.
     fn check_slope(&self, i: usize, gradient: &Tensor, rng: &mut Rng) -> Result<bool> {
-        // Along the gradient, where the slope is largest, and somewhere else as well.
+        // Along the gradient, where the derivative is largest, and along another direction.
         let random: Vec<f64> = (0..gradient.elem_count()).map(|_| rng.normal()).collect();
         let random = Tensor::from_vec(random, gradient.shape(), &Device::Cpu)?;
         let gradient = gradient.to_dtype(DType::F64)?;

@@ -1,4 +1,4 @@
-//! Modules one after another.
+//! Sequential composition of modules.
 
 use crate::module::copy_tangent;
 use crate::{Layout, Module, Result, Threads};
@@ -6,10 +6,10 @@ use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
 
-/// Modules one after another, each reading what the one before it gave. Without any it hands its input on.
+/// Modules in sequence: each reads the output of the previous one. An empty chain is the identity.
 ///
-/// Parameters are named by their module's place: `0.weight`, `0.bias`, `1.weight`, … So are those of a `Sequential`
-/// of PyTorch, where activations count as modules too.
+/// Parameters are named by the index of their module: `0.weight`, `0.bias`, `1.weight`, … as in PyTorch's
+/// `Sequential`, except that PyTorch also counts activations as modules.
 ///
 /// ```
 /// use rl_nets::{Activation, Chain, Linear, Module};
@@ -27,9 +27,9 @@ pub struct Chain {
     inputs: usize,
     layout: Layout,
     links: Vec<Link>,
-    /// The output where there are no links.
+    /// The output if there are no links.
     copy: Vec<f32>,
-    /// The forward derivative of a link's input, and that of its output.
+    /// The forward derivatives of a link's input and output.
     tangents: [Vec<f32>; 2],
 }
 
@@ -37,7 +37,7 @@ pub struct Chain {
 struct Link {
     module: Box<dyn Module>,
     params: Range<usize>,
-    /// The gradient of its input, for all but the first.
+    /// The gradient of its input, for all links except the first.
     grad_input: Vec<f32>,
 }
 
@@ -48,23 +48,22 @@ impl Link {
 }
 
 impl Chain {
-    /// A chain of no modules for rows of `inputs` numbers.
+    /// An empty chain for rows of `inputs` elements.
     pub fn new(inputs: usize) -> Self {
         let (layout, links, copy) = (Layout::default(), Vec::new(), Vec::new());
         Chain { inputs, layout, links, copy, tangents: [Vec::new(), Vec::new()] }
     }
 
-    /// Adds a module at the end.
+    /// Appends a module.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for one that reads rows of another width than the chain gives.
+    /// [`rl_core::Error::Mismatch`] if the module's input width differs from the output width of the chain.
     pub fn then(self, module: impl Module + 'static) -> Result<Self> {
         let name = self.links.len().to_string();
         self.then_named(&name, module)
     }
 
-    /// The same with a name of your own for what its parameters' names begin with; without one where it is
-    /// empty.
+    /// Like `then`, with a custom prefix for the parameters' names; an empty one gives no prefix.
     ///
     /// # Errors
     /// Those of [`then`](Chain::then).
@@ -76,19 +75,19 @@ impl Chain {
         Ok(self)
     }
 
-    /// The same chain with `prefix` before all parameters' names.
+    /// The same chain with `prefix` added to the names of all parameters.
     pub fn named(self, prefix: &str) -> Self {
         let mut layout = Layout::default();
         layout.append(prefix, &self.layout);
         Chain { layout, ..self }
     }
 
-    /// How many modules there are.
+    /// The number of modules.
     pub fn len(&self) -> usize {
         self.links.len()
     }
 
-    /// Whether there are none.
+    /// Whether the chain is empty.
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
     }

@@ -1,19 +1,19 @@
-//! Says in words what is wrong with a module.
+//! Checks modules and describes their problems.
 
 use crate::{Error, Module, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rl_core::{Rng, Seeds};
 
-/// Rows that a module is tried with.
+/// The number of rows in a test.
 const ROWS: usize = 3;
-/// How far two results may lie apart, as a share of the largest magnitude.
+/// The tolerance between two results, relative to the largest magnitude.
 const TOLERANCE: f32 = 1e-3;
 
-/// Tries a module of one's own out on random rows, near its initial parameters: both paths give the same output and
-/// gradients, the gradient of the parameters is added and that of the input written, a backward pass leaves the
-/// output as it is, and the forward derivative, where there is one, is the output's slope. Returns every kind of
-/// problem once; nothing for a module without a fused pass or without a definition in candle, which has nothing to
-/// be compared with.
+/// Tests a custom module on random rows, near its initial parameters: both paths give the same output and gradients;
+/// the gradient of the parameters is accumulated and that of the input is overwritten; a backward pass does not
+/// change the output; and the forward derivative, if defined, is the derivative of the output. Returns each kind of
+/// problem once. A module without a fused pass or without a candle definition has nothing to compare, so the result
+/// is empty.
 ///
 /// ```
 /// use rl_nets::{Activation, Linear, check_module};
@@ -23,7 +23,7 @@ const TOLERANCE: f32 = 1e-3;
 /// ```
 ///
 /// # Errors
-/// Those of the module itself.
+/// Errors of the module.
 pub fn check_module(module: &(impl Module + Clone + 'static)) -> Result<Vec<String>> {
     let mut module = module.clone();
     let mut rng = Seeds::new(0).stream("check", 0);
@@ -53,7 +53,7 @@ pub fn check_module(module: &(impl Module + Clone + 'static)) -> Result<Vec<Stri
     if output.len() != ROWS * module.output_len() {
         return Ok(problems);
     }
-    // What is there before is added to, or overwritten.
+    // Non-zero initial contents, to test that gradients are accumulated or overwritten.
     let (mut grads, mut grad_x) = (vec![1.0; n], vec![f32::NAN; x.len()]);
     let mut upstream = expected.upstream.clone();
     module.backward(&params, &x, &mut upstream, Some(&mut grads), Some(&mut grad_x))?;
@@ -86,7 +86,7 @@ fn draw(n: usize, rng: &mut Rng) -> Vec<f32> {
     (0..n).map(|_| rng.normal() as f32).collect()
 }
 
-/// What a module's definition in candle gives.
+/// The results of a module's candle definition.
 struct Defined {
     output: Vec<f32>,
     upstream: Vec<f32>,
@@ -94,7 +94,7 @@ struct Defined {
     grad_x: Vec<f32>,
 }
 
-/// Nothing where it has none.
+/// None if the module has no candle definition.
 fn defined(module: &impl Module, params: &[f32], x: &[f32]) -> Result<Option<Defined>> {
     let tensor = |x: &[f32], shape: &[usize]| Tensor::from_slice(x, shape, &Device::Cpu);
     let w = Var::from_tensor(&tensor(params, &[params.len()])?)?;
@@ -117,8 +117,8 @@ fn defined(module: &impl Module, params: &[f32], x: &[f32]) -> Result<Option<Def
     }))
 }
 
-/// The output's derivative along directions of the parameters and of the input, by central differences of the
-/// definition in candle in double precision.
+/// The derivative of the output along directions of the parameters and of the input, by central differences of the
+/// candle definition in double precision.
 fn slope(
     module: &impl Module,
     (params, x): (&[f32], &[f32]),

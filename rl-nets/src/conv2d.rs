@@ -10,7 +10,7 @@ use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// The shape of a convolution with a square kernel.
+/// The hyperparameters of a convolution with a square kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConvConfig {
@@ -18,10 +18,10 @@ pub struct ConvConfig {
     pub channels: usize,
     /// Height and width of the kernel.
     pub kernel: usize,
-    /// Pixels from one position of the kernel to the next; 1.
+    /// The stride of the kernel in pixels; 1.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Zeros on each side of the image; 0.
+    /// Zero padding on each side of the image; 0.
     #[serde(default)]
     pub padding: usize,
 }
@@ -34,8 +34,8 @@ impl ConvConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for no channels, an empty kernel, no stride, or a border as wide as the
-    /// kernel, whose outermost positions would cover nothing but zeros.
+    /// [`rl_core::Error::Config`] for zero channels, kernel size or stride, or for padding as large as the kernel,
+    /// whose outermost positions would cover only zeros.
     pub fn validate(&self) -> rl_core::Result<()> {
         check::at_least("channels", 1, self.channels as u64)?;
         check::at_least("kernel", 1, self.kernel as u64)?;
@@ -44,7 +44,7 @@ impl ConvConfig {
     }
 }
 
-/// A two-dimensional convolution and an activation, with PyTorch's shapes and order.
+/// A two-dimensional convolution with an activation; shapes and order as in PyTorch.
 ///
 /// An input row is an image, `[channels, height, width]`; an output row is `[filters, out_height, out_width]`.
 /// Parameters are `weight` `[filters, channels, kernel, kernel]` and `bias` `[filters]`.
@@ -68,20 +68,20 @@ pub struct Conv2d {
     threads: Threads,
     /// The output, `[batch, filters, positions]`.
     y: Vec<f32>,
-    /// The activation's input, shaped as the output, where its derivative needs it.
+    /// The input of the activation, shaped as the output, if its derivative needs it.
     z: Vec<f32>,
     /// The gradient of the linear part, `[batch, positions, filters]`.
     grad: Vec<f32>,
-    /// Weights in another order, as long as the weight each: the forward product's operand; the direction's,
-    /// or the gradient; the image gradient's operand.
+    /// Reordered copies of the weight, each of its length: the operand of the forward product; the direction or the
+    /// gradient; the operand of the image gradient's product.
     kernels: [Vec<f32>; 3],
 }
 
 impl Conv2d {
-    /// A convolution of images `[channels, height, width]`, without an activation, that starts as in PyTorch.
+    /// A convolution of images `[channels, height, width]`, without an activation, initialised as in PyTorch.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for what [`ConvConfig::validate`] refuses, an empty image, or one smaller than
+    /// [`rl_core::Error::Config`] for errors of [`ConvConfig::validate`], an empty image, or an image smaller than
     /// the kernel.
     pub fn new(input: [usize; 3], config: &ConvConfig) -> Result<Self> {
         config.validate()?;
@@ -113,12 +113,12 @@ impl Conv2d {
         })
     }
 
-    /// Ends the layer with an activation.
+    /// Adds an activation.
     pub fn with_activation(self, activation: Activation) -> Self {
         Conv2d { activation, ..self }
     }
 
-    /// Starts the weights and biases otherwise.
+    /// Sets the initialisation of weights and biases.
     pub fn with_init(self, init: Init) -> Self {
         Conv2d { init, ..self }
     }
@@ -129,14 +129,14 @@ impl Conv2d {
         [filters, height, width]
     }
 
-    /// How many images `input` has.
+    /// The number of images in `input`.
     fn batch(&self, input: &[f32]) -> Result<usize> {
         let batch = input.len() / self.geometry.input_len();
         check::len("images", batch * self.geometry.input_len(), input.len())?;
         Ok(batch)
     }
 
-    /// How many images `input` has, which is the last forward pass's.
+    /// The number of images in `input`, which must equal that of the last forward pass.
     fn last_batch(&self, input: &[f32]) -> Result<usize> {
         let batch = self.batch(input)?;
         check::len("the last output", batch * self.geometry.output_len(), self.y.len())?;
@@ -174,7 +174,7 @@ impl Module for Conv2d {
         let (bias, kernel) = (&params[self.bias.clone()], &kernel[..]);
         let work = batch * geometry.work();
         self.threads.share(batch, work, [y, z], |images, [y, mut z]| {
-            // As many images at a time as a block has, so that the activation finds them in the cache.
+            // Processes one block of images at a time, so that the activation finds them in the cache.
             let together = geometry.images_together();
             let x = input[images.start * input_len..].chunks(together * input_len);
             for (x, y) in x.zip(y.chunks_mut(together * output_len)) {
@@ -281,8 +281,8 @@ impl Module for Conv2d {
         let weight = weight.reshape((filters, channels, kernel, kernel))?;
         let bias = params.narrow(0, self.bias.start, filters)?.reshape((1, filters, 1, 1))?;
         let mut x = input.reshape(((), channels, size[0], size[1]))?;
-        // Candle's gradient fails where strides leave another rest of the width than of the height. So it is
-        // given what the kernel reaches and no more.
+        // Candle's gradient fails if the strides leave different remainders in width and height, so the input is
+        // cropped to the pixels that the kernel reaches.
         for (dim, out) in [(2, out[0]), (3, out[1])] {
             let reached = (out - 1) * stride + kernel;
             x = x.pad_with_zeros(dim, padding, padding)?.narrow(dim, 0, reached)?;

@@ -1,49 +1,49 @@
-//! Action distributions, as functions of one row of a network's output.
+//! Action distributions, parametrised by one row of a network's output.
 //!
-//! Each gives its log-probability, entropy and Kullback-Leibler divergence with their gradients with
-//! respect to the row, so that a policy loss is one pass over the output; and defines them a second
-//! time in candle's operations, over all rows at once.
+//! Each provides its log-probability, entropy and Kullback-Leibler divergence, with gradients with respect to the
+//! row, so that a policy loss needs one pass over the output. Each is also defined in candle's operations, over all
+//! rows at once.
 
 use crate::kernels::exp;
 use candle_core::{D, Tensor};
 use rl_core::{BoxSpace, Discrete, Element, Rng, Space};
 
-/// A family of distributions over actions, with parameters from a network.
+/// A family of action distributions, with parameters from a network.
 pub trait Distribution: Clone + Send {
-    /// The space that actions lie in.
+    /// The action space.
     type Action: Space<Elem = Self::Elem>;
-    /// What an action is made of.
+    /// The element type of an action.
     type Elem: Element;
 
-    /// Numbers in a row of parameters.
+    /// The number of parameters in a row.
     fn params_len(&self) -> usize;
 
-    /// How many of them, the last ones, are log standard deviations.
+    /// The number of log standard deviations, which are the last parameters.
     fn log_stds(&self) -> usize {
         0
     }
 
-    /// How many actions there are to choose from, where they can be counted.
+    /// The number of actions, if the space is discrete.
     fn choices(&self) -> Option<usize> {
         None
     }
 
-    /// Elements of one action.
+    /// The width of an action.
     fn action_len(&self) -> usize;
 
-    /// Draws an action.
+    /// Samples an action.
     fn sample(&self, params: &[f32], rng: &mut Rng, action: &mut [Self::Elem]);
 
     /// The most likely action.
     fn mode(&self, params: &[f32], action: &mut [Self::Elem]);
 
-    /// The log-probability (density) of an action.
+    /// The log-probability (or log-density) of an action.
     fn log_prob(&self, params: &[f32], action: &[Self::Elem]) -> f32;
 
     /// The entropy.
     fn entropy(&self, params: &[f32]) -> f32;
 
-    /// The divergence `KL(old || new)`.
+    /// The Kullback-Leibler divergence `KL(old || new)`.
     fn kl(&self, old: &[f32], new: &[f32]) -> f32;
 
     /// Adds `scale` times the gradient of the log-probability to `grad`, `[params_len]`.
@@ -61,14 +61,14 @@ pub trait Distribution: Clone + Send {
     /// Adds `scale` times the gradient of `KL(old || new)` with respect to `new` to `grad`.
     fn add_kl_grad(&self, old: &[f32], new: &[f32], scale: f32, grad: &mut [f32]);
 
-    /// Writes the product of the Fisher information at `params` with `direction`, `[params_len]`: the
-    /// Hessian of `KL(params || new)` at `new = params`.
+    /// Writes the Fisher-vector product at `params` with `direction`, `[params_len]`. The Fisher information matrix
+    /// is the Hessian of `KL(params || new)` at `new = params`.
     fn fisher_product(&self, params: &[f32], direction: &[f32], out: &mut [f32]);
 
-    /// Actions as candle's definitions below read them, `[n, one_hot or action_len]`.
+    /// Actions in the form that the candle definitions below use, `[n, one_hot or action_len]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     fn reference_actions(
         &self,
         actions: &[Self::Elem],
@@ -79,29 +79,28 @@ pub trait Distribution: Clone + Send {
     /// [`reference_actions`](Distribution::reference_actions): `[n]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     fn reference_log_prob(&self, params: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor>;
 
     /// [`entropy`](Distribution::entropy) of each row, `[n]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     fn reference_entropy(&self, params: &Tensor) -> candle_core::Result<Tensor>;
 
     /// [`kl`](Distribution::kl) of each row, `[n]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor>;
 }
 
-/// A kind of action with a distribution that policies usually have over it, so that a policy's type
-/// follows from its environment's.
+/// An action space with its usual policy distribution, so that a policy's type follows from its environment's.
 pub trait PolicySpace: Space {
     /// The distribution.
     type Distribution: Distribution<Action = Self, Elem = Self::Elem>;
 
-    /// The distribution over actions of this extent.
+    /// The distribution over this action space.
     fn distribution(&self) -> Self::Distribution;
 }
 
@@ -121,7 +120,7 @@ impl PolicySpace for BoxSpace {
     }
 }
 
-/// A choice among `n`, from `n` logits.
+/// A categorical distribution over `n` choices, with `n` logits.
 ///
 /// ```
 /// use rl_nets::{Categorical, Distribution};
@@ -135,12 +134,12 @@ pub struct Categorical {
 }
 
 impl Categorical {
-    /// A choice among `n`.
+    /// A distribution over `n` choices.
     pub fn new(n: usize) -> Self {
         Categorical { n }
     }
 
-    /// The mean of `values`, one a choice, `[n]`.
+    /// The expectation of `values`, one per choice, `[n]`.
     pub fn expectation(&self, logits: &[f32], values: &[f32]) -> f32 {
         let total = log_sum_exp(logits);
         logits.iter().zip(values).map(|(&x, value)| exp(x - total) * value).sum()
@@ -174,7 +173,7 @@ impl Distribution for Categorical {
     fn sample(&self, logits: &[f32], rng: &mut Rng, action: &mut [u32]) {
         let total = log_sum_exp(logits);
         let mut left = rng.uniform(0.0, 1.0) as f32;
-        // Rounding may leave a little at the end: it goes to the last choice that is possible.
+        // Rounding may leave a small remainder, which goes to the last choice with non-zero probability.
         let mut chosen = 0;
         for (i, &logit) in logits.iter().enumerate() {
             let p = exp(logit - total);
@@ -273,14 +272,13 @@ impl Distribution for Categorical {
     }
 }
 
-/// Spelt out: candle's fused softmax carries no gradient.
+/// Written in elementary operations, since candle's fused softmax has no gradient.
 fn reference_log_softmax(logits: &Tensor) -> candle_core::Result<Tensor> {
     let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
-/// Independent normal distributions, from a row of means and log standard deviations,
-/// `[mean_1 … mean_d, log_std_1 … log_std_d]`.
+/// A diagonal Gaussian distribution, with parameters `[mean_1 … mean_d, log_std_1 … log_std_d]` in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiagGaussian {
     d: usize,
@@ -290,7 +288,7 @@ pub struct DiagGaussian {
 const HALF_LOG_TAU: f32 = 0.918_938_5;
 
 impl DiagGaussian {
-    /// `d` dimensions.
+    /// A distribution of `d` dimensions.
     pub fn new(d: usize) -> Self {
         DiagGaussian { d }
     }
@@ -302,7 +300,7 @@ impl DiagGaussian {
         mean.iter().copied().zip(log_std.iter().copied())
     }
 
-    /// Means and log standard deviations, each `[n, d]`.
+    /// Means and log standard deviations, `[n, d]` each.
     fn halves(&self, params: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
         Ok((params.narrow(D::Minus1, 0, self.d)?, params.narrow(D::Minus1, self.d, self.d)?))
     }

@@ -1,8 +1,8 @@
-/// What went wrong in this crate.
+/// The error type of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A device that this build does not have, or that is not there.
+    /// A device that is not compiled in, or not present.
     #[error("device '{device}': {problem}")]
     Device {
         /// The device's name.
@@ -10,23 +10,23 @@ pub enum Error {
         /// Why it cannot be used.
         problem: String,
     },
-    /// A safetensors file that does not fit the network.
+    /// A safetensors file that does not match the network.
     #[error("weights: {0}")]
     Weights(String),
-    /// What a module does not define.
+    /// An operation that a module does not support.
     #[error("{0} is not supported by this network")]
     Unsupported(&'static str),
     /// A model of candle that cannot be trained as it is.
     #[error("candle model: {0}")]
     Model(String),
-    /// A computation left the range of numbers: the run has diverged.
+    /// A result is NaN or infinite: the run has diverged.
     #[error(
         "{what} is {value}, not a finite number: the run has diverged; a smaller learning rate or a gradient norm limit may help"
     )]
     NotFinite {
-        /// What was computed.
+        /// The name of the quantity.
         what: &'static str,
-        /// What came out.
+        /// The result.
         value: f64,
     },
     /// An error of candle.
@@ -37,12 +37,12 @@ pub enum Error {
     Core(#[from] rl_core::Error),
 }
 
-/// candle appends a backtrace where one is asked for; the first line is the reason.
+/// candle appends a backtrace if one is requested; the first line is the reason.
 fn first_line(error: &candle_core::Error) -> String {
     error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
-/// Checks that what was computed is a number.
+/// Checks that a computed number is finite.
 ///
 /// ```
 /// let error = rl_nets::check_finite("the loss", f64::NAN).unwrap_err().to_string();
@@ -50,7 +50,7 @@ fn first_line(error: &candle_core::Error) -> String {
 /// ```
 ///
 /// # Errors
-/// [`Error::NotFinite`] where it is not.
+/// [`Error::NotFinite`] if it is not.
 pub fn check_finite(what: &'static str, value: f64) -> Result<()> {
     if value.is_finite() { Ok(()) } else { Err(Error::NotFinite { what, value }) }
 }

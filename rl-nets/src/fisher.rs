@@ -1,20 +1,21 @@
-//! Products with the Fisher information of a policy.
+//! Fisher-vector products of a policy.
 
 use crate::{Distribution, Pass, Result};
 use rl_core::check;
 
-/// The product of a policy's Fisher information with a direction, averaged over the observations of a forward pass:
+/// The product of a policy's Fisher information matrix and a vector, averaged over the observations of a forward
+/// pass:
 ///
 /// ```text
 /// F v = 1/n Σ_i J_iᵀ M_i J_i v
 /// ```
 ///
-/// where `J_i` is the Jacobian of the distribution's parameters in the network's, and `M_i` the Fisher
-/// information of the distribution in its own. `F` is the Hessian of the mean `KL(old || new)` at
-/// `new = old` (Schulman et al., 2015, appendix C); nothing of the size of `F` is formed.
+/// where `J_i` is the Jacobian of the distribution parameters with respect to the network parameters, and `M_i` is
+/// the Fisher information matrix of the distribution. `F` is the Hessian of the mean `KL(old || new)` at `new = old`
+/// (Schulman et al., 2015, appendix C); it is never formed explicitly.
 ///
-/// The first outputs of the network are the distribution's parameters; what follows them has no part in
-/// it. It keeps the memory that a product needs, so that the next one allocates nothing.
+/// The first outputs of the network are the distribution parameters; the remaining outputs are ignored. Buffers are
+/// reused between products.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -35,11 +36,10 @@ pub struct FisherProduct {
 }
 
 impl FisherProduct {
-    /// Writes the product with `direction`, `[num_params]`, into `out`, `[num_params]`. The pass can be used
-    /// again.
+    /// Writes the product with `direction`, `[num_params]`, into `out`, `[num_params]`. The pass is not consumed.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
+    /// [`rl_core::Error::Mismatch`] for slices that do not match; errors of candle.
     pub fn product<D: Distribution>(
         &mut self,
         pass: &mut Pass<'_>,

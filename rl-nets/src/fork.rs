@@ -1,4 +1,4 @@
-//! Modules side by side.
+//! Parallel composition of modules.
 
 use crate::{Error, Layout, Module, Result, Threads};
 use candle_core::Tensor;
@@ -6,12 +6,12 @@ use rl_core::{Rng, check};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
-/// Modules that read the same input, called heads; a row of output has those of all, in order. An actor and a
-/// critic are one, twin critics are another.
+/// Modules, called heads, that read the same input; an output row is the concatenation of their outputs. Examples are
+/// an actor with a critic, and twin critics.
 ///
-/// With no more threads than heads, and enough work, heads go to different threads; otherwise each is shared out among
-/// all. A head whose output has no part in the loss, so that its
-/// gradient is zero, costs no backward pass.
+/// If there are at most as many threads as heads, and enough work, each head is computed on one thread; otherwise
+/// each head is computed on all threads. A head whose output gradient is zero, because it does not contribute to the
+/// loss, has no backward pass.
 ///
 /// ```
 /// use rl_nets::{Fork, Linear, Module};
@@ -25,7 +25,7 @@ pub struct Fork {
     inputs: usize,
     layout: Layout,
     heads: Vec<Head>,
-    /// Where the parameters of each head lie.
+    /// The range of each head's parameters.
     params: Vec<Range<usize>>,
     threads: Threads,
     output: Vec<f32>,
@@ -34,16 +34,16 @@ pub struct Fork {
 #[derive(Clone, Debug)]
 struct Head {
     module: Box<dyn Module>,
-    /// Where its output lies in a row.
+    /// The range of its output in a row.
     columns: Range<usize>,
-    /// The gradient of its output, or the forward derivative of it.
+    /// The gradient of its output, or the forward derivative.
     grad: Vec<f32>,
-    /// The gradient of its input; empty where it has no part in the loss.
+    /// The gradient of its input; empty if the head does not contribute to the loss.
     grad_input: Vec<f32>,
 }
 
 impl Head {
-    /// Copies its columns from rows of `width` numbers.
+    /// Copies the head's columns from rows of `width` elements.
     fn take(&mut self, rows: &[f32], width: usize) {
         self.grad.clear();
         let columns = self.columns.clone();
@@ -57,7 +57,7 @@ impl Head {
     }
 }
 
-/// Copies rows into the columns that they have in rows of `width` numbers.
+/// Copies rows into the head's columns of rows of `width` elements.
 fn put(from: &[f32], columns: Range<usize>, to: &mut [f32], width: usize) {
     if columns.len() == 1 {
         let column = to[columns.start..].iter_mut().step_by(width);
@@ -68,7 +68,7 @@ fn put(from: &[f32], columns: Range<usize>, to: &mut [f32], width: usize) {
     }
 }
 
-/// The first error of several threads.
+/// The first error among several threads.
 #[derive(Default)]
 struct FirstError(Mutex<Option<Error>>);
 
@@ -85,7 +85,7 @@ impl FirstError {
 }
 
 impl Fork {
-    /// No heads yet, for rows of `inputs` numbers.
+    /// A fork without heads, for rows of `inputs` elements.
     pub fn new(inputs: usize) -> Self {
         Fork {
             inputs,
@@ -97,10 +97,10 @@ impl Fork {
         }
     }
 
-    /// Adds a head; `name` begins its parameters' names.
+    /// Adds a head; `name` is the prefix of its parameters' names.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for one that reads rows of another width; [`rl_core::Error::Config`] for one without
+    /// [`rl_core::Error::Mismatch`] for a head with another input width; [`rl_core::Error::Config`] for one without
     /// outputs.
     pub fn head(mut self, name: &str, module: impl Module + 'static) -> Result<Self> {
         check::len(&format!("inputs of head '{name}'"), self.inputs, module.input_len())?;

@@ -1,25 +1,26 @@
-//! How weights start.
+//! Weight initialisation.
 
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
 
-/// A distribution of initial weights. Biases start at zero, but for [`Init::Pytorch`].
+/// The distribution of initial weights. Biases are initialised to zero, except with [`Init::Pytorch`] and
+/// [`Init::Uniform`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Init {
     /// A random orthogonal matrix times `gain` (Saxe et al., 2014).
     Orthogonal {
-        /// The factor; sqrt 2 before tanh or relu, 0.01 at a policy's head, 1 at a value's
-        /// (Andrychowicz et al., 2021).
+        /// The factor; sqrt 2 before tanh or relu, 0.01 for a policy head, 1 for a value head (Andrychowicz et al.,
+        /// 2021).
         gain: f64,
     },
     /// Uniform with variance `2 / fan_in` (He et al., 2015).
     KaimingUniform,
     /// Uniform with variance `2 / (fan_in + fan_out)` (Glorot and Bengio, 2010).
     XavierUniform,
-    /// What PyTorch gives a linear or convolutional layer: weights and biases uniform in `±1 / sqrt(fan_in)`.
+    /// PyTorch's default for linear and convolutional layers: weights and biases uniform in `±1 / sqrt(fan_in)`.
     Pytorch,
-    /// Weights and biases uniform in `±bound`, as DDPG starts its last layers.
+    /// Weights and biases uniform in `±bound`, as in the output layers of DDPG.
     Uniform {
         /// The largest magnitude.
         bound: f64,
@@ -27,7 +28,7 @@ pub enum Init {
 }
 
 impl Init {
-    /// Checks the numbers.
+    /// Checks the values.
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] that names the field.
@@ -39,8 +40,8 @@ impl Init {
         }
     }
 
-    /// Fills `weight`, `[out, in, receptive field]`, and `bias`, `[out]`. The receptive field is what a convolution's
-    /// kernel covers of one channel, and 1 for a fully connected layer.
+    /// Fills `weight`, `[out, in, receptive field]`, and `bias`, `[out]`. The receptive field is the number of
+    /// positions of a convolution kernel, and 1 for a fully connected layer.
     pub fn fill(self, weight: &mut [f32], bias: &mut [f32], receptive_field: usize, rng: &mut Rng) {
         let outputs = bias.len();
         let fan_in = weight.len().checked_div(outputs).unwrap_or(0).max(1);
@@ -73,10 +74,10 @@ impl Init {
     }
 }
 
-/// Orthonormalises Gaussian vectors one after another (modified Gram-Schmidt, twice for accuracy):
-/// the same distribution as the Q factor with the signs of R's diagonal made positive.
+/// Orthonormalises Gaussian vectors one after another (modified Gram-Schmidt, twice for accuracy): the result has the
+/// distribution of the Q factor when the diagonal of R is made positive.
 fn orthogonal(weight: &mut [f32], rows: usize, columns: usize, gain: f64, rng: &mut Rng) {
-    // Rows are orthonormal where there are fewer of them than columns, columns otherwise.
+    // The rows are orthonormal if there are fewer rows than columns, otherwise the columns.
     let (count, length) = (rows.min(columns), rows.max(columns));
     let mut basis: Vec<Vec<f64>> = Vec::with_capacity(count);
     while basis.len() < count {
@@ -88,7 +89,7 @@ fn orthogonal(weight: &mut [f32], rows: usize, columns: usize, gain: f64, rng: &
             }
         }
         let norm = v.iter().map(|v| v * v).sum::<f64>().sqrt();
-        // Draws that all but lie in the span of the others (probability zero) are drawn again.
+        // Vectors almost in the span of the others (probability zero) are sampled again.
         if norm > 1e-9 {
             v.iter_mut().for_each(|v| *v /= norm);
             basis.push(v);

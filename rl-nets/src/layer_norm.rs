@@ -1,4 +1,4 @@
-//! Layer normalisation, as [`Linear`](crate::Linear) does it before its activation.
+//! Layer normalisation, applied by [`Linear`](crate::Linear) before its activation.
 
 use crate::kernels::{add_column_sums, dispatch};
 use crate::{Layout, Result};
@@ -7,21 +7,21 @@ use std::ops::Range;
 
 const EPS: f32 = 1e-5;
 
-/// The parameters of a normalisation and what its last forward pass kept.
+/// The parameters of a layer normalisation and the values stored by its last forward pass.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerNorm {
     pub(crate) weight: Range<usize>,
     pub(crate) bias: Range<usize>,
     /// The normalised rows, `[batch, width]`.
     pub(crate) unit: Vec<f32>,
-    /// One over the standard deviation of each row, `[batch]`.
+    /// The reciprocal standard deviation of each row, `[batch]`.
     pub(crate) inverse_std: Vec<f32>,
-    /// Where the gradient of the scale goes that nobody asked for, `[width]`.
+    /// A buffer for the gradient of the scale when it is not requested, `[width]`.
     unasked: Vec<f32>,
 }
 
-/// Normalises each row of `y` to mean 0 and variance 1, then scales and shifts; keeps the normalised rows
-/// and one over their standard deviations.
+/// Normalises each row of `y` to mean 0 and variance 1, then scales and shifts it; stores the normalised rows and the
+/// reciprocals of their standard deviations.
 pub(crate) fn normalise(
     (weight, bias): (&[f32], &[f32]),
     y: &mut [f32],
@@ -47,7 +47,7 @@ pub(crate) fn normalise(
 }
 
 impl LayerNorm {
-    /// Adds a scale and a shift for rows of `width` numbers to `layout`.
+    /// Adds a scale and a shift for rows of `width` elements to `layout`.
     pub(crate) fn new(layout: &mut Layout, width: usize) -> Self {
         let mut add = |name: &str| {
             let start = layout.push(name, &[width]);
@@ -67,7 +67,7 @@ impl LayerNorm {
         params[self.bias.clone()].fill(0.0);
     }
 
-    /// Spelt out: candle's fused layer norm carries no gradient.
+    /// Written in elementary operations, since candle's fused layer norm has no gradient.
     pub(crate) fn reference(&self, params: &Tensor, x: &Tensor) -> Result<Tensor> {
         let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
@@ -77,8 +77,8 @@ impl LayerNorm {
         Ok(scaled.broadcast_add(&part(&self.bias)?)?)
     }
 
-    /// Replaces the forward derivative of the input by that of the output, for some of the rows of the last
-    /// forward pass.
+    /// Replaces the forward derivative of the input with that of the output, for a range of rows of the last forward
+    /// pass.
     pub(crate) fn tangent(
         &self,
         params: &[f32],
@@ -102,7 +102,7 @@ impl LayerNorm {
         }
     }
 
-    /// Replaces the gradient of the output by that of the input.
+    /// Replaces the gradient of the output with that of the input.
     pub(crate) fn backward(&mut self, params: &[f32], grad: &mut [f32], grads: Option<&mut [f32]>) {
         let width = self.weight.len();
         let weight = &params[self.weight.clone()];

@@ -1,11 +1,11 @@
-//! The first numbers of each row.
+//! Selection of the leading elements of each row.
 
 use crate::{Module, Result};
 use candle_core::Tensor;
 use rl_core::check;
 
-/// Hands on the first numbers of each row: what comes after them, an action mask say, is not for the layers that
-/// follow.
+/// Passes on the leading elements of each row; the rest, for example an action mask, is not seen by the following
+/// layers.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -23,17 +23,17 @@ pub struct Leading {
 }
 
 impl Leading {
-    /// The first `outputs` of rows of `inputs` numbers.
+    /// The first `outputs` of `inputs` elements.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for none, or for more than there are.
+    /// [`rl_core::Error::Config`] for zero outputs, or more outputs than inputs.
     pub fn new(inputs: usize, outputs: usize) -> Result<Self> {
         check::at_least("outputs", 1, outputs as u64)?;
         check::at_most("outputs", inputs as u64, "inputs", outputs as u64)?;
         Ok(Leading { inputs, outputs, output: Vec::new() })
     }
 
-    /// The first numbers of each row.
+    /// The leading elements of each row.
     fn rows<'a>(&self, rows: &'a [f32]) -> impl Iterator<Item = &'a [f32]> + use<'a> {
         let outputs = self.outputs;
         rows.chunks_exact(self.inputs).map(move |row| &row[..outputs])
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[allow(clippy::unwrap_used)] // How a test fails.
+    #[allow(clippy::unwrap_used)] // Tests fail by panicking.
     fn both_forms_agree() {
         let leading = Leading::new(5, 3).unwrap();
         let problems = crate::check_module(&leading).unwrap();

@@ -1,9 +1,9 @@
-//! A network that learns: with its optimiser and, where it has one, its target.
+//! A trainable network: a network with its optimiser and an optional target network.
 
 use crate::{InputRows, Network, Optimizer, OptimizerConfig, Pass, Result};
 use rl_core::{Rng, Sections};
 
-/// A network with its optimiser and, where asked for, a target network that follows it.
+/// A network with its optimiser and an optional target network.
 ///
 /// ```
 /// use rl_core::{Sections, Seeds};
@@ -14,7 +14,7 @@ use rl_core::{Rng, Sections};
 /// let pass = value.forward(&[1.0])?;
 /// let mut grad = [pass.output()[0] - 3.0];
 /// pass.step(&mut grad, 1e-2, None)?;
-/// value.track(0.005)?;
+/// value.soft_update(0.005)?;
 /// let mut sections = Sections::default();
 /// value.save("value", &mut sections)?;
 /// let copy = value.loaded("value", &sections)?;
@@ -29,19 +29,19 @@ pub struct Learned {
 }
 
 impl Learned {
-    /// A network that an optimiser with these settings steps.
+    /// A network trained by an optimiser with these settings.
     ///
     /// # Errors
-    /// Those of the settings, and of candle.
+    /// Those of the settings, and errors of candle.
     pub fn new(network: Network, optimizer: &OptimizerConfig) -> Result<Self> {
         let optimizer = network.optimizer(optimizer.clone())?;
         Ok(Learned { network, target: None, optimizer })
     }
 
-    /// Adds a target network, a copy for now.
+    /// Adds a target network, initially a copy.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn with_target(self) -> Result<Self> {
         let target = Some(self.network.twin()?);
         Ok(Learned { target, ..self })
@@ -52,7 +52,7 @@ impl Learned {
         &self.network
     }
 
-    /// The network, to be changed from outside. Its target does not follow by itself.
+    /// Mutable access to the network. Changes do not affect the target network.
     pub fn network_mut(&mut self) -> &mut Network {
         &mut self.network
     }
@@ -68,12 +68,12 @@ impl Learned {
     /// The target network's output, see [`Network::predict`].
     ///
     /// # Errors
-    /// Those of [`Network::predict`]; [`rl_core::Error::Mismatch`] where there is no target.
+    /// Those of [`Network::predict`]; [`rl_core::Error::Mismatch`] if there is no target network.
     pub fn predict_target<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
         self.target_mut()?.predict(input)
     }
 
-    /// A forward pass that can be stepped on.
+    /// A forward pass on which a gradient step can be taken.
     ///
     /// # Errors
     /// Those of [`Network::forward`].
@@ -84,12 +84,13 @@ impl Learned {
     /// The target network.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] where there is none.
+    /// [`rl_core::Error::Mismatch`] if there is none.
     pub fn target_mut(&mut self) -> Result<&mut Network> {
         Ok(self.target.as_mut().ok_or_else(no_target)?)
     }
 
-    /// A forward pass that can be stepped on, and the target network, whose last output a loss may read meanwhile.
+    /// A forward pass on which a gradient step can be taken, and the target network, so that a loss can use its last
+    /// output.
     ///
     /// # Errors
     /// Those of [`Network::forward`] and [`target_mut`](Learned::target_mut).
@@ -102,7 +103,7 @@ impl Learned {
         Ok((LearnedPass { pass: network.forward(input)?, optimizer }, target))
     }
 
-    /// Draws the noise of layers that have some of their own, of the target too, see [`Network::resample`].
+    /// Resamples the noise of noisy layers, also in the target network, see [`Network::resample`].
     pub fn resample(&mut self, mut rng: Option<&mut Rng>) {
         self.network.resample(rng.as_deref_mut());
         if let Some(target) = &mut self.target {
@@ -110,8 +111,8 @@ impl Learned {
         }
     }
 
-    /// Takes one step on the gradient that the network has gathered by [`Pass::backward`], from several passes say;
-    /// see [`LearnedPass::step`] for one.
+    /// Takes one step on the gradient accumulated by [`Pass::backward`], for example over several passes; see
+    /// [`LearnedPass::step`] for a single pass.
     ///
     /// # Errors
     /// Those of [`Network::step`].
@@ -119,37 +120,38 @@ impl Learned {
         self.network.step(&mut self.optimizer, learning_rate, max_norm)
     }
 
-    /// Moves the target towards the network by the share `tau`; with 1 it becomes a copy.
+    /// Soft update of the target network: moves it towards the network by the fraction `tau`; with 1 it becomes a
+    /// copy.
     ///
     /// # Errors
-    /// Those of candle.
-    pub fn track(&mut self, tau: f64) -> Result<()> {
+    /// Errors of candle.
+    pub fn soft_update(&mut self, tau: f64) -> Result<()> {
         self.target.as_mut().map_or(Ok(()), |target| target.move_towards(&self.network, tau))
     }
 
     /// Writes the network's parameters as `{name}.safetensors`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn save_weights(&self, name: &str, out: &mut Sections) -> Result<()> {
         out.put_file(&format!("{name}.safetensors"), self.network.save()?);
         Ok(())
     }
 
-    /// Takes over what [`save_weights`](Learned::save_weights) wrote, for the target too. On an error nothing has
-    /// changed.
+    /// Loads the file written by [`save_weights`](Learned::save_weights), also into the target network. On error
+    /// nothing is changed.
     ///
     /// # Errors
     /// A file that is missing, damaged, or of a network of another shape.
     pub fn load_weights(&mut self, name: &str, from: &Sections) -> Result<()> {
         self.network.load(from.file(&format!("{name}.safetensors"))?)?;
-        self.track(1.0)
+        self.soft_update(1.0)
     }
 
-    /// Writes all of it: `{name}.safetensors`, `{name}_target.safetensors` and `{name}_optimizer.bin`.
+    /// Writes the complete state: `{name}.safetensors`, `{name}_target.safetensors` and `{name}_optimizer.bin`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn save(&self, name: &str, out: &mut Sections) -> Result<()> {
         self.save_weights(name, out)?;
         if let Some(target) = &self.target {
@@ -159,7 +161,7 @@ impl Learned {
         Ok(())
     }
 
-    /// A copy that went back to what [`save`](Learned::save) wrote. This one stays as it is, so that several can be
+    /// A copy with the state written by [`save`](Learned::save). `self` is unchanged, so that several networks can be
     /// loaded before any is replaced.
     ///
     /// # Errors
@@ -182,7 +184,7 @@ fn no_target() -> rl_core::Error {
     rl_core::Error::mismatch("network", "one with a target", "one without")
 }
 
-/// A forward [`Pass`] of a network that learns. Step on its loss, or drop it.
+/// A forward [`Pass`] of a trainable network. Take a step on its loss, or drop it.
 #[must_use = "a forward pass that is not stepped on is `predict`'s work"]
 #[derive(Debug)]
 pub struct LearnedPass<'a> {
@@ -191,13 +193,13 @@ pub struct LearnedPass<'a> {
 }
 
 impl<'a> LearnedPass<'a> {
-    /// Takes one gradient step, given the gradient of the loss with respect to the output, `[batch,
-    /// output_len]`, which it may overwrite: at most of the global norm `max_norm`, where one is given. Returns the
-    /// gradient's norm before clipping.
+    /// Takes one gradient step, given the gradient of the loss with respect to the output, `[batch, output_len]`,
+    /// which it may overwrite. The gradient is clipped to the global norm `max_norm`, if given. Returns the norm
+    /// before clipping.
     ///
     /// # Errors
-    /// [`Error::NotFinite`](crate::Error::NotFinite) for a gradient that is not finite, the parameters being as they
-    /// were; [`rl_core::Error::Mismatch`] for a slice that does not fit.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a non-finite gradient, in which case the parameters are
+    /// unchanged; [`rl_core::Error::Mismatch`] for a slice of the wrong length.
     pub fn step(
         self,
         grad_output: &mut [f32],
@@ -213,24 +215,24 @@ impl<'a> LearnedPass<'a> {
         self.pass.output()
     }
 
-    /// The pass alone, to be used without a step.
+    /// The underlying pass, for use without a gradient step.
     pub fn into_pass(self) -> Pass<'a> {
         self.pass
     }
 }
 
-/// A loss on a forward pass: what was measured, and the pass that it rests on. Step on it, or drop it.
+/// A loss on a forward pass: its measurements, and the pass. Take a step on it, or drop it.
 #[must_use = "a loss that is neither stepped on nor looked at was for nothing"]
 #[derive(Debug)]
 pub struct Loss<'a, S> {
-    /// What was measured.
+    /// The measurements.
     pub stats: S,
     pass: LearnedPass<'a>,
     grad_output: &'a mut [f32],
 }
 
 impl<'a, S> Loss<'a, S> {
-    /// A loss with the gradient of the pass's output, `[batch, output_len]`.
+    /// A loss with the gradient of the output of the pass, `[batch, output_len]`.
     pub fn new(pass: LearnedPass<'a>, grad_output: &'a mut [f32], stats: S) -> Self {
         Loss { stats, pass, grad_output }
     }
@@ -243,7 +245,7 @@ impl<'a, S> Loss<'a, S> {
         self.pass.step(self.grad_output, learning_rate, max_norm)
     }
 
-    /// Adds the gradient to those gathered in the network, see [`Pass::backward`].
+    /// Adds the gradient to the gradient accumulated in the network, see [`Pass::backward`].
     ///
     /// # Errors
     /// Those of [`Pass::backward`].

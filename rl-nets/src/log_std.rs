@@ -1,4 +1,4 @@
-//! Where the log standard deviations of a Gaussian policy come from.
+//! The log standard deviations of a Gaussian policy.
 
 use crate::module::copy_tangent;
 use crate::{Layout, Module, Result};
@@ -6,25 +6,24 @@ use candle_core::Tensor;
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
 
-/// Where the log standard deviations of continuous actions come from.
+/// The source of the log standard deviations for continuous actions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LogStd {
-    /// Parameters of their own, the same in every state, which start at this number (Schulman et al.,
-    /// 2015).
+    /// State-independent parameters with this initial value (Schulman et al., 2015).
     Free(f64),
-    /// Outputs of the network, held within [-20, 2] (Haarnoja et al., 2018). Beyond, they have no gradient.
+    /// Outputs of the network, clipped to [-20, 2] (Haarnoja et al., 2018). The gradient is zero outside.
     OfState,
 }
 
-/// What a log standard deviation that depends on the state is held within.
+/// The bounds of a state-dependent log standard deviation.
 const RANGE: (f32, f32) = (-20.0, 2.0);
 
 impl LogStd {
     /// Checks the initial value.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for one outside [-20, 20].
+    /// [`rl_core::Error::Config`] for a value outside [-20, 20].
     pub fn validate(&self) -> rl_core::Result<()> {
         match self {
             LogStd::Free(init) if !(-20.0..=20.0).contains(init) => {
@@ -35,7 +34,7 @@ impl LogStd {
     }
 }
 
-/// Puts parameters of its own, `log_std`, behind each row.
+/// Appends state-independent parameters, `log_std`, to each row.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -54,7 +53,7 @@ pub struct FreeLogStd {
 }
 
 impl FreeLogStd {
-    /// Adds `count` numbers that start at `initial` to rows of `inputs` numbers.
+    /// Appends `count` parameters with initial value `initial` to rows of `inputs` elements.
     pub fn new(inputs: usize, count: usize, initial: f32) -> Self {
         let mut layout = Layout::default();
         layout.push("log_std", &[count]);
@@ -136,8 +135,7 @@ impl Module for FreeLogStd {
     }
 }
 
-/// Holds the last numbers of each row, which are log standard deviations, within [-20, 2]; beyond, they have no
-/// gradient.
+/// Clips the last elements of each row, which are log standard deviations, to [-20, 2]; the gradient is zero outside.
 #[derive(Clone, Debug)]
 pub struct ClampLogStd {
     inputs: usize,
@@ -146,16 +144,16 @@ pub struct ClampLogStd {
 }
 
 impl ClampLogStd {
-    /// Holds the last `count` of rows of `inputs` numbers.
+    /// Clips the last `count` of `inputs` elements.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for more of them than a row has.
+    /// [`rl_core::Error::Config`] if `count` exceeds the width of a row.
     pub fn new(inputs: usize, count: usize) -> Result<Self> {
         check::at_most("log standard deviations", inputs as u64, "inputs", count as u64)?;
         Ok(ClampLogStd { inputs, count, output: Vec::new() })
     }
 
-    /// Zeroes what belongs to outputs that were held back.
+    /// Zeroes the entries of clipped outputs.
     fn mask(&self, rows: &mut [f32]) {
         let (low, high) = RANGE;
         let start = self.inputs - self.count;

@@ -4,14 +4,14 @@ use crate::{InputRows, InputSpace, Layout, Module, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
-/// What the logit of a forbidden action becomes: its probability is then zero in single precision, while
-/// entropies and divergences stay finite (Huang and Ontañón, 2022).
+/// The logit of a forbidden action: its probability is then zero in single precision, while entropies and divergences
+/// stay finite (Huang and Ontañón, 2022).
 const FORBIDDEN: f32 = -1e8;
 
-/// A network whose first outputs are logits of actions, some of which the observation forbids.
+/// A network whose first outputs are action logits, with invalid-action masking.
 ///
-/// A row of input is the network's own followed by the mask, one number an action: 1 where it is allowed
-/// and 0 where it is not. The logit of a forbidden action is replaced and carries no gradient.
+/// An input row is the input of the inner network followed by the mask, one element per action: 1 if it is allowed
+/// and 0 if it is forbidden. The logit of a forbidden action is replaced and has no gradient.
 ///
 /// ```
 /// use rl_nets::{Linear, Masked, Module};
@@ -34,7 +34,7 @@ impl Masked {
     /// Masks the first `choices` outputs of `inner`.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for more choices than outputs.
+    /// [`rl_core::Error::Config`] if there are more choices than outputs.
     pub fn new(inner: impl Module + 'static, choices: usize) -> Result<Self> {
         check::at_most("choices", inner.output_len() as u64, "outputs", choices as u64)?;
         Ok(Masked {
@@ -60,7 +60,7 @@ impl Masked {
         self.features = features;
     }
 
-    /// Puts `with` where the mask is zero in rows as wide as the output.
+    /// Writes `with` where the mask is zero, in rows as wide as the output.
     fn put(&self, input: &[f32], rows: &mut [f32], with: f32) {
         let rows = rows.chunks_exact_mut(self.output_len());
         for (row, input) in rows.zip(input.chunks_exact(self.input_len())) {
@@ -73,7 +73,7 @@ impl Masked {
     }
 }
 
-/// The action masks at the end of observations, one number an action: 1 where it is allowed and 0 where it is not.
+/// Action masks at the end of observations, one element per action: 1 if it is allowed and 0 if it is forbidden.
 ///
 /// ```
 /// use rl_nets::{ActionMasks, InputRows};
@@ -95,7 +95,8 @@ impl<'a> ActionMasks<'a> {
     /// The masks of `choices` actions at the end of observations, `[n, width]`.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for a mask that allows nothing, or holds anything but 0 and 1; for rows of bytes.
+    /// [`Error::Mismatch`] for a mask that allows no action, or has elements other than 0 and 1; for byte
+    /// observations.
     pub fn new(observations: InputRows<'a>, width: usize, choices: usize) -> rl_core::Result<Self> {
         let masks = Self::of_next(observations, width, choices)?;
         for i in 0..masks.observations.len() / width {
@@ -112,10 +113,10 @@ impl<'a> ActionMasks<'a> {
         Ok(masks)
     }
 
-    /// The masks of observations that followed: where an episode ended, nothing need be allowed.
+    /// The masks of next observations: at the end of an episode a mask may allow no action.
     ///
     /// # Errors
-    /// [`Error::Mismatch`] for rows of bytes.
+    /// [`Error::Mismatch`] for byte observations.
     pub fn of_next(
         observations: InputRows<'a>,
         width: usize,
@@ -133,14 +134,15 @@ impl<'a> ActionMasks<'a> {
         &self.observations[i * self.width..(i + 1) * self.width][self.width - self.choices..]
     }
 
-    /// A uniform draw among the actions that observation `i` allows.
+    /// A uniform sample of the actions allowed by observation `i`.
     pub fn draw(&self, i: usize, rng: &mut Rng) -> u32 {
         let allowed = |mask: &'a [f32]| (0u32..).zip(mask).filter(|(_, x)| **x != 0.0);
         let chosen = rng.below(allowed(self.row(i)).count());
         allowed(self.row(i)).nth(chosen).map_or(0, |(action, _)| action)
     }
 
-    /// Puts minus infinity in place of the values of forbidden actions, `[n, choices]`, so that none is the largest.
+    /// Replaces the values of forbidden actions, `[n, choices]`, with minus infinity, so that they are never the
+    /// maximum.
     pub fn forbid(&self, values: &mut [f32]) {
         for (i, values) in values.chunks_exact_mut(self.choices).enumerate() {
             for (value, allowed) in values.iter_mut().zip(self.row(i)) {
@@ -156,10 +158,10 @@ fn check_mask_width(width: usize, choices: usize) -> rl_core::Result<()> {
     check::at_least("observation width with action_mask", choices as u64 + 1, width as u64)
 }
 
-/// How many numbers of an observation a network reads where the last `choices` are an action mask.
+/// The number of observation elements that a network reads if the last `choices` are an action mask.
 ///
 /// # Errors
-/// [`Error::Config`] for images, for observations of bytes, and where the mask leaves nothing.
+/// [`Error::Config`] for images, for byte observations, and if no elements remain.
 pub fn unmasked_width(space: &impl InputSpace, choices: usize) -> rl_core::Result<usize> {
     let refuse = |expected: &str, got: String| Err(Error::config("action_mask", expected, got));
     if let Some(range) = space.byte_range() {

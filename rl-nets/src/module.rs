@@ -1,17 +1,17 @@
-//! What a network is made of.
+//! Modules, the components of a network.
 
 use crate::{Error, Layout, Result, Threads};
 use candle_core::Tensor;
 use rl_core::Rng;
 
-/// A part of a network: a function of a flat parameter vector and of rows. Leaves define it twice: in candle's
-/// operations ([`reference`](Module::reference)), which say what is right on any device, and by hand-derived
-/// passes over slices, which are fast on the CPU. [`Chain`](crate::Chain) and [`Fork`](crate::Fork) compose
-/// modules and have no arithmetic of their own.
+/// A component of a network: a function of a flat parameter vector and of input rows. Elementary modules define it
+/// twice: in candle's operations ([`reference`](Module::reference)), which define the correct result on any device,
+/// and as hand-derived passes over slices, which are fast on the CPU. [`Chain`](crate::Chain) and
+/// [`Fork`](crate::Fork) compose modules and have no arithmetic of their own.
 ///
-/// A module owns no parameters, only the workspace of its last [`forward`](Module::forward). The methods below
-/// rely on the lengths that [`Network`](crate::Network) has checked. [`check_module`](crate::check_module()) tries one
-/// out.
+/// A module owns no parameters, only the buffers of its last [`forward`](Module::forward) pass. The methods below
+/// rely on [`Network`](crate::Network) to check the lengths of slices. Use [`check_module`](crate::check_module()) to
+/// test an implementation.
 ///
 /// ```
 /// use candle_core::Tensor;
@@ -76,13 +76,13 @@ use rl_core::Rng;
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 pub trait Module: CloneModule + Send {
-    /// Numbers in one input row.
+    /// The width of an input row.
     fn input_len(&self) -> usize;
 
-    /// Numbers in one output row.
+    /// The width of an output row.
     fn output_len(&self) -> usize;
 
-    /// The names, shapes and order of the parameters; none, where not said otherwise.
+    /// The names, shapes and order of the parameters; none by default.
     fn layout(&self) -> &Layout {
         Layout::none()
     }
@@ -95,19 +95,19 @@ pub trait Module: CloneModule + Send {
     /// Computes the [`output`](Module::output) for `input`, `[batch, input_len]`.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there is no such pass; those of the module's own checks.
+    /// [`Error::Unsupported`] for a module without a fused pass; errors of the module's own checks.
     fn forward(&mut self, params: &[f32], input: &[f32]) -> Result<()>;
 
-    /// What the last forward pass computed, `[batch, output_len]`.
+    /// The output of the last forward pass, `[batch, output_len]`.
     fn output(&self) -> &[f32];
 
-    /// Given the gradient of the loss with respect to the output of the last forward pass, `[batch,
-    /// output_len]`, which it may overwrite, and that pass's `input`: where asked, adds the gradient with
-    /// respect to the parameters to `grads`, `[layout.len()]`, and writes that with respect to the input into
-    /// `grad_input`, `[batch, input_len]`. The output is left as it is: the pass can be used again.
+    /// The backward pass. Given the gradient of the loss with respect to the output of the last forward pass,
+    /// `[batch, output_len]`, which it may overwrite, and that pass's `input`: if requested, adds the gradient with
+    /// respect to the parameters to `grads`, `[layout.len()]`, and writes the gradient with respect to the input into
+    /// `grad_input`, `[batch, input_len]`. The output stays unchanged, so the pass can be used again.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there is no such pass.
+    /// [`Error::Unsupported`] for a module without a fused pass.
     fn backward(
         &mut self,
         params: &[f32],
@@ -117,13 +117,13 @@ pub trait Module: CloneModule + Send {
         grad_input: Option<&mut [f32]>,
     ) -> Result<()>;
 
-    /// Writes the derivative of the output of the last forward pass into `out`, `[batch, output_len]`, where the
-    /// parameters move in `direction`, `[layout.len()]`, and the input by `input_tangent`, `[batch,
-    /// input_len]`, or not at all. Where there is no such pass, [`Pass::tangent`](crate::Pass::tangent) takes
-    /// differences of [`reference`](Module::reference).
+    /// The forward derivative (Jacobian-vector product) of the last forward pass: writes the derivative of the output
+    /// into `out`, `[batch, output_len]`, for parameters that change by `direction`, `[layout.len()]`, and an input
+    /// that changes by `input_tangent`, `[batch, input_len]`, or is constant. If it is not supported,
+    /// [`Pass::tangent`](crate::Pass::tangent) uses finite differences of [`reference`](Module::reference).
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where there is no such pass.
+    /// [`Error::Unsupported`] for a module without a forward derivative.
     fn tangent(
         &mut self,
         params: &[f32],
@@ -136,41 +136,40 @@ pub trait Module: CloneModule + Send {
         Err(Error::Unsupported("a forward derivative"))
     }
 
-    /// Draws the noise of layers that have some of their own, for the passes that follow; without a generator it is
-    /// off, as it is at first. DQN draws it before it acts and before it learns.
+    /// Resamples the noise of noisy layers for the following passes; `None` switches the noise off, which is the
+    /// default. DQN resamples it before acting and before learning.
     fn resample(&mut self, rng: Option<&mut Rng>) {
         let _ = rng;
     }
 
-    /// The same function in candle: `params` is `[layout.len()]`, `input` `[batch, input_len]`, the
-    /// result `[batch, output_len]`, in whatever precision the parameters have.
+    /// The same function in candle: `params` is `[layout.len()]`, `input` is `[batch, input_len]`, the result is
+    /// `[batch, output_len]`, in the precision of the parameters.
     ///
     /// # Errors
-    /// Those of candle; [`Error::Unsupported`] where it is not defined.
+    /// Errors of candle; [`Error::Unsupported`] if it is not defined.
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let _ = (params, input);
         Err(Error::Unsupported("a definition in candle"))
     }
 
-    /// Whether [`forward`](Module::forward) and [`backward`](Module::backward) are there. A network with one
-    /// part that has none runs wholly on candle.
+    /// Whether [`forward`](Module::forward) and [`backward`](Module::backward) are implemented. A network with a
+    /// module for which they are not runs entirely on candle.
     fn is_fused(&self) -> bool {
         true
     }
 
-    /// Multiplications that a row takes in a forward pass: what sharing out among threads is decided by.
+    /// Multiplications per row in a forward pass, used to decide whether work is distributed over threads.
     fn work(&self) -> usize {
         self.layout().len()
     }
 
-    /// Hands over threads that large passes may be shared out among. What ignores them computes on the
-    /// caller's.
+    /// Sets the threads for large passes. A module that ignores them computes on the calling thread.
     fn share_among(&mut self, threads: &Threads) {
         let _ = threads;
     }
 }
 
-/// The derivative of what hands its input on: the input's, or zero where that does not move.
+/// The forward derivative of the identity: that of the input, or zero if the input is constant.
 pub(crate) fn copy_tangent(input_tangent: Option<&[f32]>, out: &mut [f32]) {
     match input_tangent {
         Some(tangent) => out.copy_from_slice(tangent),
@@ -178,9 +177,9 @@ pub(crate) fn copy_tangent(input_tangent: Option<&[f32]>, out: &mut [f32]) {
     }
 }
 
-/// Modules that can be copied in a box: all that are `Clone`.
+/// Modules that can be cloned in a box: all that implement `Clone`.
 pub trait CloneModule {
-    /// A copy with a workspace of its own.
+    /// A copy with its own buffers.
     fn boxed_clone(&self) -> Box<dyn Module>;
 }
 

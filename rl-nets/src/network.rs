@@ -1,4 +1,4 @@
-//! A network: a module, its parameters, and where they live.
+//! Networks: a module, its parameters, and its backend.
 
 use crate::pass::Pass;
 use crate::{
@@ -10,17 +10,17 @@ use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, check};
 use std::collections::HashSet;
 
-/// What a safetensors file calls its remarks.
+/// The key of the metadata in a safetensors file.
 const METADATA: &str = "__metadata__";
 
-/// A module with parameters, on either path. Algorithms are written once against this type.
+/// A module with parameters, on either path. All algorithms are implemented with this type.
 ///
-/// Rows go in and out as slices. On the fused path they are used where they lie; on a device the
-/// input is uploaded once, and parameters, gradients and optimiser moments stay there: only the
-/// output and its gradient cross over, which are a row's actions wide.
+/// Inputs and outputs are slices of rows. The fused path uses them without copying. On a device, the input is
+/// uploaded once, and parameters, gradients and optimiser state stay there; only the small output and its gradient
+/// are transferred.
 ///
-/// A forward pass is a value, [`Pass`], which borrows the network: nothing can come between it and its backward
-/// pass.
+/// A forward pass is a value, [`Pass`], that borrows the network, so that nothing can change the network between a
+/// forward pass and its backward pass.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -45,9 +45,9 @@ pub struct Network {
     pub(crate) module: Box<dyn Module>,
     pub(crate) store: Store,
     threads: Threads,
-    /// What rows of bytes are divided by.
+    /// The divisor of byte inputs.
     byte_range: f32,
-    /// Rows of bytes as numbers.
+    /// Byte inputs converted to numbers.
     pub(crate) scaled: Vec<f32>,
 }
 
@@ -63,12 +63,12 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// A network with freshly drawn parameters. The draw does not depend on the backend. A module that has no
-    /// fused pass computes by candle on the CPU where the backend asks for the fused path.
+    /// A network with newly initialised parameters, which do not depend on the backend. A module without a fused pass
+    /// is computed by candle on the CPU if the backend requests the fused path.
     ///
     /// # Errors
-    /// [`Error::Weights`] where two parameters have one name; [`rl_core::Error::Config`] for a module without inputs
-    /// or outputs; those of candle, where the parameters go to a device.
+    /// [`Error::Weights`] if two parameters have the same name; [`rl_core::Error::Config`] for a module without
+    /// inputs or outputs; errors of candle if the parameters are on a device.
     pub fn new(module: impl Module + 'static, backend: &Backend, rng: &mut Rng) -> Result<Self> {
         let mut module: Box<dyn Module> = Box::new(module);
         let mut names = HashSet::new();
@@ -102,10 +102,10 @@ impl Network {
         Ok(Network { module, store, threads, byte_range: 255.0, scaled: Vec::new() })
     }
 
-    /// A network that reads observations of a space, bytes among them divided by the space's largest value.
+    /// A network for observations of a space; bytes are divided by the space's largest value.
     ///
     /// # Errors
-    /// Those of [`new`](Network::new); [`rl_core::Error::Mismatch`] for a module that reads rows of another width.
+    /// Those of [`new`](Network::new); [`rl_core::Error::Mismatch`] for a module with another input width.
     pub fn for_space(
         module: impl Module + 'static,
         space: &impl InputSpace,
@@ -117,15 +117,15 @@ impl Network {
         Ok(network.with_byte_range(space.byte_range().unwrap_or(u8::MAX)))
     }
 
-    /// Divides rows of bytes by `largest`: 255, the default, for pixels, 1 for planes of flags.
+    /// Divides byte inputs by `largest`: 255, the default, for pixels, 1 for binary planes.
     pub fn with_byte_range(self, largest: u8) -> Self {
         Network { byte_range: f32::from(largest.max(1)), ..self }
     }
 
-    /// A second network with the same parameters and no gradient: a target network.
+    /// A second network with the same parameters and without gradients: a target network.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn twin(&self) -> Result<Self> {
         let store = match &self.store {
             Store::Fused { params, grads } => {
@@ -147,10 +147,10 @@ impl Network {
         })
     }
 
-    /// An optimiser whose moments live where the parameters do.
+    /// An optimiser whose state is stored on the same backend as the parameters.
     ///
     /// # Errors
-    /// Those of [`OptimizerConfig::validate`], and of candle.
+    /// Those of [`OptimizerConfig::validate`], and errors of candle.
     pub fn optimizer(&self, config: OptimizerConfig) -> Result<Optimizer> {
         let len = self.num_params();
         match &self.store {
@@ -159,12 +159,12 @@ impl Network {
         }
     }
 
-    /// Numbers in one input row.
+    /// The width of an input row.
     pub fn input_len(&self) -> usize {
         self.module.input_len()
     }
 
-    /// Numbers in one output row.
+    /// The width of an output row.
     pub fn output_len(&self) -> usize {
         self.module.output_len()
     }
@@ -174,7 +174,7 @@ impl Network {
         self.module.layout()
     }
 
-    /// How many parameters there are.
+    /// The number of parameters.
     pub fn num_params(&self) -> usize {
         self.module.layout().len()
     }
@@ -182,7 +182,7 @@ impl Network {
     /// All parameters in the order of the layout, `[num_params]`.
     ///
     /// # Errors
-    /// Those of candle, where they are on a device.
+    /// Errors of candle, if they are on a device.
     pub fn params(&self) -> Result<Vec<f32>> {
         let mut params = vec![0.0; self.num_params()];
         self.read_params(&mut params)?;
@@ -192,7 +192,7 @@ impl Network {
     /// Writes all parameters into `out`, `[num_params]`.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for a slice of another length; those of candle, where they are on a device.
+    /// [`rl_core::Error::Mismatch`] for a slice of another length; errors of candle if they are on a device.
     pub fn read_params(&self, out: &mut [f32]) -> Result<()> {
         check::len("parameters", self.num_params(), out.len())?;
         match &self.store {
@@ -202,10 +202,10 @@ impl Network {
         Ok(())
     }
 
-    /// The gradient gathered since the last step, `[num_params]`.
+    /// The gradient accumulated since the last step, `[num_params]`.
     ///
     /// # Errors
-    /// Those of candle, where it is on a device.
+    /// Errors of candle, if it is on a device.
     pub fn grads(&self) -> Result<Vec<f32>> {
         match &self.store {
             Store::Fused { grads, .. } => Ok(grads.clone()),
@@ -216,7 +216,7 @@ impl Network {
     /// Replaces all parameters.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of them.
+    /// [`rl_core::Error::Mismatch`] for a wrong number of parameters.
     pub fn set_params(&mut self, new: &[f32]) -> Result<()> {
         check::len("parameters", self.num_params(), new.len())?;
         match &mut self.store {
@@ -238,7 +238,7 @@ impl Network {
         Ok(())
     }
 
-    /// Keeps rows of bytes as numbers.
+    /// Converts byte inputs to numbers and stores them.
     pub(crate) fn scale(&mut self, rows: InputRows<'_>) {
         if let InputRows::U8(bytes) = rows {
             let range = self.byte_range;
@@ -247,25 +247,25 @@ impl Network {
         }
     }
 
-    /// Rows as a tensor on the device, `[batch, input_len]`; bytes travel as bytes.
+    /// The rows as a tensor on the device, `[batch, input_len]`; bytes are transferred as bytes.
     pub(crate) fn upload(&self, rows: InputRows<'_>, device: &Device) -> Result<Tensor> {
         let shape = (rows.len() / self.input_len(), self.input_len());
         Ok(match rows {
             InputRows::F32(rows) => Tensor::from_slice(rows, shape, device)?,
             InputRows::U8(bytes) => {
                 let bytes = Tensor::from_slice(bytes, shape, device)?;
-                // Not `/`, which multiplies by the rounded inverse.
+                // Not `/`, which multiplies by the rounded reciprocal.
                 let range = Tensor::new(&[self.byte_range], device)?;
                 bytes.to_dtype(DType::F32)?.broadcast_div(&range)?
             }
         })
     }
 
-    /// The output `[batch, output_len]` for `input`, `[batch, input_len]`, without keeping anything
-    /// for a backward pass.
+    /// The output `[batch, output_len]` for `input`, `[batch, input_len]`, without storing anything for a backward
+    /// pass.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for an input that is not whole rows; those of candle.
+    /// [`rl_core::Error::Mismatch`] for an input whose length is not a multiple of the row width; errors of candle.
     pub fn predict<'a>(&mut self, input: impl Into<InputRows<'a>>) -> Result<&[f32]> {
         self.predict_rows(input.into())?;
         Ok(self.output())
@@ -289,7 +289,7 @@ impl Network {
         Ok(())
     }
 
-    /// What the last pass gave.
+    /// The output of the last pass.
     pub fn output(&self) -> &[f32] {
         match &self.store {
             Store::Fused { .. } => self.module.output(),
@@ -297,7 +297,7 @@ impl Network {
         }
     }
 
-    /// A forward pass of `input`, `[batch, input_len]`, as a value that holds what its backward pass needs.
+    /// A forward pass of `input`, `[batch, input_len]`, that stores what its backward pass needs.
     ///
     /// # Errors
     /// Those of [`predict`](Network::predict).
@@ -305,16 +305,16 @@ impl Network {
         Pass::new(self, input.into())
     }
 
-    /// Draws the noise of layers that have some of their own, for the passes that follow; without a generator it is
-    /// off, as it is at first. Agents that learn action values explore with it.
+    /// Resamples the noise of noisy layers for the following passes; `None` switches the noise off, which is the
+    /// default. Value-based agents explore with it.
     pub fn resample(&mut self, rng: Option<&mut Rng>) {
         self.module.resample(rng);
     }
 
-    /// Forgets the gradient gathered so far.
+    /// Clears the accumulated gradient.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn zero_grads(&mut self) -> Result<()> {
         match &mut self.store {
             Store::Fused { grads, .. } => grads.fill(0.0),
@@ -323,11 +323,11 @@ impl Network {
         Ok(())
     }
 
-    /// Clips the gathered gradient to the global norm `max_norm` where one is given, takes one step,
-    /// forgets the gradient, and returns its norm before clipping.
+    /// Clips the accumulated gradient to the global norm `max_norm`, if given, takes one step, clears the gradient,
+    /// and returns its norm before clipping.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] for a gradient that is not finite, the parameters being as they were.
+    /// [`Error::NotFinite`] for a non-finite gradient, in which case the parameters are unchanged.
     pub fn step(
         &mut self,
         optimizer: &mut Optimizer,
@@ -335,7 +335,7 @@ impl Network {
         max_norm: Option<f64>,
     ) -> Result<f64> {
         let norm = self.step_by(optimizer, learning_rate, max_norm);
-        // A gradient that could not be used must not spoil the next one.
+        // An unusable gradient must not be added to the next one.
         self.zero_grads()?;
         norm
     }
@@ -359,7 +359,8 @@ impl Network {
         }
     }
 
-    /// Moves towards `other` by the share `tau`; with `tau = 1` it becomes a copy.
+    /// Soft update: moves the parameters towards those of `other` by the fraction `tau`; with `tau = 1` they become a
+    /// copy.
     ///
     /// # Errors
     /// [`rl_core::Error::Mismatch`] for a network of another shape or backend.
@@ -388,25 +389,25 @@ impl Network {
         Ok(())
     }
 
-    /// The parameters as a safetensors file with one tensor a name, which PyTorch loads.
+    /// The parameters as a safetensors file with one tensor per name; PyTorch can load it.
     ///
     /// # Errors
-    /// Those of candle, where they are on a device.
+    /// Errors of candle, if they are on a device.
     pub fn save(&self) -> Result<Vec<u8>> {
         weights::write(self.module.layout(), &self.params()?)
     }
 
-    /// Takes over a safetensors file. On an error the parameters are as they were.
+    /// Loads a safetensors file. On error the parameters are unchanged.
     ///
     /// # Errors
-    /// [`Error::Weights`] for a file that is damaged, or has other names, shapes or precision.
+    /// [`Error::Weights`] for a file that is damaged or has other names, shapes or precision.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let params = weights::read(self.module.layout(), bytes)?;
         self.set_params(&params)
     }
 }
 
-/// Rows as numbers: themselves, or what was kept of bytes.
+/// Rows as numbers: the rows themselves, or the stored conversion of bytes.
 pub(crate) fn numbers<'a>(rows: InputRows<'a>, scaled: &'a [f32]) -> &'a [f32] {
     match rows {
         InputRows::F32(rows) => rows,

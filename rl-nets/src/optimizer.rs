@@ -1,7 +1,7 @@
 //! Gradient descent on a flat parameter vector.
 //!
-//! Each method is defined twice, as one pass over slices and in candle's operations for parameters
-//! that live on a device. Both follow PyTorch's update rules.
+//! Each method is implemented twice: as one pass over slices, and in candle's operations for parameters on a device.
+//! Both follow PyTorch's update rules.
 
 use crate::kernels::dispatch;
 use crate::{OptimizerConfig, Result, Threads, check_finite};
@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 use rl_core::check;
 use serde::{Deserialize, Serialize};
 
-/// An optimiser and its moments for one flat parameter vector.
+/// An optimiser and its state for one flat parameter vector.
 ///
 /// ```
 /// use rl_nets::{Optimizer, OptimizerConfig};
@@ -29,7 +29,7 @@ pub struct Optimizer {
     threads: Threads,
 }
 
-/// Multiplications that a parameter's step takes as long as.
+/// The cost of updating one parameter, in multiplications.
 const STEP_WORK: usize = 40;
 
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ struct Saved {
     slots: Vec<Vec<f32>>,
 }
 
-/// The factor that brings a gradient of norm `norm` down to `max_norm`, as PyTorch computes it.
+/// The factor that scales a gradient of norm `norm` to `max_norm`, computed as in PyTorch.
 fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
     max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
 }
@@ -56,7 +56,7 @@ fn check_rates(learning_rate: f64, max_norm: Option<f64>) -> rl_core::Result<()>
 }
 
 impl Optimizer {
-    /// An optimiser of `len` parameters in memory.
+    /// An optimiser for `len` parameters in memory.
     ///
     /// # Errors
     /// Those of [`OptimizerConfig::validate`].
@@ -66,10 +66,10 @@ impl Optimizer {
         Ok(Optimizer { config, len, steps: 0, slots, threads: Threads::one() })
     }
 
-    /// An optimiser of `len` parameters on a device.
+    /// An optimiser for `len` parameters on a device.
     ///
     /// # Errors
-    /// Those of [`OptimizerConfig::validate`], and of candle.
+    /// Those of [`OptimizerConfig::validate`], and errors of candle.
     pub fn on_device(config: OptimizerConfig, len: usize, device: &Device) -> Result<Self> {
         config.validate()?;
         let slots = config.slots().into_iter().map(|start| Tensor::full(start, len, device));
@@ -78,17 +78,17 @@ impl Optimizer {
         Ok(Optimizer { config, len, steps: 0, slots, threads })
     }
 
-    /// Shares the steps of many parameters out among threads.
+    /// Distributes steps with many parameters over threads.
     pub fn shared_among(self, threads: &Threads) -> Self {
         Optimizer { threads: threads.clone(), ..self }
     }
 
-    /// Clips `grads`, `[len]`, to the global norm `max_norm` where one is given, moves `params`,
-    /// `[len]`, and returns the norm before clipping. `grads` is left in an unspecified state.
+    /// Clips `grads`, `[len]`, to the global norm `max_norm`, if given, updates `params`, `[len]`, and returns the
+    /// norm before clipping. The contents of `grads` are unspecified afterwards.
     ///
     /// # Errors
-    /// [`Error::NotFinite`](crate::Error::NotFinite) for a gradient that is not finite, the parameters being as they were;
-    /// [`rl_core::Error::Mismatch`] for vectors of another length, or an optimiser on a device.
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a non-finite gradient, in which case the parameters are
+    /// unchanged; [`rl_core::Error::Mismatch`] for vectors of another length, or an optimiser on a device.
     pub fn step(
         &mut self,
         params: &mut [f32],
@@ -121,10 +121,10 @@ impl Optimizer {
         Ok(norm)
     }
 
-    /// The same for parameters on a device; returns the new parameters and the norm before clipping.
+    /// Like `step`, for parameters on a device; returns the new parameters and the norm before clipping.
     ///
     /// # Errors
-    /// Those of [`step`](Optimizer::step), and of candle.
+    /// Those of [`step`](Optimizer::step), and errors of candle.
     pub fn step_on_device(
         &mut self,
         params: &Tensor,
@@ -147,10 +147,10 @@ impl Optimizer {
         Ok((params, norm))
     }
 
-    /// The step counter and moments as bytes, exactly.
+    /// The step counter and moments as bytes, without loss of precision.
     ///
     /// # Errors
-    /// Those of candle, where the moments are on a device.
+    /// Errors of candle, if the moments are on a device.
     pub fn save(&self) -> Result<Vec<u8>> {
         let slots = match &self.slots {
             Slots::Host(slots) => slots.clone(),
@@ -162,11 +162,11 @@ impl Optimizer {
         Ok(rl_core::codec::encode(&Saved { method, steps: self.steps, slots })?)
     }
 
-    /// Goes back to saved moments. On an error the optimiser is as it was.
+    /// Restores saved moments. On error the optimiser is unchanged.
     ///
     /// # Errors
-    /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for moments of
-    /// another method or length.
+    /// [`rl_core::Error::Corrupt`] for bytes in another format, [`rl_core::Error::Mismatch`] for moments of another
+    /// method or length.
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let saved: Saved = rl_core::codec::decode("optimizer", bytes)?;
         if saved.method != self.config.method() {
@@ -243,6 +243,39 @@ fn step_slices(
                 [mean, rest @ ..] if centered => (Some(mean), rest.first_mut()),
                 rest => (None, rest.first_mut()),
             };
+            // The common forms have loops of their own, which the compiler turns into vector code; the arithmetic is that
+            // of the general one below.
+            match (&mut mean, &mut buffer) {
+                (Some(mean), None) if !eps_inside_root => {
+                    return dispatch(
+                        #[inline(always)]
+                        || {
+                            let moments = squares.iter_mut().zip(mean.iter_mut());
+                            let rows = params.iter_mut().zip(grads).zip(moments);
+                            for ((p, g), (square, mean)) in rows {
+                                let g = g * clip;
+                                *square = a * *square + c * g * g;
+                                *mean = a * *mean + c * g;
+                                *p -= lr * (g / ((*square - *mean * *mean).sqrt() + eps));
+                            }
+                        },
+                    );
+                }
+                (None, None) if eps_inside_root => {
+                    return dispatch(
+                        #[inline(always)]
+                        || {
+                            let rows = params.iter_mut().zip(grads).zip(squares.iter_mut());
+                            for ((p, g), square) in rows {
+                                let g = g * clip;
+                                *square = a * *square + c * g * g;
+                                *p -= lr * (g / (*square + eps).sqrt());
+                            }
+                        },
+                    );
+                }
+                _ => {}
+            }
             for (i, (p, g)) in params.iter_mut().zip(grads).enumerate() {
                 let g = g * clip;
                 squares[i] = a * squares[i] + c * g * g;

@@ -1,49 +1,49 @@
-//! The methods of gradient descent and their settings.
+//! Optimisation methods and their settings.
 
 use rl_core::check;
 use serde::{Deserialize, Serialize};
 
-/// An optimiser's method and its settings; the learning rate comes with each step.
+/// An optimisation method and its settings; the learning rate is passed with each step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum OptimizerConfig {
     /// Adam (Kingma and Ba, 2015); with `weight_decay`, AdamW (Loshchilov and Hutter, 2019).
     Adam {
-        /// Decay of the first moment; 0.9.
+        /// Decay rate of the first moment; 0.9.
         #[serde(default = "default_beta1")]
         beta1: f64,
-        /// Decay of the second moment; 0.999.
+        /// Decay rate of the second moment; 0.999.
         #[serde(default = "default_beta2")]
         beta2: f64,
-        /// Added to the root of the second moment; 1e-8 as published, 1e-5 in PPO's reference code.
+        /// Added to the square root of the second moment; 1e-8 as published, 1e-5 in PPO's reference code.
         #[serde(default = "default_adam_eps")]
         eps: f64,
         /// Decoupled weight decay; 0.
         #[serde(default)]
         weight_decay: f64,
-        /// Whether the second moment only grows (Reddi et al., 2018); no.
+        /// Whether to use the maximum of past second moments (AMSGrad; Reddi et al., 2018); no.
         #[serde(default)]
         amsgrad: bool,
     },
     /// RMSprop (Tieleman and Hinton, 2012).
     RmsProp {
-        /// Decay of the second moment; 0.99.
+        /// Decay rate of the second moment; 0.99.
         #[serde(default = "default_alpha")]
         alpha: f64,
-        /// Keeps the division finite; 1e-8.
+        /// Avoids division by zero; 1e-8.
         #[serde(default = "default_adam_eps")]
         eps: f64,
-        /// Whether `eps` is added under the root, as in TensorFlow, or after it, as in PyTorch; no.
+        /// Whether `eps` is added inside the square root, as in TensorFlow, or outside, as in PyTorch; no.
         #[serde(default)]
         eps_inside_root: bool,
-        /// Whether to subtract the squared mean from the second moment; no.
+        /// Whether to subtract the squared mean from the second moment (centred RMSprop); no.
         #[serde(default)]
         centered: bool,
         /// Momentum; 0.
         #[serde(default)]
         momentum: f64,
-        /// What the second moment starts at; 0 as in PyTorch. In TensorFlow 1, and so in OpenAI's baselines, it is 1,
-        /// which keeps the first steps small.
+        /// The initial second moment; 0 as in PyTorch. In TensorFlow 1, and so in OpenAI's baselines, it is 1, which
+        /// keeps the first steps small.
         #[serde(default)]
         initial_accumulator: f64,
     },
@@ -52,7 +52,7 @@ pub enum OptimizerConfig {
         /// Momentum; 0.
         #[serde(default)]
         momentum: f64,
-        /// Whether to look ahead (Nesterov, 1983); no.
+        /// Whether to use Nesterov momentum (Nesterov, 1983); no.
         #[serde(default)]
         nesterov: bool,
     },
@@ -109,7 +109,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// The method's name, as in a file of settings.
+    /// The method's name in configuration files.
     pub(crate) fn method(&self) -> &'static str {
         match self {
             OptimizerConfig::Adam { .. } => "adam",
@@ -118,7 +118,7 @@ impl OptimizerConfig {
         }
     }
 
-    /// What each of the vectors starts at that it keeps, which are as long as the parameters.
+    /// The initial value of each state vector of the optimiser; each is as long as the parameters.
     pub(crate) fn slots(&self) -> Vec<f32> {
         match self {
             OptimizerConfig::Adam { amsgrad, .. } => vec![0.0; 2 + usize::from(*amsgrad)],

@@ -5,10 +5,10 @@ use crate::{Error, InputRows, Module, Network, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use rl_core::check;
 
-/// A forward pass of a [`Network`] over some rows: its output, and what its backward pass needs.
+/// A forward pass of a [`Network`] on some rows: its output, and the data for its backward pass.
 ///
-/// It borrows the network, so that nothing can change what it rests on. A backward pass consumes it. So this,
-/// which would take the gradient at another input, does not compile:
+/// It borrows the network, so that nothing can change the parameters or stored activations meanwhile. A backward pass
+/// consumes it. Therefore the following code, which would compute the gradient at another input, does not compile:
 ///
 /// ```compile_fail,E0499
 /// use rl_core::Seeds;
@@ -20,7 +20,7 @@ use rl_core::check;
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 ///
-/// nor does a second backward pass, or one of a pass that is kept for later:
+/// A second backward pass does not compile either:
 ///
 /// ```compile_fail,E0382
 /// use rl_core::Seeds;
@@ -32,7 +32,7 @@ use rl_core::check;
 /// # Ok::<(), rl_nets::Error>(())
 /// ```
 ///
-/// and a pass that nothing is done with is a warning, here made an error:
+/// An unused pass gives a warning, here turned into an error:
 ///
 /// ```compile_fail
 /// #![deny(unused_must_use)]
@@ -45,7 +45,7 @@ use rl_core::check;
 /// # }
 /// ```
 ///
-/// What does compile:
+/// This compiles:
 ///
 /// ```
 /// #![deny(unused_must_use)]
@@ -65,7 +65,7 @@ use rl_core::check;
 pub struct Pass<'a> {
     network: &'a mut Network,
     rows: InputRows<'a>,
-    /// What candle needs of the pass.
+    /// The tensors that candle needs for the backward pass.
     graph: Option<Graph>,
 }
 
@@ -81,13 +81,13 @@ impl std::fmt::Debug for Pass<'_> {
     }
 }
 
-/// Which gradients a backward pass gives, and where they go.
+/// The gradients that a backward pass computes, and their destinations.
 struct Gradients<'a> {
-    /// Adds that of the parameters to those gathered in the network.
+    /// Adds the gradient of the parameters to that accumulated in the network.
     gather: bool,
-    /// Writes that of the parameters, `[num_params]`.
+    /// Writes the gradient of the parameters, `[num_params]`.
     params: Option<&'a mut [f32]>,
-    /// Writes that of the input, `[batch, input_len]`.
+    /// Writes the gradient of the input, `[batch, input_len]`.
     input: Option<&'a mut [f32]>,
 }
 
@@ -113,27 +113,27 @@ impl<'a> Pass<'a> {
         self.network.output()
     }
 
-    /// Numbers in one output row.
+    /// The width of an output row.
     pub fn output_len(&self) -> usize {
         self.network.output_len()
     }
 
-    /// Given the gradient of the loss with respect to the output, `[batch, output_len]`, which it may
-    /// overwrite, adds that with respect to the parameters to those gathered in the network.
+    /// Given the gradient of the loss with respect to the output, `[batch, output_len]`, which it may overwrite, adds
+    /// the gradient with respect to the parameters to that accumulated in the network.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for a slice that does not fit; those of candle.
+    /// [`rl_core::Error::Mismatch`] for a slice of the wrong length; errors of candle.
     pub fn backward(self, grad_output: &mut [f32]) -> Result<()> {
         self.into_network(grad_output).map(drop)
     }
 
-    /// The same; gives the network back.
+    /// Like `backward`; returns the network.
     pub(crate) fn into_network(mut self, grad_output: &mut [f32]) -> Result<&'a mut Network> {
         self.backpropagate(grad_output, Gradients { gather: true, params: None, input: None })?;
         Ok(self.network)
     }
 
-    /// The same, and writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`.
+    /// Like `backward`; also writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`.
     ///
     /// # Errors
     /// Those of [`backward`](Pass::backward).
@@ -148,9 +148,9 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// Writes the gradient with respect to the input into `grad_input`, `[batch, input_len]`, for rows of bytes that
-    /// with respect to the scaled numbers, and leaves that of
-    /// the parameters alone: how an actor learns from a critic. Otherwise as [`backward`](Pass::backward).
+    /// Writes only the gradient with respect to the input into `grad_input`, `[batch, input_len]`, without that of
+    /// the parameters, as for training an actor through a critic. For byte inputs it is the gradient with respect to
+    /// the scaled numbers. Otherwise like [`backward`](Pass::backward).
     ///
     /// # Errors
     /// Those of [`backward`](Pass::backward).
@@ -161,8 +161,8 @@ impl<'a> Pass<'a> {
         )
     }
 
-    /// The product of the Jacobian's transpose with `grad_output`: writes the gradient with respect to the
-    /// parameters into `out`, `[num_params]`, and leaves what the network has gathered alone. The pass can be used again.
+    /// The vector-Jacobian product with `grad_output`: writes the gradient with respect to the parameters into `out`,
+    /// `[num_params]`, and does not change the accumulated gradient. The pass is not consumed.
     ///
     /// # Errors
     /// Those of [`backward`](Pass::backward).
@@ -217,14 +217,14 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Writes the derivative of the output where the parameters move in `direction`, `[num_params]`, into `out`,
-    /// `[batch, output_len]`: `d/dt f(params + t direction)` at `t = 0`. The pass can be used again.
+    /// The Jacobian-vector product with `direction`, `[num_params]`: writes `d/dt f(params + t direction)` at `t = 0`
+    /// into `out`, `[batch, output_len]`. The pass is not consumed.
     ///
-    /// The work is done on the host, so that a device need not compute in double precision: by the module's
-    /// own derivative, or by central differences in double precision where it has none.
+    /// It is computed on the host, so that a device need not support double precision: by the module's own forward
+    /// derivative, or else by central differences in double precision.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for slices that do not fit; those of candle.
+    /// [`rl_core::Error::Mismatch`] for slices that do not match; errors of candle.
     pub fn tangent(&mut self, direction: &[f32], out: &mut [f32]) -> Result<()> {
         check::len("direction", self.network.num_params(), direction.len())?;
         check::len("output tangent", self.output().len(), out.len())?;
@@ -266,7 +266,7 @@ fn differences(
     let x = double(rows)?.reshape(((), module.input_len()))?;
     let (params, direction) = (double(params)?, double(direction)?);
     let norm = |x: &Tensor| x.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
-    // The parameters move by a hundred-thousandth of their size, however long the direction is.
+    // The step is 1e-5 of the parameters' size, independent of the length of the direction.
     let length = norm(&direction)?;
     let h = if length > 0.0 { 1e-5 * (1.0 + norm(&params)?) / length } else { 1.0 };
     let single_only = |error: Error| {

@@ -1,12 +1,12 @@
-//! The losses of policy-gradient methods, each one pass over the output of an actor-critic network
-//! that gives its statistics and the gradient of that output; and each a second time in candle.
+//! The losses of policy gradient methods. Each is one pass over the output of an actor-critic network that returns
+//! statistics and the gradient of that output; each is also defined in candle.
 
 use crate::kernels::dispatch;
 use crate::{Distribution, Result};
 use candle_core::Tensor;
 use rl_core::check;
 
-/// How strongly each part of a policy loss counts.
+/// The coefficients of a policy loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Coefficients {
     /// The value loss.
@@ -15,39 +15,39 @@ pub struct Coefficients {
     pub entropy: f32,
 }
 
-/// The rows of a minibatch that a policy loss reads; all slices have one number a row but for `actions`.
+/// The rows of a minibatch for a policy loss; all slices except `actions` have one element per row.
 #[derive(Clone, Copy, Debug)]
 pub struct PolicyRows<'a, A> {
     /// `[n, action width]`.
     pub actions: &'a [A],
-    /// The log-probabilities when acting.
+    /// The log-probabilities computed when acting.
     pub log_probs: &'a [f32],
     /// The advantages, normalised or not.
     pub advantages: &'a [f32],
-    /// What the critic should have said.
+    /// The returns, the critic's targets.
     pub returns: &'a [f32],
-    /// What it said when acting.
+    /// The value estimates made when acting.
     pub values: &'a [f32],
 }
 
 /// Means over a minibatch.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct PolicyStats {
-    /// The policy's part of the loss.
+    /// The policy loss.
     pub policy_loss: f64,
-    /// The critic's squared error, whole, not halved.
+    /// The mean squared error of the critic (not halved).
     pub value_loss: f64,
-    /// The policy's entropy.
+    /// The entropy of the policy.
     pub entropy: f64,
     /// `mean((ratio - 1) - log ratio)`, an estimate of KL(old || new) (Schulman, 2020).
     pub approx_kl: f64,
-    /// The share of rows whose ratio lies outside the clip range.
+    /// The fraction of rows whose ratio is outside the clip range.
     pub clip_fraction: f64,
-    /// KL(old || new) itself, where the loss computes it.
+    /// The exact KL(old || new), if the loss computes it.
     pub kl: f64,
 }
 
-/// The clipped surrogate of PPO (Schulman et al., 2017, equations 7 and 9), to be minimised:
+/// The clipped surrogate objective of PPO (Schulman et al., 2017, equations 7 and 9), as a loss to minimise:
 ///
 /// ```text
 /// ratio = pi(a | s) / pi_old(a | s)
@@ -55,14 +55,14 @@ pub struct PolicyStats {
 ///           + value_coefficient (V - R)^2 - entropy_coefficient H )
 /// ```
 ///
-/// With `clip_range_value` the value moves by at most that much from what it was, as in the
-/// reference code: `max((V - R)^2, (V_clipped - R)^2)`. Where both terms of the minimum are equal, the
-/// gradient is that of the unclipped one.
+/// With `clip_range_value` the value estimate is clipped to this range around the old one, as in the reference code:
+/// `max((V - R)^2, (V_clipped - R)^2)`. If both terms of the minimum are equal, the gradient is that of the unclipped
+/// one.
 ///
-/// `output` is `[n, policy parameters + 1]`; its gradient goes into `grad`, of the same shape.
+/// `output` is `[n, policy parameters + 1]`; its gradient is written into `grad`, of the same shape.
 ///
 /// # Errors
-/// [`rl_core::Error::Mismatch`] for slices that do not fit.
+/// [`rl_core::Error::Mismatch`] for slices that do not match.
 pub fn ppo_clip<D: Distribution>(
     distribution: &D,
     output: &[f32],
@@ -83,27 +83,27 @@ pub fn ppo_clip<D: Distribution>(
     policy_loss(distribution, output, rows, surrogate, terms, grad)
 }
 
-/// A penalty on how far a policy has moved.
+/// A KL penalty on the change of a policy.
 #[derive(Clone, Copy, Debug)]
 pub struct KlPenalty<'a> {
-    /// The policy's parameters when acting, `[n, params_len]`.
+    /// The distribution parameters when acting, `[n, params_len]`.
     pub old_params: &'a [f32],
-    /// The penalty's coefficient.
+    /// The coefficient of the penalty.
     pub beta: f32,
 }
 
-/// The surrogate of PPO with a penalty (Schulman et al., 2017, equation 8), to be minimised:
+/// The KL-penalised surrogate objective of PPO (Schulman et al., 2017, equation 8), as a loss to minimise:
 ///
 /// ```text
 /// L = mean( -ratio A + beta KL(pi_old(. | s) || pi(. | s))
 ///           + value_coefficient (V - R)^2 - entropy_coefficient H )
 /// ```
 ///
-/// `output` is `[n, policy parameters + 1]`; its gradient goes into `grad`, of the same shape. The
-/// statistics' policy loss is that of the ratio alone.
+/// `output` is `[n, policy parameters + 1]`; its gradient is written into `grad`, of the same shape. The policy loss
+/// in the statistics excludes the penalty.
 ///
 /// # Errors
-/// [`rl_core::Error::Mismatch`] for slices that do not fit.
+/// [`rl_core::Error::Mismatch`] for slices that do not match.
 pub fn ppo_kl<D: Distribution>(
     distribution: &D,
     output: &[f32],
@@ -122,13 +122,13 @@ pub fn ppo_kl<D: Distribution>(
     policy_loss(distribution, output, rows, surrogate, terms, grad)
 }
 
-/// The plain policy gradient with a critic (Mnih et al., 2016), to be minimised:
+/// The policy gradient loss with a critic (Mnih et al., 2016), to minimise:
 /// `mean(-A log pi(a | s) + value_coefficient (V - R)^2 - entropy_coefficient H)`.
 ///
-/// `output` is `[n, policy parameters + 1]`; its gradient goes into `grad`, of the same shape.
+/// `output` is `[n, policy parameters + 1]`; its gradient is written into `grad`, of the same shape.
 ///
 /// # Errors
-/// [`rl_core::Error::Mismatch`] for slices that do not fit.
+/// [`rl_core::Error::Mismatch`] for slices that do not match.
 pub fn policy_gradient<D: Distribution>(
     distribution: &D,
     output: &[f32],
@@ -140,14 +140,14 @@ pub fn policy_gradient<D: Distribution>(
     policy_loss(distribution, output, rows, surrogate, Terms::plain(coefficients), grad)
 }
 
-/// What the policy's part of a loss may depend on, for one row.
+/// The quantities of one row that a policy loss may depend on.
 struct RowOf {
     log_prob: f32,
     log_ratio: f32,
     advantage: f32,
 }
 
-/// What a loss has beside its surrogate.
+/// The terms of a loss besides the surrogate.
 struct Terms<'a> {
     clip_range: f32,
     clip_range_value: Option<f32>,
@@ -161,8 +161,8 @@ impl Terms<'_> {
     }
 }
 
-/// The frame that the losses share. `surrogate` gives the policy's part of one row and its derivative
-/// with respect to the log-probability.
+/// The common code of the losses. `surrogate` returns the policy loss of one row and its derivative with respect to
+/// the log-probability.
 fn policy_loss<D: Distribution>(
     distribution: &D,
     output: &[f32],
@@ -183,7 +183,7 @@ fn policy_loss<D: Distribution>(
     let Terms { clip_range, clip_range_value, coefficients, penalty } = terms;
     let share = 1.0 / n as f32;
     let mut stats = PolicyStats::default();
-    // Compiled for the processor as a whole: the exponentials are its greatest part.
+    // Compiled for the processor as a whole, since the exponentials take most of the time.
     dispatch(
         #[inline(always)]
         || {
@@ -240,26 +240,26 @@ fn policy_loss<D: Distribution>(
     })
 }
 
-/// [`PolicyRows`] for the losses' definitions in candle: `actions` as
-/// [`Distribution::reference_actions`] gives them, all others `[n]`.
+/// [`PolicyRows`] for the candle definitions of the losses: `actions` are those of
+/// [`Distribution::reference_actions`], all others are `[n]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ReferenceRows<'a> {
     /// The actions.
     pub actions: &'a Tensor,
-    /// The log-probabilities when acting.
+    /// The log-probabilities computed when acting.
     pub log_probs: &'a Tensor,
     /// The advantages.
     pub advantages: &'a Tensor,
-    /// What the critic should have said.
+    /// The returns, the critic's targets.
     pub returns: &'a Tensor,
-    /// What it said when acting.
+    /// The value estimates made when acting.
     pub values: &'a Tensor,
 }
 
 /// [`ppo_clip`] in candle's operations: the loss, a scalar.
 ///
 /// # Errors
-/// Those of candle.
+/// Errors of candle.
 pub fn ppo_clip_reference<D: Distribution>(
     distribution: &D,
     output: &Tensor,
@@ -286,7 +286,7 @@ pub fn ppo_clip_reference<D: Distribution>(
 /// [`ppo_kl`] in candle's operations: the loss, a scalar.
 ///
 /// # Errors
-/// Those of candle.
+/// Errors of candle.
 pub fn ppo_kl_reference<D: Distribution>(
     distribution: &D,
     output: &Tensor,
@@ -305,7 +305,7 @@ pub fn ppo_kl_reference<D: Distribution>(
 /// [`policy_gradient`] in candle's operations: the loss, a scalar.
 ///
 /// # Errors
-/// Those of candle.
+/// Errors of candle.
 pub fn policy_gradient_reference<D: Distribution>(
     distribution: &D,
     output: &Tensor,
@@ -318,7 +318,7 @@ pub fn policy_gradient_reference<D: Distribution>(
     total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
 }
 
-/// The policy parameters, `[n, params_len]`, and values, `[n]`, of an output.
+/// Splits an output into the policy parameters, `[n, params_len]`, and the values, `[n]`.
 fn parts<D: Distribution>(
     distribution: &D,
     output: &Tensor,
@@ -327,13 +327,13 @@ fn parts<D: Distribution>(
     Ok((output.narrow(1, 0, n)?, output.narrow(1, n, 1)?.squeeze(1)?))
 }
 
-/// The smaller of two, the first where they are equal: candle's own minimum splits ties.
+/// The minimum of two, with the gradient of the first if they are equal: candle's own minimum splits ties.
 fn smaller(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
     let first = a.detach().le(&b.detach())?.to_dtype(a.dtype())?;
     (a * &first)? + (b * (1.0 - first)?)?
 }
 
-/// Puts the parts of a loss together.
+/// Adds the terms of a loss.
 fn total<D: Distribution>(
     distribution: &D,
     params: &Tensor,

@@ -1,8 +1,8 @@
-//! What networks read.
+//! The inputs of networks.
 
 use rl_core::{BoxSpace, Element, Space};
 
-/// Rows of input, one after another. Rows of bytes are brought to [0, 1] where they enter a network, see
+/// Rows of input, contiguous. A network scales byte inputs to [0, 1], see
 /// [`Network::with_byte_range`](crate::Network::with_byte_range).
 ///
 /// ```
@@ -12,14 +12,14 @@ use rl_core::{BoxSpace, Element, Space};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub enum InputRows<'a> {
-    /// Numbers as they are.
+    /// Unscaled numbers.
     F32(&'a [f32]),
-    /// Bytes: pixels, or planes of flags.
+    /// Bytes: pixels, or binary planes.
     U8(&'a [u8]),
 }
 
 impl InputRows<'_> {
-    /// Numbers in all rows.
+    /// The number of elements in all rows.
     pub fn len(&self) -> usize {
         match self {
             InputRows::F32(rows) => rows.len(),
@@ -27,15 +27,15 @@ impl InputRows<'_> {
         }
     }
 
-    /// Whether there are none.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What observations that networks read are made of: `f32` or `u8`.
+/// The element type of observations that networks can read: `f32` or `u8`.
 pub trait RowElement: Element {
-    /// These rows.
+    /// Wraps these rows.
     fn rows(rows: &[Self]) -> InputRows<'_>;
 }
 
@@ -69,12 +69,12 @@ impl<'a, T: RowElement, const N: usize> From<&'a [T; N]> for InputRows<'a> {
     }
 }
 
-/// A kind of observation that networks read: a box of `f32` or of `u8`.
+/// An observation space that networks can read: a box of `f32` or of `u8`.
 pub trait InputSpace: Space<Elem: RowElement> {
-    /// The dimensions, as in `[4]` or `[channels, height, width]`.
+    /// The shape, such as `[4]` or `[channels, height, width]`.
     fn input_shape(&self) -> &[usize];
 
-    /// What bytes are divided by, where a row is made of them: the space's largest upper bound.
+    /// The divisor of byte inputs, for rows of bytes: the space's largest upper bound.
     fn byte_range(&self) -> Option<u8>;
 }
 

@@ -1,11 +1,11 @@
-//! The normal distribution squashed by tanh.
+//! The tanh-squashed Gaussian distribution.
 
 use crate::kernels::{dispatch, exp, tanh};
 use candle_core::{D, Tensor};
 use rl_core::Rng;
 
-/// Independent normal distributions pushed through tanh into (-1, 1) (Haarnoja et al., 2018, appendix C),
-/// from a row of means and log standard deviations, `[mean_1 … mean_d, log_std_1 … log_std_d]`.
+/// Independent Gaussian distributions squashed by tanh into (-1, 1) (Haarnoja et al., 2018, appendix C), with
+/// parameters `[mean_1 … mean_d, log_std_1 … log_std_d]` in a row.
 ///
 /// ```text
 /// u = mean + std ε,   ε ~ N(0, 1),   a = tanh(u)
@@ -38,17 +38,17 @@ fn log_slope(u: f32) -> f32 {
 }
 
 impl SquashedGaussian {
-    /// `d` dimensions.
+    /// A distribution of `d` dimensions.
     pub fn new(d: usize) -> Self {
         SquashedGaussian { d }
     }
 
-    /// Numbers in a row of parameters.
+    /// The width of a row of parameters.
     pub fn params_len(&self) -> usize {
         2 * self.d
     }
 
-    /// The action in the middle, `tanh(mean)`, `[d]`.
+    /// The deterministic action, `tanh(mean)`, `[d]`.
     pub fn mode(&self, params: &[f32], action: &mut [f32]) {
         let means = params.iter().take(self.d);
         dispatch(
@@ -57,7 +57,7 @@ impl SquashedGaussian {
         );
     }
 
-    /// Draws an action, `[d]`, and keeps the noise that made it, `[d]`; returns its log-density.
+    /// Samples an action, `[d]`, and stores the noise used for it, `[d]`; returns its log-density.
     pub fn sample(
         &self,
         params: &[f32],
@@ -69,7 +69,7 @@ impl SquashedGaussian {
         self.push(params, noise, action)
     }
 
-    /// The action that `noise`, `[d]`, makes, and its log-density.
+    /// The action for the given `noise`, `[d]`, and its log-density.
     pub fn push(&self, params: &[f32], noise: &[f32], action: &mut [f32]) -> f32 {
         let (mean, log_std) = params.split_at(self.d);
         dispatch(
@@ -87,9 +87,9 @@ impl SquashedGaussian {
         )
     }
 
-    /// Adds to `grad`, `[2 d]`, the gradient with respect to the parameters, the noise held fixed, of a loss
-    /// that has gradient `grad_action`, `[d]`, with respect to the action and `weight` with respect to its
-    /// log-density.
+    /// Adds the gradient of a loss with respect to the parameters, with the noise held fixed, to `grad`, `[2 d]`.
+    /// `grad_action`, `[d]`, is the gradient of the loss with respect to the action, and `weight` that with respect
+    /// to its log-density.
     pub fn add_grad(
         &self,
         params: &[f32],
@@ -104,7 +104,7 @@ impl SquashedGaussian {
             #[inline(always)]
             || {
                 for i in 0..self.d {
-                    // da/du = 1 - a²; d log pi/du = 2 a, the normal's part being constant in the noise.
+                    // da/du = 1 - a²; d log pi/du = 2 a, since the Gaussian term depends only on the noise.
                     let a = action[i];
                     let along = grad_action[i] * (1.0 - a * a) + weight * 2.0 * a;
                     grad_mean[i] += along;
@@ -114,11 +114,11 @@ impl SquashedGaussian {
         );
     }
 
-    /// The same in candle: actions, `[n, d]`, and their log-densities, `[n]`, of `params`, `[n, 2 d]`, and
-    /// `noise`, `[n, d]`.
+    /// The same in candle: actions, `[n, d]`, and their log-densities, `[n]`, for `params`, `[n, 2 d]`, and `noise`,
+    /// `[n, d]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn reference(
         &self,
         params: &Tensor,
@@ -127,7 +127,7 @@ impl SquashedGaussian {
         let (mean, log_std) = (params.narrow(1, 0, self.d)?, params.narrow(1, self.d, self.d)?);
         let u = (mean + (log_std.exp()? * noise)?)?;
         let twice = (&u * 2.0)?;
-        // |2u| by its sign, whose derivative candle leaves at zero.
+        // |2u| through its sign, since the derivative of candle's `abs` is zero.
         let sign = (twice.detach().ge(0.0)?.to_dtype(u.dtype())? * 2.0)?;
         let size = (&twice * (sign - 1.0)?)?;
         let softplus = (((&size - &twice)? * 0.5)? + (size.neg()?.exp()? + 1.0)?.log()?)?;

@@ -1,5 +1,6 @@
-//! Models of candle as bodies: the same numbers as modules of this library, what is refused, and what is not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Candle models as bodies: results equal to those of this library's modules, and which models are rejected or
+//! accepted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{DType, Device, Module as _, ModuleT, Tensor};
 use candle_nn::{
@@ -27,7 +28,7 @@ fn draw(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| rng.normal() as f32).collect()
 }
 
-/// Two layers of 64 tanh units, as a model of candle.
+/// Two layers of 64 tanh units, as a candle model.
 fn model() -> CandleBody {
     CandleBody::new(|vb, x| {
         let x = linear(4, 64, vb.pp("first"))?.forward(x)?.tanh()?;
@@ -35,7 +36,7 @@ fn model() -> CandleBody {
     })
 }
 
-/// The same of this library's modules; one link of a chain, as a model of candle is.
+/// The same model from this library's modules, as one link of a chain like a candle model.
 fn modules(_: &[usize]) -> Result<Chain> {
     let layer = |inputs| Ok::<_, rl_nets::Error>(Linear::new(inputs, 64)?.with_activation(TANH));
     let layers = Chain::new(4).then_named("first", layer(4)?)?.then_named("second", layer(64)?)?;
@@ -44,7 +45,7 @@ fn modules(_: &[usize]) -> Result<Chain> {
 
 const TANH: Activation = Activation::Tanh;
 
-/// Networks on both bodies with the same parameters.
+/// Networks with both bodies and the same parameters.
 fn twins(build: impl Fn(&dyn Body) -> Chain) -> [Network; 2] {
     let chains = [build(&model()), build(&modules)];
     assert_eq!(chains[0].layout(), chains[1].layout());
@@ -132,7 +133,7 @@ fn a_policy_on_a_model_takes_the_same_step() {
     assert_close("parameters", &candle.1, &own.1);
 }
 
-/// The error of a body that is refused.
+/// The error of a body that is rejected.
 fn refusal(
     shape: &[usize],
     model: impl Fn(VarBuilder<'static>, &Tensor) -> candle_core::Result<Tensor> + Send + Sync + 'static,
@@ -185,7 +186,7 @@ fn half_a_gradient_is_refused() {
         Tensor::cat(&[ops::softmax_last_dim(&x)?, x.tanh()?], 1)
     });
     assert_names(&error, &["gets the gradient", "slope"]);
-    // Deep ones with many kinks, of other sizes and so with other draws each.
+    // Deep models with many kinks, of various sizes and hence with various random numbers.
     for i in 1..=20 {
         let error = refusal(&[i], move |vb, x| {
             let x = deep(vb, x, i)?;
@@ -203,7 +204,7 @@ fn deep(vb: VarBuilder<'_>, x: &Tensor, inputs: usize) -> candle_core::Result<Te
     })
 }
 
-/// candle 0.11 divides the gradient of a maximum by the number of pixels that it was taken of.
+/// In candle 0.11 the gradient of maximum pooling is divided by the number of pixels per window.
 #[test]
 fn a_wrong_gradient_is_refused() {
     let error = refusal(&[1, 6, 6], |vb, x| {
@@ -251,7 +252,7 @@ fn a_variable_that_is_asked_for_too_late_is_named() {
     assert_names(&error, &["'late.weight'", "not asked for"]);
 }
 
-/// Builds a body and checks that rows do not depend on their batch.
+/// Builds a body and checks that each output row depends only on its own input row.
 #[track_caller]
 fn accepted(
     what: &str,
@@ -348,13 +349,13 @@ fn norms_that_candle_can_train_are_accepted() {
 
 #[test]
 fn deep_relu_nets_raise_no_false_alarm() {
-    // Other sizes of the input, and so other draws of every layer.
+    // Other input sizes, and hence other random numbers for every layer.
     for inputs in 1..=50 {
         accepted(&format!("{inputs} inputs"), &[inputs], move |vb, x| deep(vb, x, inputs));
     }
 }
 
-/// candle 0.11 goes back through a convolution with a stride as if what is left over were the same at both sides.
+/// The backward pass of a strided convolution in candle 0.11 assumes equal remainders in height and width.
 #[test]
 fn a_model_that_candle_fails_to_differentiate_is_refused() {
     let error = refusal(&[2, 8, 7], |vb, x| {
@@ -376,8 +377,8 @@ fn a_model_that_insists_on_single_precision_is_taken() {
     });
 }
 
-/// What looks at negative inputs only, at other rows, or computes a part in single precision: nothing of it is
-/// trained wrongly in silence.
+/// Models that use only negative inputs, use other rows, or compute partly in single precision: none is silently
+/// trained with a wrong gradient.
 #[test]
 fn wrong_gradients_are_found_wherever_they_hide() {
     let hidden = |vb: VarBuilder<'_>, x: &Tensor| linear(4, 8, vb.pp("l"))?.forward(x);
@@ -425,7 +426,7 @@ fn wrong_gradients_are_found_wherever_they_hide() {
     assert_names(&error, &["no gradient"]);
 }
 
-/// Such as a logarithm of what the model's own start keeps positive.
+/// For example a logarithm of a value that is positive at the model's initial parameters.
 #[test]
 fn a_model_that_is_not_a_number_where_it_is_tried_is_taken() {
     let body = CandleBody::new(|vb, x| {

@@ -1,5 +1,5 @@
-//! What is composed of leaves: the same on both paths, its derivatives against differences in double precision.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Composed modules: equal results on both paths, and derivatives equal to finite differences in double precision.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{DType, Device, Tensor};
 use rl_core::{BoxSpace, Rng, Seeds};
@@ -27,7 +27,7 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
     let config = |change: &dyn Fn(&mut ActorCriticConfig)| {
         let mut config = ActorCriticConfig::default();
         (config.actor.hidden, config.critic.hidden) = (vec![8, 6], vec![7]);
-        // Heads of ordinary size, so that every gradient is.
+        // Heads of ordinary size, so that every gradient has an ordinary size.
         config.actor.output_init = Some(Init::Pytorch);
         change(&mut config);
         config
@@ -67,7 +67,7 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
     ]
 }
 
-/// Forks in chains in forks, and convolutions in them.
+/// Forks in chains in forks, with convolutions.
 fn others() -> Vec<(&'static str, Box<dyn Module>)> {
     let normed = NetworkConfig { layer_norm: true, ..NetworkConfig::mlp(&[8, 5]) };
     let twins = critics(&NetworkConfig::mlp(&[8, 5]), 2, &[3]).unwrap();
@@ -103,7 +103,7 @@ fn others() -> Vec<(&'static str, Box<dyn Module>)> {
     ]
 }
 
-/// Five rows; for a masked network the last three numbers of each are a mask.
+/// Five rows; for a masked network the last three elements of each are a mask.
 fn rows(name: &str, width: usize) -> Vec<f32> {
     let number = |i: usize| match name {
         "masked" if i % width >= 3 => f32::from(!i.is_multiple_of(5)),
@@ -112,8 +112,8 @@ fn rows(name: &str, width: usize) -> Vec<f32> {
     (0..5 * width).map(number).collect()
 }
 
-/// The derivative of the output along directions of the parameters and of the input, by differences of the
-/// definition in candle.
+/// The derivative of the output along directions of the parameters and of the input, by finite differences of the
+/// candle definition.
 fn slope(module: &dyn Module, params: &[f32], x: &[f32], along: &[f32], moved: &[f32]) -> Vec<f32> {
     let double = |x: &[f32]| {
         Tensor::from_slice(x, x.len(), &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
@@ -164,7 +164,7 @@ fn every_composition_is_the_same_on_both_paths() {
             net.forward(&x).unwrap().tangent(&along, &mut tangent).unwrap();
             assert_close(&format!("{name}: tangent"), &tangent, &expected);
         }
-        // With an input that moves too, as a link of a chain sees it. A mask does not move.
+        // With a changing input too, as for a link of a chain. A mask does not change.
         let moved: Vec<f32> = match name {
             "masked" => zeros,
             _ => draw(x.len(), 8),
@@ -186,7 +186,7 @@ fn a_head_without_a_part_in_the_loss_gets_no_gradient() {
         let mut rng = Seeds::new(0).stream("init", 0);
         let mut net = Network::new(module.clone(), &backend, &mut rng).unwrap();
         let x = draw(20, 1);
-        // Only the first critic's value counts.
+        // The loss depends only on the first critic's value.
         let mut first: Vec<f32> = (0..10).map(|i| f32::from(u8::from(i % 2 == 0))).collect();
         let mut grad_x = vec![f32::NAN; 20];
         net.forward(&x).unwrap().backward_to_input(&mut first, &mut grad_x).unwrap();
@@ -194,13 +194,13 @@ fn a_head_without_a_part_in_the_loss_gets_no_gradient() {
         assert!(grads[..params].iter().any(|&g| g != 0.0));
         assert!(grads[params..].iter().all(|&g| g == 0.0));
         assert!(grad_x.iter().any(|&g| g != 0.0) && grad_x.iter().all(|g| g.is_finite()));
-        // Nothing counts: nothing is left from before either.
+        // The loss depends on nothing: the gradient is zero, without values of the previous pass.
         net.forward(&x).unwrap().input_gradient(&mut [0.0; 10], &mut grad_x).unwrap();
         assert_eq!(grad_x, [0.0; 20]);
     }
 }
 
-/// A log standard deviation of the state is held within its bounds, and pushes no further.
+/// A state-dependent log standard deviation is clipped to its bounds, with zero gradient outside.
 #[test]
 fn extreme_log_standard_deviations_are_held() {
     let body = NetworkConfig::mlp(&[]);
@@ -248,7 +248,7 @@ fn bytes_are_numbers_divided_by_their_range() {
     }
 }
 
-/// A leaf that has nothing but a definition in candle, in single precision: half of it is missing on any path.
+/// A module with only a candle definition, in single precision; each path lacks part of what it needs.
 #[derive(Clone)]
 struct OnlyReference {
     layout: Layout,
@@ -322,7 +322,7 @@ fn a_part_without_a_fused_pass_brings_the_whole_network_to_candle() {
     assert_close("tangent", &a.1, &expected);
 }
 
-/// The derivative of a network on a device is worked out on the host, so that the device needs no doubles.
+/// The forward derivative of a network on a device is computed on the host, so the device need not support doubles.
 #[derive(Clone)]
 struct SingleOnly(Linear);
 
@@ -401,7 +401,7 @@ fn compositions_that_do_not_fit_are_errors() {
     let narrow = |_: &[usize]| Chain::new(2).then(Linear::new(2, 4)?);
     let error = with_head(&narrow, &[3], |n| Linear::new(n, 1)).unwrap_err().to_string();
     assert_eq!(error, "inputs of the body: expected 3 elements, got 2");
-    // An error in a head comes out of the fork, on one thread and on several.
+    // An error in a head is returned by the fork, on one thread and on several.
     for threads in [1, 2] {
         let mut fork = Fork::new(2).head("a", linear(2, 2)).unwrap();
         fork = fork.head("b", only_reference()).unwrap();
@@ -472,7 +472,7 @@ fn hostile_numbers_are_errors() {
             assert!(net.step(&mut adam, rate, norm).is_err());
             assert_eq!(net.params().unwrap(), before);
         }
-        // Two vectors of moments each: the method is told apart all the same.
+        // Both have two vectors of moments; the methods must still be distinguished.
         let centred = OptimizerConfig::RmsProp {
             alpha: 0.9,
             eps: 1e-5,
@@ -504,7 +504,7 @@ fn settings_of_networks_are_fields_or_a_name() {
 
 #[test]
 fn a_module_of_ones_own_is_checked_in_words() {
-    /// Adds a parameter to each number, with one fault at a time.
+    /// Adds a parameter to each element, with one fault at a time.
     #[derive(Clone)]
     struct Shift {
         layout: Layout,
@@ -588,7 +588,7 @@ fn a_module_of_ones_own_is_checked_in_words() {
     assert_eq!(check_module(&Dueling::new(3).unwrap()).unwrap(), [""; 0]);
     assert_eq!(check_module(&FreeLogStd::new(3, 2, -0.5)).unwrap(), [""; 0]);
     for (name, module) in actor_critics().into_iter().chain(others()) {
-        // A mask of random numbers is none.
+        // Random numbers are not a valid mask.
         if name != "masked" {
             assert_eq!(check_module(&module).unwrap(), [""; 0], "{name}");
         }

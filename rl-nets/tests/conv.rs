@@ -1,5 +1,5 @@
-//! The convolution equals candle's in double precision and PyTorch's, whatever the number of threads.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! The convolution equals candle's in double precision and PyTorch's, for any number of threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::{Strategy, any, prop};
@@ -56,7 +56,7 @@ fn cases() -> impl Strategy<Value = Case> {
     let activation = prop::sample::select(vec![Identity, Relu, Tanh, Sigmoid, Elu, Silu, Gelu]);
     let input = (1usize..14, 1usize..18, 1usize..18);
     let config = (1usize..40, 1usize..6, 1usize..4, 0usize..5);
-    // Many rows of few images, or few of many: blocks that are parts of images, and several.
+    // Many positions in few images, or few in many: blocks that are parts of an image, and blocks of several images.
     let batch = prop::sample::select(vec![1, 2, 7, 16, 33]);
     (input, config, activation, batch, any::<u64>()).prop_map(
         |(input, (channels, kernel, stride, padding), activation, batch, seed)| Case {
@@ -69,7 +69,7 @@ fn cases() -> impl Strategy<Value = Case> {
     )
 }
 
-/// Output, gradients of the parameters and of the input, derivative.
+/// The output, the gradients of the parameters and of the input, and the forward derivative.
 fn passes(conv: &mut Conv2d, batch: usize, seed: u64) -> [Vec<f32>; 4] {
     let (params, x) = (params(conv, seed), draw(batch * conv.input_len(), seed));
     let mut upstream = draw(batch * conv.output_len(), seed ^ 1);
@@ -102,7 +102,7 @@ fn check(case: &Case) -> Result<(), proptest::test_runner::TestCaseError> {
     prop_assert!(close(&grads, &got, 1e-5), "{grads:?}\n{got:?}");
     let got = single(store.get(&x).unwrap());
     prop_assert!(close(&grad_x, &got, 1e-5), "{grad_x:?}\n{got:?}");
-    // The derivative agrees with the gradient: the same number by both ways, if their vectors are swapped.
+    // The forward derivative agrees with the gradient: u·(J v) equals (Jᵀ u)·v.
     let sum = |a: &[f32], b: &[f32]| -> f64 {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
     };
@@ -132,7 +132,7 @@ proptest! {
             conv.share_among(&Threads::new(count).unwrap());
             prop_assert_eq!(&passes(&mut conv, 50, *seed), &one);
         }
-        // Nor has what was computed before, nor with which others a row is.
+        // The result of a row does not depend on earlier passes or on the other rows either.
         let mut other = conv2d(*input, config, *activation).unwrap();
         other.forward(&params(&conv, *seed), &draw(conv.input_len(), *seed)).unwrap();
         prop_assert_eq!(other.output(), &one[0][..conv.output_len()]);
@@ -159,7 +159,7 @@ proptest! {
         let scale = exact.iter().fold(1.0f32, |m, x| m.max(x.abs()));
         prop_assert_eq!(y.len(), exact.len());
         for (i, (got, exact)) in tangent.iter().zip(&exact).enumerate() {
-            // A kink within reach makes the difference itself wrong: then two widths disagree.
+            // A nearby kink makes the finite difference wrong: then two step sizes disagree.
             if (exact - wider[i]).abs() > 1e-3 {
                 continue;
             }
@@ -175,7 +175,7 @@ fn the_layers_of_atari_networks_equal_candles() {
         let config = ConvConfig { channels, kernel, stride, padding: 0 };
         check(&Case { input, config, activation: Activation::Relu, batch: 3, seed: 5 }).unwrap();
     }
-    // Large enough that two threads are worth it.
+    // Large enough for two threads.
     let config = ConvConfig { channels: 32, kernel: 8, stride: 4, padding: 0 };
     let mut conv = conv2d([4, 84, 84], &config, Activation::Relu).unwrap();
     let one = passes(&mut conv, 24, 1);
@@ -185,7 +185,7 @@ fn the_layers_of_atari_networks_equal_candles() {
     }
 }
 
-/// All numbers of a nested list, row by row.
+/// All numbers of a nested list, flattened in row-major order.
 fn flat(value: &Value) -> Vec<f32> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
@@ -221,7 +221,7 @@ fn two_convolutions_equal_pytorchs() {
     }
 }
 
-/// The numbers that `conv_shapes.py` gives PyTorch.
+/// The numbers that `conv_shapes.py` passes to PyTorch.
 fn wave(n: usize, phase: f64) -> Vec<f32> {
     (0..n).map(|i| (1.7 * i as f64 + phase).sin() as f32).collect()
 }

@@ -1,5 +1,5 @@
-//! The fused path equals the reference path, and finite differences in double precision arbitrate.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! The fused path equals the reference path and finite differences in double precision.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::{Strategy, any, prop};
@@ -38,7 +38,7 @@ fn close(a: &[f32], b: &[f32], tolerance: f32) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|(a, b)| (a - b).abs() <= tolerance * scale)
 }
 
-/// The same network on both paths, and rows to put through it.
+/// The same network on both paths, and its input rows.
 fn pair(config: &NetworkConfig, inputs: usize, outputs: usize, seed: u64) -> [Network; 2] {
     both(&perceptron(config, inputs, outputs, Activation::Identity), seed)
 }
@@ -50,7 +50,7 @@ fn both(module: &Chain, seed: u64) -> [Network; 2] {
     })
 }
 
-/// The output of a pass, and the gradient of its input for a gradient of the output.
+/// The output of a pass, and the gradient of its input for a given gradient of the output.
 fn through(net: &mut Network, x: &[f32], upstream: &[f32]) -> (Vec<f32>, Vec<f32>) {
     let pass = net.forward(x).unwrap();
     let (y, mut grad_x) = (pass.output().to_vec(), vec![f32::NAN; x.len()]);
@@ -78,7 +78,7 @@ proptest! {
         let (a, grad_a) = through(&mut fused, &x, &upstream);
         let (b, grad_b) = through(&mut candle, &x, &upstream);
         prop_assert!(close(&a, &b, 2e-5), "{a:?} {b:?}");
-        // A row of one unit, normalised, is zero in both up to the division by a tiny deviation.
+        // A normalised row of one unit is zero on both paths, except for a division by a tiny deviation.
         let tolerance = if config.layer_norm { 2e-3 } else { 5e-5 };
         prop_assert!(close(&grad_a, &grad_b, tolerance), "{grad_a:?} {grad_b:?}");
         let (a, b) = (fused.grads().unwrap(), candle.grads().unwrap());
@@ -87,7 +87,7 @@ proptest! {
         fused.forward(&x).unwrap().backward(&mut upstream.clone()).unwrap();
         let twice: Vec<f32> = a.iter().map(|g| 2.0 * g).collect();
         prop_assert!(close(&fused.grads().unwrap(), &twice, 1e-5));
-        // What does not consume a pass gives the same, again and again, and leaves what was gathered alone.
+        // Operations that do not consume a pass are repeatable and do not change the accumulated gradient.
         for net in [&mut fused, &mut candle] {
             let gathered = net.grads().unwrap();
             let direction = draw(net.num_params(), seed ^ 2);
@@ -102,7 +102,7 @@ proptest! {
             prop_assert_eq!(&once, &again);
             prop_assert_eq!(&tangent, &tangent_again);
             prop_assert!(close(&once, &a, tolerance));
-            // The same number by both ways.
+            // Both ways give the same number: u·(J v) = (Jᵀ u)·v.
             let sum = |a: &[f32], b: &[f32]| -> f64 {
                 a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
             };
@@ -142,7 +142,7 @@ proptest! {
         let scale = grads.iter().fold(0.1f32, |m, g| m.max(g.abs()));
         for (i, &grad) in grads.iter().enumerate() {
             let exact = difference(i, 1e-6);
-            // A kink within reach makes the difference itself wrong: then two widths disagree.
+            // A nearby kink makes the finite difference wrong: then two step sizes disagree.
             if (exact - difference(i, 1e-7)).abs() > 1e-4 {
                 continue;
             }
@@ -250,7 +250,7 @@ fn a_gradient_that_is_not_finite_is_an_error_and_moves_nothing() {
         net.forward(&[1.0]).unwrap().backward(&mut [f32::NAN]).unwrap();
         assert!(matches!(net.step(&mut adam, 0.1, None), Err(Error::NotFinite { .. })));
         assert_eq!(net.params().unwrap(), before);
-        // Nor does it spoil the next one.
+        // It does not affect the next gradient either.
         net.forward(&[1.0]).unwrap().backward(&mut [1.0]).unwrap();
         net.step(&mut adam, 0.1, None).unwrap();
     }

@@ -1,6 +1,6 @@
-//! Distributions and policy losses against numbers that PyTorch computed (fixtures/generate.py), and
-//! against finite differences.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Distributions and policy losses compared with reference values computed by PyTorch (fixtures/generate.py), and
+//! with finite differences.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use proptest::prelude::prop;
@@ -96,7 +96,7 @@ fn the_clipped_surrogate() {
     let output: Vec<f32> =
         logits.chunks(3).zip(&values).flat_map(|(l, v)| [l, &[*v]].concat()).collect();
     let actions: Vec<u32> = flat(&data["actions"]).iter().map(|&a| a as u32).collect();
-    // The definition of rl_replay's `normalise`, which this crate does not know.
+    // A copy of rl_replay's `normalise`, since this crate does not depend on rl_replay.
     let mut advantages = flat(&data["advantages"]);
     let mean = advantages.iter().sum::<f32>() / 16.0;
     let std = (advantages.iter().map(|a| (a - mean).powi(2)).sum::<f32>() / 15.0).sqrt() + 1e-8;
@@ -186,8 +186,8 @@ fn samples_follow_their_distribution() {
     assert!((sum / 2e4 - 2.0).abs() < 0.015 && (squares / 2e4 - 0.25).abs() < 0.015);
 }
 
-/// With a ratio of 1 and no clipping PPO's gradient is the plain policy gradient's; a value that has
-/// moved too far is held.
+/// With a ratio of 1 and no clipping, PPO's gradient equals the plain policy gradient; a value estimate outside the
+/// clip range has no gradient.
 #[test]
 fn the_losses_agree_where_they_should() {
     let output = [0.3, -0.2, 0.7, 1.0, 0.1, -0.4];
@@ -236,7 +236,7 @@ fn masked_actions_are_impossible_and_the_rest_is_renormalised() {
     }
 }
 
-/// Parameters, directions and the like: normal numbers.
+/// Standard normal numbers, for parameters, directions and the like.
 fn draw(n: usize, seed: u64) -> Vec<f32> {
     let mut rng = Seeds::new(seed).stream("draw", 0);
     (0..n).map(|_| rng.normal() as f32).collect()
@@ -246,7 +246,7 @@ fn tensor(x: &[f32], shape: impl Into<Shape>) -> Tensor {
     Tensor::from_slice(x, shape, &Device::Cpu).unwrap().to_dtype(DType::F64).unwrap()
 }
 
-/// The losses' own gradients equal those that candle derives from their definitions, in double precision.
+/// The gradients of the losses equal those that candle derives from their definitions, in double precision.
 #[test]
 fn the_losses_equal_their_definitions() {
     fn check<D: Distribution>(d: &D, actions: &[D::Elem]) {
@@ -316,8 +316,8 @@ fn the_losses_equal_their_definitions() {
     check(&DiagGaussian::new(2), &draw(32, 6));
 }
 
-/// The Fisher-vector product is the Hessian of the divergence times a vector: here by central differences
-/// of candle's gradient, in double precision.
+/// The Fisher-vector product is the Hessian of the divergence times a vector, computed here by central differences of
+/// candle's gradient in double precision.
 #[test]
 fn the_fisher_product_is_the_hessian_of_the_divergence() {
     fn check<D: Distribution>(d: &D, log_std: LogStd, layer_norm: bool) {
@@ -395,7 +395,7 @@ fn the_squashed_gaussian() {
     assert_close("log_prob in candle", &single(l), &flat(&data["log_prob"]));
 }
 
-/// Where tanh rounds to one the density is still known: `log(1 - tanh(u)²)` tends to `2 log 2 - 2 |u|`.
+/// The density is finite even where tanh rounds to one: `log(1 - tanh(u)²)` tends to `2 log 2 - 2 |u|`.
 #[test]
 fn far_out_the_squashed_density_stays_exact() {
     let pi = SquashedGaussian::new(1);

@@ -1,6 +1,6 @@
-//! Networks, optimisers and losses against numbers that PyTorch computed (fixtures/generate.py),
-//! on both paths.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Networks, optimisers and losses compared with reference values computed by PyTorch (fixtures/generate.py), on both
+//! paths.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use candle_core::{Device, Tensor};
 use rl_core::Seeds;
@@ -15,7 +15,7 @@ fn fixture(name: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-/// All numbers of a nested list, row by row.
+/// All numbers of a nested list, flattened in row-major order.
 fn flat(value: &Value) -> Vec<f32> {
     match value {
         Value::Array(items) => items.iter().flat_map(flat).collect(),
@@ -111,7 +111,7 @@ fn every_optimiser_step_by_step() {
             tensor = moved;
             assert_close(name, &tensor.to_vec1::<f32>().unwrap(), &after);
         }
-        // A saved optimiser goes on as the other would have.
+        // A restored optimiser continues exactly like the original.
         let mut copy = Optimizer::new(
             serde_json::from_value(serde_json::to_value(config_of(name)).unwrap()).unwrap(),
             7,

@@ -1,5 +1,5 @@
-//! Any number of threads gives the bits that one gives.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Results are bit-identical for any number of threads.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::prelude::*;
 use rl_core::Seeds;
@@ -13,7 +13,7 @@ fn draw(n: usize, seed: u64) -> Vec<f32> {
     (0..n).map(|_| rng.normal() as f32).collect()
 }
 
-/// The output, its derivative along a direction, the gradient of the input and the parameters after two steps.
+/// The output, its forward derivative, the gradient of the input, and the parameters after two steps.
 fn train(
     module: &dyn Module,
     optimizer: &OptimizerConfig,

@@ -10,31 +10,31 @@ use rl_nets::{
 use rl_replay::{Collector, Rollout, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
 
-/// The settings of [`A2c`]. Defaults are Stable-Baselines3's (2.9), but for the place of RMSprop's eps,
-/// which is where TensorFlow has it, as in the reference code.
+/// The settings of [`A2c`]. Defaults are those of Stable-Baselines3 (2.9), except that RMSprop's eps is inside the
+/// square root, as in TensorFlow and the reference code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct A2cConfig {
     /// The networks.
     pub network: ActorCriticConfig,
-    /// The step size; 7e-4.
+    /// The learning rate; 7e-4.
     pub learning_rate: Schedule,
-    /// The optimiser; RMSprop with decay 0.99 and eps 1e-5 inside the root.
+    /// The optimiser; RMSprop with decay 0.99 and eps 1e-5 inside the square root.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm; 0.5. None: no clipping.
+    /// The maximum global gradient norm; 0.5. None: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// Steps of each environment between two gradient steps; 5.
+    /// Steps of each environment per rollout and gradient step; 5.
     pub n_steps: usize,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// The decay of the advantage estimator; 1: n-step returns.
+    /// The GAE parameter lambda; 1: n-step returns.
     pub gae_lambda: f64,
-    /// Whether advantages are normalised; no: over few rows it does harm.
+    /// Whether advantages are normalised; no, since it is harmful with few rows.
     pub normalize_advantage: bool,
-    /// The weight of the entropy bonus; 0.
+    /// The coefficient of the entropy bonus; 0.
     pub ent_coef: f64,
-    /// The weight of the value loss; 0.5.
+    /// The coefficient of the value loss; 0.5.
     pub vf_coef: f64,
 }
 
@@ -63,7 +63,7 @@ impl Default for A2cConfig {
 }
 
 impl A2cConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// ```
     /// let config = rl_pg::A2cConfig { n_steps: 0, ..Default::default() };
@@ -72,7 +72,7 @@ impl A2cConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
@@ -86,7 +86,7 @@ impl A2cConfig {
     }
 }
 
-/// Advantage actor-critic (Mnih et al., 2016, without its asynchrony), for discrete and continuous actions.
+/// Advantage actor-critic (Mnih et al., 2016, in its synchronous form), for discrete and continuous actions.
 ///
 /// ```text
 /// for each n_steps steps in every environment:
@@ -105,24 +105,25 @@ impl A2cConfig {
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 ///
-/// Observations are numbers or images of bytes (`O`).
+/// Observations are `f32` vectors or byte images (`O`).
 #[derive(Debug)]
 pub struct A2c<D: Distribution, O: Space = BoxSpace> {
     config: A2cConfig,
     pub(crate) policy: ActorCriticPolicy<D, O>,
     pub(crate) collector: Collector<O, D::Action>,
     rng: Rng,
-    /// Scratch: the advantages and the gradient of the network's output.
+    /// Scratch buffers: the advantages and the gradient of the network's output.
     advantages: Vec<f32>,
     grad: Vec<f32>,
 }
 
 impl<D: Distribution, O: InputSpace> A2c<D, O> {
-    /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
-    /// are clipped on their way to the environment; the policy learns from what it proposed where that was taken.
+    /// An agent for `envs`, with the configured networks. Continuous actions are clipped to the bounds before they
+    /// are passed to the environment; the policy learns from the unclipped action unless the environment executed
+    /// another one.
     ///
     /// # Errors
-    /// Those of [`A2cConfig::validate`], observations that the networks cannot read, and those of candle.
+    /// Those of [`A2cConfig::validate`], observations that the networks cannot read, and errors of candle.
     pub fn new<V>(config: &A2cConfig, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
         V: VecEnv<Obs = O>,
@@ -132,7 +133,7 @@ impl<D: Distribution, O: InputSpace> A2c<D, O> {
         Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
     }
 
-    /// The same with bodies of your own, which get the heads that the settings describe.
+    /// Like `new`, with custom network bodies; the configured heads are added to them.
     ///
     /// # Errors
     /// Those of [`new`](A2c::new) and of the bodies.
@@ -165,15 +166,15 @@ impl<D: Distribution, O: InputSpace> A2c<D, O> {
         })
     }
 
-    /// The values of observations `[n, width]`, `[n]`.
+    /// The value estimates, `[n]`, of observations `[n, width]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn values(&mut self, observations: &[O::Elem]) -> Result<Vec<f32>> {
         self.policy.values_of(observations)
     }
 
-    /// The loss over the whole rollout.
+    /// The loss on the whole rollout.
     pub(crate) fn loss(&mut self) -> Result<Loss<'_, PolicyStats>> {
         let A2c { config, policy, collector, advantages, grad, .. } = self;
         let rollout = &collector.rollout;
@@ -269,7 +270,7 @@ impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything is read first: what fails here has changed nothing.
+        // Decode everything before changing anything, so that an error leaves the agent unchanged.
         let learned = self.policy.loaded(from)?;
         let (rng, rollout): (Rng, Rollout<O::Elem, D::Elem>) = from.get("a2c")?;
         self.collector.rollout.check_same_shape(&rollout)?;

@@ -1,5 +1,5 @@
 use crate::search::builds;
-use crate::{Acceptance, LocalSearch, PolicySearch, SearchConfig, Standing};
+use crate::{Acceptance, Incumbent, LocalSearch, PolicySearch, SearchConfig};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, check};
 use rl_nets::NetworkConfig;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,14 @@ use serde::{Deserialize, Serialize};
 pub struct SimulatedAnnealingConfig {
     /// The policy; linear.
     pub network: NetworkConfig,
-    /// Episodes that score a candidate; 2.
+    /// Episodes per evaluation of a candidate; 2.
     pub episodes: usize,
-    /// How often the policy that the search is at is scored; 5.
+    /// The number of times that the current policy is scored; 5.
     pub trials: u64,
-    /// The standard deviation of the noise, in units of the parameters' root mean square; 2, falling
-    /// to 0.5.
+    /// The standard deviation of the noise, in units of the parameters' root mean square; 2, decreasing to 0.5.
     pub noise: Schedule,
-    /// The temperature, in units of return: a candidate that is worse by as much is taken in one of e
-    /// cases; 2, falling to 0.1.
+    /// The temperature, in units of return: a candidate whose return is lower by this amount is accepted with
+    /// probability 1/e; 2, decreasing to 0.1.
     pub temperature: Schedule,
 }
 
@@ -35,10 +34,10 @@ impl Default for SimulatedAnnealingConfig {
 }
 
 impl SimulatedAnnealingConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
@@ -70,7 +69,7 @@ impl SearchConfig for SimulatedAnnealingConfig {
     }
 }
 
-/// The [`Acceptance`] of [`SimulatedAnnealing`].
+/// The [`Acceptance`] rule of [`SimulatedAnnealing`].
 #[derive(Clone, Debug)]
 pub struct Anneal {
     config: SimulatedAnnealingConfig,
@@ -94,17 +93,17 @@ impl Acceptance for Anneal {
 
     fn decide(
         &self,
-        standing: &mut Standing,
+        incumbent: &mut Incumbent,
         (candidate, score): (&[f32], f64),
         rng: &mut Rng,
         progress: Progress,
     ) {
         let temperature = self.config.temperature.at(progress.fraction());
-        let gain = score - standing.score();
+        let gain = score - incumbent.score();
         if rng.uniform(0.0, 1.0) < (gain / temperature).exp() {
-            standing.replace(candidate, score);
+            incumbent.replace(candidate, score);
         }
-        standing.set_noise(self.config.noise.at(progress.fraction()));
+        incumbent.set_noise(self.config.noise.at(progress.fraction()));
     }
 
     fn record(&self, progress: Progress, metrics: &mut Metrics) {

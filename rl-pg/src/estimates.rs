@@ -1,7 +1,7 @@
-//! The gradient estimates checked as estimates: over many samples their mean is the exact gradient.
+//! Tests that the gradient estimates are unbiased: the mean over many samples equals the exact gradient.
 //!
-//! The task is small enough to enumerate. Two states, two actions, two steps, no discount: the first
-//! action says which state is seen next, and each state pays for each action.
+//! The task is small enough to enumerate: two states, two actions, two steps, no discount. The first action
+//! determines the next state, and the reward depends on state and action.
 
 use crate::q_actor_critic::StepRows;
 use crate::{
@@ -12,7 +12,7 @@ use rl_core::{
 };
 use rl_nets::{ActorCriticConfig, Backend, Init, Network, NetworkConfig};
 
-/// `REWARD[state][action]`, the first step in state 0.
+/// `REWARD[state][action]`; the first step is in state 0.
 const REWARD: [[f32; 2]; 2] = [[1.0, -0.5], [0.3, 2.0]];
 
 #[derive(Clone, Default)]
@@ -72,7 +72,7 @@ fn probabilities(policy: &[f64], state: usize) -> [f64; 2] {
     odds.map(|o| o / (odds[0] + odds[1]))
 }
 
-/// What the policy earns, by enumeration.
+/// The expected return of the policy, by enumeration.
 fn expected_return(policy: &[f64]) -> f64 {
     let first = probabilities(policy, 0);
     let mut total = 0.0;
@@ -109,7 +109,7 @@ impl Samples {
         Samples { exact: exact_gradient(policy), sums: zeros.clone(), squares: zeros, n: 0.0 }
     }
 
-    /// Takes the gradient of a loss, which is minus the estimate.
+    /// Adds the gradient of a loss, which is minus the gradient estimate.
     fn take(&mut self, network: &mut Network) {
         let grads = network.grads().unwrap();
         network.zero_grads().unwrap();
@@ -124,12 +124,12 @@ impl Samples {
         self.sums[i] / self.n
     }
 
-    /// The summed variance of the estimate's components.
+    /// The variance of the estimate, summed over its components.
     fn variance(&self) -> f64 {
         (0..PARAMS).map(|i| self.squares[i] / self.n - self.mean(i).powi(2)).sum()
     }
 
-    /// The mean lies within four standard errors of the exact gradient in every component.
+    /// Asserts that the mean is within four standard errors of the exact gradient in every component.
     fn assert_unbiased(&self, what: &str) {
         assert!(self.exact.iter().any(|g| g.abs() > 0.1), "a gradient worth finding");
         for (i, exact) in self.exact.iter().enumerate() {
@@ -167,14 +167,14 @@ fn reinforce(returns: ReturnForm, baseline: bool) -> Samples {
     let mut envs = one();
     let mut agent = Reinforce::new(&config, &envs, &Backend::cpu(), Seeds::new(5)).unwrap();
     if baseline {
-        // The exact values, which a learned baseline comes to: the critic's weights follow the actor's.
+        // The exact values, to which a learned baseline converges: the critic's weights follow the actor's.
         let mut params = agent.policy.network().params().unwrap();
         let policy: Vec<f64> = params[..PARAMS].iter().map(|&p| p.into()).collect();
         let of = |state: usize| -> f64 {
             let p = probabilities(&policy, state);
             (0..2).map(|a| p[a] * f64::from(REWARD[state][a])).sum()
         };
-        // State 0 is seen in both steps: the mean of its two values serves.
+        // State 0 occurs in both steps, so its baseline is the mean of its two values.
         let values = [f64::midpoint(expected_return(&policy), of(0)), of(1)];
         params[PARAMS] = values[0] as f32;
         params[PARAMS + 1] = values[1] as f32;
@@ -212,7 +212,7 @@ fn reinforce_is_unbiased_in_each_form_and_its_baseline_lowers_the_variance() {
 
 #[test]
 fn a2c_is_unbiased_with_returns_to_the_end() {
-    // Two steps a rollout and lambda 1: the critic, whatever it says, is a baseline and no more.
+    // With two-step rollouts and lambda 1 the critic acts only as a baseline, whatever its values.
     let config = A2cConfig {
         network: network(),
         n_steps: 2,
@@ -223,7 +223,7 @@ fn a2c_is_unbiased_with_returns_to_the_end() {
     let mut envs = one();
     let mut agent = A2c::new(&config, &envs, &Backend::cpu(), Seeds::new(6)).unwrap();
     let mut samples = Samples::of(&agent.policy.network().params().unwrap()[..PARAMS]);
-    // A rollout's loss is a mean over its two rows, the theorem's a sum.
+    // The loss of a rollout is a mean over its two rows; the policy gradient theorem has a sum.
     samples.exact.iter_mut().for_each(|g| *g /= 2.0);
     envs.reset().unwrap();
     let mut action = [0];
@@ -253,8 +253,8 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
         let mut agent = QActorCritic::new(&config, &one(), &Backend::cpu(), Seeds::new(7)).unwrap();
         let policy = agent.actor.network().params().unwrap();
         let exact: Vec<f64> = policy.iter().map(|&p| p.into()).collect();
-        // The last step's values are the rewards. The first step's are those of another state, which
-        // the critic cannot tell apart: it is set for each.
+        // In the last step the action values are the rewards. The first step has other values in the same state; the
+        // critic cannot distinguish the steps, so its parameters are set for each.
         let second = |state: usize| -> f64 {
             let p = probabilities(&exact, state);
             (0..2).map(|a| p[a] * f64::from(REWARD[state][a])).sum()
@@ -295,7 +295,7 @@ fn the_q_actor_critic_is_unbiased_where_its_values_are_exact() {
     assert!(1.2 * with < without, "{with} {without}");
 }
 
-/// One row by hand: the credit is `Q(s, a) - Σ_b pi(b | s) Q(s, b)`.
+/// One row checked by hand: the advantage is `Q(s, a) - Σ_b pi(b | s) Q(s, b)`.
 #[test]
 fn the_q_actor_critic_credits_an_action_with_what_it_is_worth_more_than_the_rest() {
     let config =

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 pub struct EvolutionStrategiesConfig {
     /// The policy; linear.
     pub network: NetworkConfig,
-    /// Episodes that score a candidate; 1.
+    /// Episodes per evaluation of a candidate; 1.
     pub episodes: usize,
-    /// Antithetic pairs of candidates in a generation; 4.
+    /// Antithetic pairs of candidates per generation; 4.
     pub pairs: usize,
     /// The standard deviation of the noise; 0.5.
     pub noise: f64,
-    /// The step size; 0.1.
+    /// The learning rate; 0.1.
     pub learning_rate: Schedule,
     /// The optimiser; Adam, as in Salimans et al. (2017).
     pub optimizer: OptimizerConfig,
@@ -36,10 +36,10 @@ impl Default for EvolutionStrategiesConfig {
 }
 
 impl EvolutionStrategiesConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
@@ -50,7 +50,7 @@ impl EvolutionStrategiesConfig {
     }
 }
 
-/// Evolution strategies (Salimans et al., 2017), with antithetic noise and ranks for scores:
+/// Evolution strategies (Salimans et al., 2017), with antithetic noise and rank-based scores:
 ///
 /// ```text
 /// for each generation:
@@ -78,12 +78,12 @@ pub struct Evolution {
     config: EvolutionStrategiesConfig,
     params: Vec<f32>,
     optimizer: Optimizer,
-    /// Scratch: the scores' ranks, and minus the estimate.
+    /// Scratch buffers: the ranks of the scores, and minus the gradient estimate.
     ranks: Vec<f64>,
     grads: Vec<f32>,
 }
 
-/// Writes the rank of each score, spread evenly over [-1/2, 1/2]; equal scores share the mean of their ranks.
+/// Writes the rank of each score, spaced evenly over [-1/2, 1/2]; equal scores get the mean of their ranks.
 fn centred_ranks(scores: &[f64], ranks: &mut Vec<f64>) {
     let n = scores.len() as f64;
     let rank = |score: &f64| {
@@ -119,7 +119,7 @@ impl SearchRule for Evolution {
         }
     }
 
-    fn tell(
+    fn update(
         &mut self,
         candidates: &[f32],
         scores: &[f64],
@@ -131,7 +131,7 @@ impl SearchRule for Evolution {
         let Evolution { params, ranks, grads, .. } = self;
         let n = params.len();
         centred_ranks(scores, ranks);
-        // An optimiser goes down: what it is given is minus the estimate.
+        // The optimiser minimises, so it gets minus the gradient estimate.
         grads.clear();
         grads.resize(n, 0.0);
         let scale = 4.0 * self.config.pairs as f64 * self.config.noise.powi(2);
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(ranks, [shared, shared, 0.5, shared]);
     }
 
-    /// On a slope the mean step goes up it.
+    /// On a linear objective the mean step points along the gradient.
     #[test]
     fn the_estimate_points_uphill() {
         let config = EvolutionStrategiesConfig {
@@ -198,7 +198,7 @@ mod tests {
         let score = |c: &[f32]| f64::from(3.0 * c[0] - 4.0 * c[1]);
         let scores: Vec<f64> = candidates.chunks_exact(2).map(score).collect();
         let progress = Progress { step: 0, total: 1 };
-        rule.tell(&candidates, &scores, &mut rng, progress, &mut Metrics::default()).unwrap();
+        rule.update(&candidates, &scores, &mut rng, progress, &mut Metrics::default()).unwrap();
         let [x, y] = rule.params[..] else { panic!("two parameters") };
         assert!(x > 0.0 && y < 0.0 && (y / x + 4.0 / 3.0).abs() < 0.2, "{x} {y}");
     }

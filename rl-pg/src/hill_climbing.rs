@@ -1,5 +1,5 @@
 use crate::search::builds;
-use crate::{Acceptance, LocalSearch, PolicySearch, SearchConfig, Standing};
+use crate::{Acceptance, Incumbent, LocalSearch, PolicySearch, SearchConfig};
 use rl_core::{Progress, Result, Rng, check};
 use rl_nets::NetworkConfig;
 use serde::{Deserialize, Serialize};
@@ -10,15 +10,15 @@ use serde::{Deserialize, Serialize};
 pub struct HillClimbingConfig {
     /// The policy; linear.
     pub network: NetworkConfig,
-    /// Episodes that score a candidate; 2.
+    /// Episodes per evaluation of a candidate; 2.
     pub episodes: usize,
-    /// How often the policy that the search is at is scored; 5.
+    /// The number of times that the current policy is scored; 5.
     pub trials: u64,
-    /// What the noise's standard deviation starts at, in units of the parameters' root mean square; 0.5.
+    /// The initial standard deviation of the noise, in units of the parameters' root mean square; 0.5.
     pub noise: f64,
-    /// The least it becomes; 0.05.
+    /// The minimum of the noise; 0.05.
     pub min_noise: f64,
-    /// The most it becomes; 2: a candidate is then all but drawn afresh.
+    /// The maximum of the noise; 2, at which a candidate is almost independent of the current policy.
     pub max_noise: f64,
 }
 
@@ -36,10 +36,10 @@ impl Default for HillClimbingConfig {
 }
 
 impl HillClimbingConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         self.network.validate().map_err(|error| error.within("network"))?;
         check::at_least("episodes", 1, self.episodes as u64)?;
@@ -60,8 +60,8 @@ impl HillClimbingConfig {
 /// for each generation:
 ///     θ' = (θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)
 ///     score θ', and θ itself until it has been scored `trials` times
-///     where θ' has earned more than θ has on average: θ <- θ', noise <- noise / 2
-///     elsewhere: noise <- 2 noise
+///     if the score of θ' exceeds the mean score of θ: θ <- θ', noise <- noise / 2
+///     otherwise: noise <- 2 noise
 /// ```
 pub type HillClimbing<D> = PolicySearch<D, LocalSearch<Climb>>;
 
@@ -77,7 +77,7 @@ impl SearchConfig for HillClimbingConfig {
     }
 }
 
-/// The [`Acceptance`] of [`HillClimbing`].
+/// The [`Acceptance`] rule of [`HillClimbing`].
 #[derive(Clone, Debug)]
 pub struct Climb {
     config: HillClimbingConfig,
@@ -101,17 +101,17 @@ impl Acceptance for Climb {
 
     fn decide(
         &self,
-        standing: &mut Standing,
+        incumbent: &mut Incumbent,
         (candidate, score): (&[f32], f64),
         _: &mut Rng,
         _: Progress,
     ) {
-        let noise = if score > standing.score() {
-            standing.replace(candidate, score);
-            standing.noise() / 2.0
+        let noise = if score > incumbent.score() {
+            incumbent.replace(candidate, score);
+            incumbent.noise() / 2.0
         } else {
-            standing.noise() * 2.0
+            incumbent.noise() * 2.0
         };
-        standing.set_noise(noise.clamp(self.config.min_noise, self.config.max_noise));
+        incumbent.set_noise(noise.clamp(self.config.min_noise, self.config.max_noise));
     }
 }

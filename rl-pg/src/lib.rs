@@ -1,15 +1,16 @@
-//! Policy gradients: [`Reinforce`], the actor-critic with a learned action value ([`QActorCritic`]) and
-//! advantage actor-critic ([`A2c`]); and the gradient-free [`PolicySearch`] that they are compared with, by
-//! [`HillClimbing`], [`SimulatedAnnealing`] or [`EvolutionStrategies`].
+//! Policy gradient methods: [`Reinforce`], the actor-critic with learned action values ([`QActorCritic`]) and
+//! advantage actor-critic ([`A2c`]). For comparison, the gradient-free [`PolicySearch`] by [`HillClimbing`],
+//! [`SimulatedAnnealing`] or [`EvolutionStrategies`].
 //!
-//! All start from one theorem (Sutton et al., 2000): with `R` the sum of an episode's rewards,
+//! The policy gradient methods follow from one theorem (Sutton et al., 2000): with `R` the sum of an episode's
+//! rewards,
 //!
 //! ```text
 //! ∇ E[R] = E[ Σ_t Ψ_t ∇ log pi(a_t | s_t) ]
 //! ```
 //!
-//! where `Ψ_t` may be `R` itself, what was earned from `t` on, that minus a baseline of the state,
-//! `Q(s_t, a_t)`, or the advantage `Q(s_t, a_t) - V(s_t)`. They differ in the variance of the estimate.
+//! where `Ψ_t` may be `R`, the return from `t` on, that return minus a state-dependent baseline, `Q(s_t, a_t)`, or
+//! the advantage `Q(s_t, a_t) - V(s_t)`. The choices differ in the variance of the estimate.
 #![forbid(unsafe_code)]
 
 mod a2c;
@@ -27,7 +28,7 @@ pub use a2c::{A2c, A2cConfig};
 pub use annealing::{Anneal, SimulatedAnnealing, SimulatedAnnealingConfig};
 pub use evolution::{Evolution, EvolutionStrategies, EvolutionStrategiesConfig};
 pub use hill_climbing::{Climb, HillClimbing, HillClimbingConfig};
-pub use local_search::{Acceptance, LocalSearch, Standing};
+pub use local_search::{Acceptance, Incumbent, LocalSearch};
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
 pub use search::{PolicySearch, SearchConfig, SearchRule};

@@ -1,63 +1,66 @@
-//! Searches that hold one policy and move to another near it.
+//! Local search: keeps one policy and replaces it with a candidate near it.
 
 use crate::{SearchConfig, SearchRule};
 use rl_core::{Metrics, Progress, Result, Rng, check};
 use serde::{Deserialize, Serialize};
 
-/// When a local search moves to a candidate, and how far away it looks for the next.
+/// When a local search accepts a candidate, and how much noise the next one gets.
 pub trait Acceptance: Clone {
-    /// The algorithm's name, by which a checkpoint knows its owner.
+    /// The algorithm's name, stored in checkpoints to identify the algorithm.
     const NAME: &'static str;
 
     /// The settings.
     type Config: SearchConfig;
 
-    /// With these settings, which have been checked.
+    /// A rule with these settings, which have been validated.
     fn new(config: &Self::Config) -> Self;
 
-    /// How often the policy that the search is at is scored.
+    /// The number of times that the current policy is scored.
     fn trials(&self) -> u64;
 
-    /// The noise's first standard deviation, in units of the parameters' root mean square.
+    /// The initial standard deviation of the noise, in units of the parameters' root mean square.
     fn initial_noise(&self) -> f64;
 
-    /// Takes the candidate or leaves it, and sets the noise of the next.
+    /// Accepts or rejects the candidate, and sets the noise of the next one.
     fn decide(
         &self,
-        standing: &mut Standing,
+        incumbent: &mut Incumbent,
         candidate: (&[f32], f64),
         rng: &mut Rng,
         progress: Progress,
     );
 
-    /// Records what only this kind of search can tell.
+    /// Records additional metrics of this kind of search.
     fn record(&self, progress: Progress, metrics: &mut Metrics) {
         let _ = (progress, metrics);
     }
 }
 
-/// The [`SearchRule`] of a search that holds one policy, scores a candidate near it, and takes it or leaves it.
+/// The [`SearchRule`] of a local search: keeps one policy, scores a candidate near it, and accepts or rejects it.
 #[derive(Clone, Debug)]
 pub struct LocalSearch<S> {
     acceptance: S,
-    standing: Standing,
+    incumbent: Incumbent,
 }
 
 impl<S: Acceptance> SearchRule for LocalSearch<S> {
     const NAME: &'static str = S::NAME;
     type Config = S::Config;
-    type State = Standing;
+    type State = Incumbent;
 
     fn new(config: &S::Config, params: Vec<f32>) -> Result<Self> {
         let acceptance = S::new(config);
-        Ok(LocalSearch { standing: Standing::new(params, acceptance.initial_noise()), acceptance })
+        Ok(LocalSearch {
+            incumbent: Incumbent::new(params, acceptance.initial_noise()),
+            acceptance,
+        })
     }
 
     fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>) {
-        self.standing.propose(self.acceptance.trials(), rng, candidates);
+        self.incumbent.propose(self.acceptance.trials(), rng, candidates);
     }
 
-    fn tell(
+    fn update(
         &mut self,
         candidates: &[f32],
         scores: &[f64],
@@ -65,40 +68,40 @@ impl<S: Acceptance> SearchRule for LocalSearch<S> {
         progress: Progress,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let score = self.standing.tell(scores);
-        let candidate = &candidates[..self.standing.params.len()];
-        self.acceptance.decide(&mut self.standing, (candidate, score), rng, progress);
-        metrics.record("best_score", self.standing.score());
+        let score = self.incumbent.update(scores);
+        let candidate = &candidates[..self.incumbent.params.len()];
+        self.acceptance.decide(&mut self.incumbent, (candidate, score), rng, progress);
+        metrics.record("best_score", self.incumbent.score());
         self.acceptance.record(progress, metrics);
-        metrics.record("noise", self.standing.noise());
+        metrics.record("noise", self.incumbent.noise());
         Ok(())
     }
 
     fn best(&self) -> &[f32] {
-        self.standing.params()
+        self.incumbent.params()
     }
 
     fn set_best(&mut self, params: &[f32]) {
-        self.standing = Standing::new(params.to_vec(), self.acceptance.initial_noise());
+        self.incumbent = Incumbent::new(params.to_vec(), self.acceptance.initial_noise());
     }
 
-    fn state(&self) -> Result<Standing> {
-        Ok(self.standing.clone())
+    fn state(&self) -> Result<Incumbent> {
+        Ok(self.incumbent.clone())
     }
 
-    fn set_state(&mut self, state: Standing) -> Result<()> {
-        self.standing.restore(state)
+    fn set_state(&mut self, state: Incumbent) -> Result<()> {
+        self.incumbent.restore(state)
     }
 }
 
-/// Parameters and what they have earned.
+/// The current parameters and their scores.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
+pub struct Incumbent {
     params: Vec<f32>,
     sum: f64,
     trials: u64,
     noise: f64,
-    /// The root mean square that the parameters began with.
+    /// The root mean square of the initial parameters.
     start: f64,
 }
 
@@ -108,10 +111,10 @@ fn rms(params: &[f32]) -> f64 {
     (squares / params.len() as f64).sqrt()
 }
 
-impl Standing {
-    /// Parameters that have not been scored.
+impl Incumbent {
+    /// Parameters without a score.
     pub(crate) fn new(params: Vec<f32>, noise: f64) -> Self {
-        Standing { start: rms(&params), params, sum: 0.0, trials: 0, noise }
+        Incumbent { start: rms(&params), params, sum: 0.0, trials: 0, noise }
     }
 
     pub(crate) fn params(&self) -> &[f32] {
@@ -123,8 +126,8 @@ impl Standing {
         self.sum / self.trials as f64
     }
 
-    /// The standard deviation of the noise, in units of the parameters' root mean square: what a policy
-    /// does depends on how its parameters compare with each other.
+    /// The standard deviation of the noise, in units of the parameters' root mean square, since a policy's behaviour
+    /// depends on the relative sizes of its parameters.
     pub fn noise(&self) -> f64 {
         self.noise
     }
@@ -134,10 +137,10 @@ impl Standing {
         self.noise = noise;
     }
 
-    /// A candidate near it, `(θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)`, followed by itself as long as it has been scored fewer than `trials` times:
-    /// scored once, a lucky one would stand for good. The
-    /// division keeps the parameters from growing with each step; the noise is bounded by what they began
-    /// with, so that a long walk over level ground stays within the numbers.
+    /// Proposes a nearby candidate, `(θ + noise rms(θ) N(0, 1)) / sqrt(1 + noise²)`, followed by the current
+    /// parameters while they have fewer than `trials` scores: with a single score, a lucky policy would never be
+    /// replaced. The division keeps the parameters from growing with each step. The scale of the noise is bounded
+    /// relative to the initial parameters, so that a long search on a flat objective does not overflow.
     pub(crate) fn propose(&self, trials: u64, rng: &mut Rng, candidates: &mut Vec<f32>) {
         let scale = self.noise * rms(&self.params).clamp(0.1 * self.start, 10.0 * self.start);
         let shrink = 1.0 / (1.0 + self.noise * self.noise).sqrt();
@@ -149,8 +152,8 @@ impl Standing {
         }
     }
 
-    /// Takes in its own new score where there is one; gives the candidate's.
-    pub(crate) fn tell(&mut self, scores: &[f64]) -> f64 {
+    /// Adds the new score of the current parameters, if any; returns the candidate's score.
+    pub(crate) fn update(&mut self, scores: &[f64]) -> f64 {
         if let [_, own] = scores {
             self.sum += own;
             self.trials += 1;
@@ -158,14 +161,14 @@ impl Standing {
         scores[0]
     }
 
-    /// Stands at a candidate from now on.
+    /// Replaces the current parameters with a candidate.
     pub fn replace(&mut self, params: &[f32], score: f64) {
         self.params.copy_from_slice(params);
         (self.sum, self.trials) = (score, 1);
     }
 
-    /// Goes back to a saved one.
-    pub(crate) fn restore(&mut self, saved: Standing) -> Result<()> {
+    /// Restores a saved state.
+    pub(crate) fn restore(&mut self, saved: Incumbent) -> Result<()> {
         check::len("parameters", self.params.len(), saved.params.len())?;
         check::non_negative("noise", saved.noise)?;
         check::non_negative("first root mean square", saved.start)?;

@@ -13,28 +13,28 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QActorCriticConfig {
-    /// The policy; 64-64 tanh, orthogonal with gain sqrt 2, the head with 0.01.
+    /// The policy; 64-64 tanh, orthogonal initialisation with gain sqrt 2 (head: 0.01).
     pub actor: NetworkConfig,
-    /// The action values; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
+    /// The action values; 64-64 tanh, orthogonal initialisation with gain sqrt 2 (head: 1).
     pub critic: NetworkConfig,
-    /// The policy's step size; 3e-4.
+    /// The policy's learning rate; 3e-4.
     pub actor_learning_rate: Schedule,
-    /// The action values' step size; 1e-3: they have to keep up with the policy.
+    /// The action values' learning rate; 1e-3, larger because they must track the changing policy.
     pub critic_learning_rate: Schedule,
-    /// The optimiser of each; Adam with eps 1e-5.
+    /// The optimiser of each network; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
-    /// Each gradient's largest norm; 0.5. None: no clipping.
+    /// The maximum gradient norm of each network; 0.5. None: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// Whether the mean of the action values under the policy is subtracted from the action's own, which
-    /// changes nothing on average and lowers the variance; yes.
+    /// Whether the mean of the action values under the policy is subtracted as a baseline, which lowers the variance
+    /// without bias; yes.
     pub baseline: bool,
-    /// The weight of the entropy bonus; 0.
+    /// The coefficient of the entropy bonus; 0.
     pub ent_coef: f64,
-    /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and which are not
-    /// (0); no. The networks do not see them.
+    /// Whether the last elements of an observation, one per action, are the action mask: 1 for allowed and 0 for
+    /// forbidden actions; no. The mask is not an input of the networks.
     pub action_mask: bool,
 }
 
@@ -56,7 +56,7 @@ impl Default for QActorCriticConfig {
 }
 
 impl QActorCriticConfig {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// ```
     /// use rl_core::Schedule;
@@ -67,7 +67,7 @@ impl QActorCriticConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self) -> Result<()> {
         self.actor.validate().map_err(|error| error.within("actor"))?;
         self.critic.validate().map_err(|error| error.within("critic"))?;
@@ -80,7 +80,7 @@ impl QActorCriticConfig {
     }
 }
 
-/// The actor-critic with a learned action value (Sutton et al., 2000), for discrete actions.
+/// The actor-critic with learned action values (Sutton et al., 2000), for discrete actions.
 ///
 /// ```text
 /// for each step (s, a, r, s') of every environment:
@@ -89,9 +89,9 @@ impl QActorCriticConfig {
 ///     w <- w + beta δ ∇Q(s, a)
 /// ```
 ///
-/// The next state's value is the mean over the policy's choices (van Seijen et al., 2009) in place of the
-/// value of the one that it happens to take: the same on average with less variance, and known for the
-/// final observation of a truncated episode, where no action follows.
+/// The value of the next state is the expectation over the policy's actions (van Seijen et al., 2009) in place of the
+/// value of the sampled action. It has the same mean with less variance, and it is defined for the final observation
+/// of a truncated episode, where no action follows.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -110,9 +110,9 @@ pub struct QActorCritic {
     pub(crate) actor: Learned,
     pub(crate) critic: Learned,
     rng: Rng,
-    /// The newest step of every environment, between observing and learning.
+    /// The last step of every environment, kept between `observe` and `update`.
     step: StepRows,
-    /// Scratch: gradients of the two outputs, `[envs, actions]`, and the regression targets, `[envs]`.
+    /// Scratch buffers: gradients of the two outputs, `[envs, actions]`, and the regression targets, `[envs]`.
     grads: [Vec<f32>; 2],
     targets: Vec<f32>,
 }
@@ -126,7 +126,7 @@ pub(crate) struct StepRows {
     /// 1, or 0 after a termination.
     pub(crate) goes_on: Vec<f32>,
     pub(crate) next_observations: Vec<f32>,
-    /// The policy's logits there.
+    /// The policy's logits in the next states.
     pub(crate) next_logits: Vec<f32>,
 }
 
@@ -134,10 +134,10 @@ pub(crate) struct StepRows {
 type ActorLoss<'a> = Loss<'a, (f64, f64)>;
 
 impl QActorCritic {
-    /// An agent for `envs`, with the networks that the settings describe.
+    /// An agent for `envs`, with the configured networks.
     ///
     /// # Errors
-    /// Those of [`QActorCriticConfig::validate`], and of candle.
+    /// Those of [`QActorCriticConfig::validate`] and of candle.
     pub fn new<V>(
         config: &QActorCriticConfig,
         envs: &V,
@@ -150,7 +150,7 @@ impl QActorCritic {
         Self::with_bodies(config, (&config.actor, &config.critic), envs, backend, seeds)
     }
 
-    /// The same with a body of your own for the policy and one for the action values.
+    /// Like `new`, with custom network bodies for the policy and for the action values.
     ///
     /// # Errors
     /// Those of [`new`](QActorCritic::new) and of the bodies.
@@ -175,7 +175,7 @@ impl QActorCritic {
         let mut learned = |name: &str, body: &dyn Body, gain: f64| -> Result<Learned> {
             let start = Init::Orthogonal { gain };
             let net = policy_net(body, &shape, &distribution, LogStd::Free(0.0), start)?;
-            // The values of forbidden actions are never asked for: the policy does not take them.
+            // The values of forbidden actions are never used: the policy does not choose them.
             let net = match config.action_mask {
                 false => net,
                 true => Chain::new(space.width()).then_named("", Masked::new(net, n)?)?,
@@ -196,10 +196,10 @@ impl QActorCritic {
         })
     }
 
-    /// The value of each action, `[n, actions]`, for observations `[n, width]`.
+    /// The action values, `[n, actions]`, of observations `[n, width]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn action_values(&mut self, observations: &[f32]) -> Result<&[f32]> {
         Ok(self.critic.predict(observations)?)
     }
@@ -212,7 +212,7 @@ impl QActorCritic {
         Ok(())
     }
 
-    /// The policy's loss on `step`; measures the loss and the entropy.
+    /// The policy's loss on `step`; records the loss and the entropy.
     pub(crate) fn actor_loss<'a>(&'a mut self, step: &'a StepRows) -> Result<ActorLoss<'a>> {
         let QActorCritic { config, distribution, actor, critic, grads: [grad, _], .. } = self;
         let n = distribution.params_len();
@@ -240,7 +240,7 @@ impl QActorCritic {
         Ok(Loss::new(pass, grad, (loss / count, entropy / count)))
     }
 
-    /// The mean squared temporal-difference error on `step`. The policy is the one of before its own step.
+    /// The mean squared temporal-difference error on `step`. It uses the policy before its own gradient step.
     fn critic_loss<'a>(&'a mut self, step: &'a StepRows) -> Result<Loss<'a, f64>> {
         let QActorCritic { config, distribution, critic, grads: [_, grad], targets, .. } = self;
         let n = distribution.params_len();
@@ -320,7 +320,7 @@ impl Agent for QActorCritic {
         let alpha = self.config.actor_learning_rate.at(progress.fraction());
         let beta = self.config.critic_learning_rate.at(progress.fraction());
         let max_norm = self.config.max_grad_norm;
-        // Both losses are of the policy and the values from before their steps.
+        // Both losses use the policy and the action values before their gradient steps.
         step.next_logits.clear();
         step.next_logits.extend_from_slice(self.actor.predict(&step.next_observations)?);
         let loss = self.actor_loss(&step)?;
@@ -335,7 +335,7 @@ impl Agent for QActorCritic {
         metrics.record("grad_norm", norm);
         metrics.record("actor_learning_rate", alpha);
         metrics.record("critic_learning_rate", beta);
-        // The memory is used again; what was in it is not.
+        // The buffers are reused; their old contents are not.
         self.step = step;
         self.step.actions.clear();
         Ok(())
@@ -356,7 +356,7 @@ impl Agent for QActorCritic {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything is read first: what fails here has changed nothing.
+        // Decode everything before changing anything, so that an error leaves the agent unchanged.
         let actor = self.actor.loaded("policy", from)?;
         let critic = self.critic.loaded("critic", from)?;
         self.rng = from.get("q-actor-critic")?;

@@ -9,13 +9,13 @@ use rl_nets::{
 use rl_replay::{EpisodeRows, Episodes, HandedOut, explained_variance, normalise};
 use serde::{Deserialize, Serialize};
 
-/// What an action is credited with.
+/// The return that weights the log-probability of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReturnForm {
-    /// What was earned from it on: an action has no say in what came before.
+    /// The return from the action on: an action does not affect earlier rewards.
     RewardToGo,
-    /// What the whole episode earned: the theorem's plain form. As good on average, with more variance.
+    /// The return of the whole episode, the plain form of the theorem. It has the same mean with more variance.
     WholeEpisode,
 }
 
@@ -25,28 +25,28 @@ pub enum ReturnForm {
 pub struct ReinforceConfig {
     /// The networks; the critic is the baseline.
     pub network: ActorCriticConfig,
-    /// The step size; 1e-3.
+    /// The learning rate; 1e-3.
     pub learning_rate: Schedule,
     /// The optimiser; Adam.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm; none: no clipping.
+    /// The maximum global gradient norm; none: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// Episodes that a gradient step learns from, over all environments; 1, as in Williams (1992).
+    /// Episodes per gradient step, over all environments; 1, as in Williams (1992).
     pub episodes: usize,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// What an action is credited with; what was earned from it on.
+    /// The return that weights an action; the return from the action on.
     pub returns: ReturnForm,
-    /// Whether the value of the state, which is learned, is subtracted; yes (Sutton and Barto, 2018, section
-    /// 13.4).
+    /// Whether a learned value estimate of the state is subtracted as a baseline; yes (Sutton and Barto, 2018,
+    /// section 13.4).
     pub baseline: bool,
-    /// Whether credits are brought to mean 0 and standard deviation 1 over the episodes; no. It biases the
-    /// estimate a little and steadies its size.
+    /// Whether the returns minus baseline are normalised to mean 0 and standard deviation 1 over the episodes; no.
+    /// Normalising biases the estimate slightly and stabilises its size.
     pub normalize_returns: bool,
-    /// The weight of the entropy bonus of a step; 0.
+    /// The coefficient of the entropy bonus per step; 0.
     pub ent_coef: f64,
-    /// The weight of the baseline's loss; 0.5.
+    /// The coefficient of the baseline's loss; 0.5.
     pub vf_coef: f64,
 }
 
@@ -69,7 +69,7 @@ impl Default for ReinforceConfig {
 }
 
 impl ReinforceConfig {
-    /// Checks every field, for `num_envs` environments.
+    /// Checks all fields, for `num_envs` environments.
     ///
     /// ```
     /// let config = rl_pg::ReinforceConfig { episodes: 3, ..Default::default() };
@@ -78,7 +78,7 @@ impl ReinforceConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         self.network.validate().map_err(|error| error.within("network"))?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
@@ -100,9 +100,8 @@ impl ReinforceConfig {
 ///                           + vf_coef mean (b(s_t) - G_t)²
 /// ```
 ///
-/// With [`ReturnForm::WholeEpisode`] every step of an episode is credited with `G_0`. An episode that a
-/// time limit cut short is credited with the baseline's value of its final observation; without a baseline
-/// there is nothing to say about what would have followed.
+/// With [`ReturnForm::WholeEpisode`] every step of an episode is weighted by `G_0`. The return of a truncated episode
+/// is bootstrapped with the baseline's value of its final observation; without a baseline, later rewards are ignored.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -120,22 +119,22 @@ pub struct Reinforce<D: Distribution> {
     pub(crate) policy: ActorCriticPolicy<D>,
     pub(crate) episodes: Episodes<f32, D::Elem>,
     rng: Rng,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    /// The policy's actions before clipping to the bounds, `[envs, action width]`.
     actions: Vec<D::Elem>,
     handed_out: HandedOut<D::Action>,
-    /// Scratch: log-probabilities and values when acting, which are worked out anew when learning.
+    /// Scratch buffers: log-probabilities and values when acting, which are recomputed when learning.
     unused: [Vec<f32>; 2],
-    /// Scratch: the episodes that are learned from, and what is worked out of them.
+    /// Scratch buffers: the episodes to learn from, and quantities computed from them.
     rows: EpisodeRows<f32, D::Elem>,
     scratch: Scratch,
 }
 
-/// What is worked out of whole episodes.
+/// Quantities computed from complete episodes.
 #[derive(Debug, Default)]
 struct Scratch {
     /// The values of final observations, `[episodes]`.
     finals: Vec<f32>,
-    /// One number a step: the baseline, the return, what the action is credited with.
+    /// One number per step: the baseline, the return, and the weight of the action's log-probability.
     baseline: Vec<f32>,
     returns: Vec<f32>,
     credits: Vec<f32>,
@@ -144,11 +143,12 @@ struct Scratch {
 }
 
 impl<D: Distribution> Reinforce<D> {
-    /// An agent for `envs`, with the networks that the settings describe. Continuous actions outside the bounds
-    /// are clipped on their way to the environment; the policy learns from what it proposed where that was taken.
+    /// An agent for `envs`, with the configured networks. Continuous actions are clipped to the bounds before they
+    /// are passed to the environment; the policy learns from the unclipped action unless the environment executed
+    /// another one.
     ///
     /// # Errors
-    /// Those of [`ReinforceConfig::validate`], and of candle.
+    /// Those of [`ReinforceConfig::validate`] and of candle.
     pub fn new<V>(
         config: &ReinforceConfig,
         envs: &V,
@@ -163,7 +163,7 @@ impl<D: Distribution> Reinforce<D> {
         Self::with_bodies(config, config.network.bodies(), envs, backend, seeds)
     }
 
-    /// The same with bodies of your own, which get the heads that the settings describe.
+    /// Like `new`, with custom network bodies; the configured heads are added to them.
     ///
     /// # Errors
     /// Those of [`new`](Reinforce::new) and of the bodies.
@@ -201,15 +201,15 @@ impl<D: Distribution> Reinforce<D> {
         })
     }
 
-    /// The baseline's values of observations `[n, width]`, `[n]`.
+    /// The baseline's value estimates, `[n]`, of observations `[n, width]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn values(&mut self, observations: &[f32]) -> Result<Vec<f32>> {
         self.policy.values_of(observations)
     }
 
-    /// The loss over the complete episodes; measures also the share of the returns' variance that the baseline
+    /// The loss on the complete episodes; also records the fraction of the variance of the returns that the baseline
     /// explains.
     pub(crate) fn loss(&mut self) -> Result<Loss<'_, (PolicyStats, f64)>> {
         let Reinforce { config, policy, episodes, rows, scratch, .. } = self;
@@ -239,7 +239,8 @@ impl<D: Distribution> Reinforce<D> {
         if config.normalize_returns {
             normalise(credits);
         }
-        // The loss is a mean over rows; the theorem has a sum over an episode's rows, of the entropy bonus too.
+        // The loss is a mean over rows; the theorem has a sum over the rows of an episode, also for the entropy
+        // bonus.
         let rows_an_episode = n as f32 / m as f32;
         credits.iter_mut().for_each(|credit| *credit *= rows_an_episode);
 
@@ -251,7 +252,7 @@ impl<D: Distribution> Reinforce<D> {
         grad.resize(pass.output().len(), 0.0);
         let policy_rows = PolicyRows {
             actions: &rows.actions,
-            // No ratio is taken in this loss.
+            // This loss uses no probability ratio.
             log_probs: baseline,
             advantages: credits,
             returns,
@@ -329,7 +330,7 @@ impl<D: Distribution> Agent for Reinforce<D> {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything is read first: what fails here has changed nothing.
+        // Decode everything before changing anything, so that an error leaves the agent unchanged.
         let learned = self.policy.loaded(from)?;
         let (rng, episodes): (Rng, Episodes<f32, D::Elem>) = from.get("reinforce")?;
         self.episodes.check_same_shape(&episodes)?;

@@ -9,43 +9,43 @@ use rl_nets::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The settings of a search, as far as all have them.
+/// The common settings of all searches.
 pub trait SearchConfig: Clone {
-    /// Checks every field.
+    /// Checks all fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     fn validate(&self) -> Result<()>;
 
-    /// The policy, and how many episodes score a candidate.
+    /// The policy, and the number of episodes per evaluation of a candidate.
     fn common(&self) -> (&NetworkConfig, usize);
 }
 
-/// How a gradient-free search goes from one generation of candidates to the next.
+/// The rule by which a gradient-free search generates candidates.
 pub trait SearchRule: Sized {
-    /// The algorithm's name, by which a checkpoint knows its owner.
+    /// The algorithm's name, stored in checkpoints to identify the algorithm.
     const NAME: &'static str;
 
     /// The settings.
     type Config: SearchConfig;
 
-    /// What changes while it searches.
+    /// State that changes during the search.
     type State: Serialize + DeserializeOwned;
 
-    /// A rule with these settings, which have been checked, that begins at parameters.
+    /// A rule with these settings, which have been validated, that starts from the given parameters.
     ///
     /// # Errors
     /// Those of an optimiser's settings.
     fn new(config: &Self::Config, params: Vec<f32>) -> Result<Self>;
 
-    /// Writes the next candidates one after another, `[candidates, params]`.
+    /// Writes the next candidates, `[candidates, params]`.
     fn propose(&mut self, rng: &mut Rng, candidates: &mut Vec<f32>);
 
-    /// Learns what each candidate, `[candidates, params]`, earned: the mean of its episodes' returns.
+    /// Updates the search with the score of each candidate, `[candidates, params]`: its mean episode return.
     ///
     /// # Errors
     /// Scores that are not finite.
-    fn tell(
+    fn update(
         &mut self,
         candidates: &[f32],
         scores: &[f64],
@@ -54,30 +54,30 @@ pub trait SearchRule: Sized {
         metrics: &mut Metrics,
     ) -> Result<()>;
 
-    /// The policy that the search is at, `[params]`.
+    /// The parameters of the current policy, `[params]`.
     fn best(&self) -> &[f32];
 
-    /// Goes on from another policy, `[params]`, of which nothing is known yet.
+    /// Continues from another policy, `[params]`, which has no score yet.
     fn set_best(&mut self, params: &[f32]);
 
-    /// Its present state.
+    /// The current state.
     ///
     /// # Errors
-    /// Where it cannot be encoded.
+    /// If it cannot be encoded.
     fn state(&self) -> Result<Self::State>;
 
-    /// Goes back to `state`, whose parameters number as many as its own.
+    /// Restores `state`, which has the same number of parameters.
     ///
     /// # Errors
-    /// A state that it cannot be in. It is then as it was.
+    /// An invalid state. The rule is then unchanged.
     fn set_state(&mut self, state: Self::State) -> Result<()>;
 }
 
-/// Gradient-free policy search, for discrete and continuous actions: candidates are scored by whole
-/// episodes, and a [`SearchRule`] makes the next ones of the scores. The policy is deterministic: of
-/// discrete actions the one with the largest output, of continuous ones the outputs clipped to the bounds.
+/// Gradient-free policy search, for discrete and continuous actions: each candidate is scored by complete episodes,
+/// and a [`SearchRule`] generates the next candidates from the scores. The policy is deterministic: the discrete
+/// action with the largest output, or the outputs clipped to the bounds as a continuous action.
 ///
-/// With several environments the episodes of a generation are shared out among them.
+/// With several environments, the episodes of a generation are distributed over them.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -90,39 +90,39 @@ pub trait SearchRule: Sized {
 /// # Ok::<(), rl_core::Error>(())
 /// ```
 pub struct PolicySearch<D: Distribution, R> {
-    /// The policy's network, with the parameters of whichever candidate acts.
+    /// The policy network, with the parameters of the candidate that acts.
     module: Chain,
-    /// Holds the policy that the search is at.
+    /// The search rule, which holds the current policy.
     policy: Network,
     distribution: D,
     action_space: D::Action,
     rule: R,
-    /// Episodes a candidate.
+    /// Episodes per candidate.
     episodes: usize,
     rng: Rng,
     generation: Generation,
-    /// Scratch: the mean return of each candidate.
+    /// Scratch buffer: the mean return of each candidate.
     scores: Vec<f64>,
 }
 
-/// A generation that is being scored.
+/// The generation being scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Generation {
     /// `[candidates, params]`.
     candidates: Vec<f32>,
-    /// The return of each episode played, `[candidates, episodes]`.
+    /// The return of each finished episode, `[candidates, episodes]`.
     returns: Vec<Option<f64>>,
-    /// The first episode that no environment has begun.
+    /// The first episode that has not been started.
     next: usize,
     lanes: Vec<Lane>,
 }
 
-/// What an environment is doing.
+/// The state of an environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Lane {
-    /// Which episode of the generation it plays; none where all have been begun.
+    /// The episode of the generation that it runs; none if all have been started.
     episode: Option<usize>,
-    /// Whether it stands at an episode's beginning.
+    /// Whether it is at the beginning of an episode.
     fresh: bool,
     earned: f64,
 }
@@ -137,7 +137,7 @@ impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
 }
 
 impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
-    /// An agent for `envs`. It computes on the CPU, on the caller's thread.
+    /// An agent for `envs`. It computes on the CPU, on the calling thread.
     ///
     /// # Errors
     /// Those of the settings; a backend of another kind, which would have no effect.
@@ -153,11 +153,11 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         Self::with_rule(network, episodes, envs, seeds, |params| R::new(config, params))
     }
 
-    /// A search of the parameters of a body of your own with a head on it, with a rule made from their initial values;
-    /// each candidate is scored by `episodes` episodes. The body needs a fused pass.
+    /// A search over the parameters of a custom body with a head, with a rule created from their initial values. Each
+    /// candidate is scored by `episodes` episodes. The body must have a fused pass.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a zero; those of the body and of the rule.
+    /// [`rl_core::Error::Config`] for a zero; errors of the body and of the rule.
     pub fn with_rule<V>(
         body: &dyn Body,
         episodes: usize,
@@ -213,7 +213,7 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         &self.rule
     }
 
-    /// Begins the next generation.
+    /// Starts the next generation.
     fn propose(&mut self) {
         let PolicySearch { generation, rule, rng, policy, episodes, .. } = self;
         rule.propose(rng, &mut generation.candidates);
@@ -224,7 +224,7 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
     }
 }
 
-/// Builds the agent of settings whatever the kind of action.
+/// Builds the agent of these settings for any action space.
 macro_rules! builds {
     ($config:ty, $agent:ident) => {
         impl<A: rl_nets::PolicySpace> rl_nets::AgentConfig<rl_core::BoxSpace, A> for $config {
@@ -298,7 +298,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         for ((lane, (reward, end)), reset) in lanes.iter_mut().zip(steps).zip(transitions.resets())
         {
             if *reset {
-                // What a reset from outside has cut is played once more.
+                // An episode that a reset from outside has cut is run again.
                 lane.earned = 0.0;
             }
             lane.earned += f64::from(*reward);
@@ -321,7 +321,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         for played in generation.returns.chunks_exact(*episodes) {
             scores.push(played.iter().flatten().sum::<f64>() / *episodes as f64);
         }
-        rule.tell(&generation.candidates, scores, rng, progress, metrics)?;
+        rule.update(&generation.candidates, scores, rng, progress, metrics)?;
         policy.set_params(rule.best())?;
         metrics.record("score", scores.iter().sum::<f64>() / scores.len() as f64);
         self.propose();
@@ -333,7 +333,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         Ok(())
     }
 
-    /// The search goes on from there: candidates that were being scored are given up.
+    /// The search continues from there: the candidates being scored are discarded.
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
         self.policy.load(from.file("policy.safetensors")?)?;
         self.rule.set_best(&self.policy.params()?);
@@ -350,7 +350,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        // What can fail comes first: what fails has changed nothing.
+        // Fallible steps come first, so that an error leaves the agent unchanged.
         let mut policy = self.policy.twin()?;
         policy.load(from.file("policy.safetensors")?)?;
         let (rng, generation): (Rng, Generation) = from.get("search")?;

@@ -1,5 +1,6 @@
-//! The same bits from the same seed, on one thread and on two and over a resume; and odd shapes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Reproducibility: bit-identical results with the same seed, with one and two threads, and after resuming; and
+//! unusual shapes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     Agent, BoxSpace, Discrete, MemorySink, Metrics, Progress, Row, Sections, Seeds, SerialVecEnv,
@@ -46,7 +47,7 @@ macro_rules! exact {
                 let serial =
                     |seed| leaves(SerialVecEnv::new($env(3), Seeds::new(seed)).unwrap(), seed);
                 let threaded = ThreadedVecEnv::new($env(3), Seeds::new(7), 2).unwrap();
-                // As text, in which a NaN (nothing to measure yet) is equal to itself.
+                // Compared as text, because a NaN (no data yet) is not equal to itself.
                 let same = |a: &(Sections, Vec<Row>), b: &(Sections, Vec<Row>)| {
                     a.0 == b.0 && format!("{:?}", a.1) == format!("{:?}", b.1)
                 };
@@ -64,7 +65,7 @@ macro_rules! exact {
                     let make = || {
                         let envs = SerialVecEnv::new($env(3), Seeds::new(3))?;
                         let ($envs, $backend, $seeds) = (&envs, &backend, Seeds::new(3));
-                        let _ = $backend; // A search has none.
+                        let _ = $backend; // A search does not use a backend.
                         let agent = $make?;
                         Ok((envs, agent))
                     };
@@ -132,7 +133,7 @@ fn odd_shapes_work_or_are_config_errors() {
     assert!(climb(1, 0).unwrap_err().to_string().starts_with("episodes"));
 }
 
-/// A search that is given a policy goes on from it, not only acts by it.
+/// After loading a policy, a search continues from it and does not only act with it.
 #[test]
 fn a_search_goes_on_from_a_policy_that_it_is_given() {
     fn check<R: SearchRule>(make: impl Fn(u64) -> PolicySearch<Categorical, R>) {
@@ -145,7 +146,7 @@ fn a_search_goes_on_from_a_policy_that_it_is_given() {
         let mut again = Sections::default();
         agent.save_policy(&mut again).unwrap();
         assert_eq!(policy, again);
-        // It searches on without an error, in the middle of an episode too.
+        // The search continues without an error, even in the middle of an episode.
         let envs = SerialVecEnv::new(cart_poles(2), Seeds::new(0)).unwrap();
         let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(501)).unwrap();
         trainer.run().unwrap();
@@ -165,7 +166,7 @@ fn a_search_goes_on_from_a_policy_that_it_is_given() {
     check(|s| EvolutionStrategies::new(&evolution, &make(), &backend, seeds(s)).unwrap());
 }
 
-/// The loop by hand with a reset in the middle of an episode: a candidate's score is that of a whole episode.
+/// A custom loop with a reset in the middle of an episode: the score of a candidate comes from a complete episode.
 #[test]
 fn a_score_does_not_run_across_a_reset() {
     let score = |reset_at: Option<u64>| {
@@ -190,6 +191,6 @@ fn a_score_does_not_run_across_a_reset() {
         }
         unreachable!()
     };
-    // The same start once more, so the same episode, whatever was played before the reset.
+    // The same start state again, so the episode is the same, whatever happened before the reset.
     assert_eq!(score(Some(5)), score(None));
 }

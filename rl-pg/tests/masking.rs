@@ -1,5 +1,5 @@
 //! Invalid-action masking in the actor-critic with action values.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     AppendMask, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate,
@@ -13,7 +13,7 @@ fn gates() -> SerialVecEnv<AppendMask<MaskProbe>> {
     SerialVecEnv::new(vec![gate; 8], Seeds::new(0)).unwrap()
 }
 
-/// The probe fails on a forbidden action.
+/// The probe returns an error for a forbidden action.
 #[test]
 fn only_allowed_actions_are_taken_and_the_better_is_learned() {
     let config = QActorCriticConfig {

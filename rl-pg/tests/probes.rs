@@ -1,5 +1,5 @@
-//! Probe environments: the exact answers, by each algorithm.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Probe environments: every algorithm finds the exact answer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     Agent, BoxSpace, Discrete, Env, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate,
@@ -16,14 +16,14 @@ use rl_pg::{
 
 const KINDS_OF_CHOICE: [ProbeKind; 2] = [ProbeKind::Choice, ProbeKind::ObservationChoice];
 
-/// Kinds, observations, and what they are worth with a discount of 0.9.
+/// Probe kinds, observations, and their values with discount factor 0.9.
 const VALUES: [(ProbeKind, f32, f32); 6] = [
     (ProbeKind::Constant, 0.0, 1.0),
     (ProbeKind::Observation, 1.0, 1.0),
     (ProbeKind::Observation, -1.0, -1.0),
     (ProbeKind::Discount, 0.0, 0.9),
     (ProbeKind::Discount, 1.0, 1.0),
-    // Worth 1 / (1 - gamma), which takes truncation for what it is.
+    // The value is 1 / (1 - gamma) if truncated episodes are bootstrapped.
     (ProbeKind::Endless, 0.0, 10.0),
 ];
 
@@ -79,7 +79,7 @@ fn q_actor_critic() -> QActorCriticConfig {
         critic: small().critic,
         actor_learning_rate: Schedule::linear(1e-3, 1e-5),
         critic_learning_rate: Schedule::linear(5e-3, 1e-5),
-        // All environments end their episodes together: clipping would weigh that one step down.
+        // All environments end their episodes at the same time; clipping would reduce the weight of that step.
         max_grad_norm: None,
         gamma: 0.9,
         ..QActorCriticConfig::default()
@@ -180,7 +180,7 @@ fn continuous_actions_find_the_best_number() {
             _ => ([-1.0, 1.0], [-0.5, 0.5]),
         };
         for (seen, best) in seen.iter().zip(best) {
-            // A searching agent acts for one environment as for many.
+            // A policy search acts independently of the number of environments.
             let mut action = [9.0];
             trainer.agent_mut().act_greedily(&[*seen], &mut action).unwrap();
             let name = trainer.agent().name();

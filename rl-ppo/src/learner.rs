@@ -1,5 +1,4 @@
-//! What the algorithms of this crate have in common: a policy with its value function, the rollouts it
-//! gathers, minibatches of them, and how all of it is saved.
+//! Shared code of the algorithms of this crate: a policy with a value function, rollouts, minibatches, and saving.
 
 use rl_core::{BoxSpace, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
 use rl_nets::{
@@ -9,25 +8,25 @@ use rl_nets::{
 use rl_replay::{Collector, Minibatch, Rollout, normalise, shuffle};
 use std::ops::Range;
 
-/// An actor-critic that gathers rollouts and takes gradient steps on minibatches of them: what a
-/// [`Rule`](crate::Rule) works with. `O` is the kind of observation.
+/// An actor-critic that collects rollouts and takes gradient steps on minibatches, used by a [`Rule`](crate::Rule).
+/// `O` is the observation space.
 #[derive(Debug)]
 pub struct Learner<D: Distribution, O: Space = BoxSpace> {
     /// The policy and its value function, with their optimiser.
     pub policy: ActorCriticPolicy<D, O>,
-    /// What gathers rollouts.
+    /// The rollout collector.
     pub collector: Collector<O, D::Action>,
-    /// The source of actions and of the order of rows.
+    /// The random generator for actions and for shuffling.
     pub rng: Rng,
-    /// The order in which rows are learned from, `[steps * envs]`.
+    /// The order in which rows are used for learning, `[steps * envs]`.
     order: Vec<u32>,
-    /// Scratch: a minibatch, and the gradient of the network's output.
+    /// Scratch buffers: a minibatch, and the gradient of the network's output.
     minibatch: Minibatch<O::Elem, D::Elem>,
     grad: Vec<f32>,
 }
 
 impl<D: Distribution, O: InputSpace> Learner<D, O> {
-    /// A learner for `envs` with rollouts of `n_steps` steps of each.
+    /// A learner for `envs` with rollouts of `n_steps` steps per environment.
     ///
     /// # Errors
     /// Those of [`ActorCriticPolicy::new`] and [`Collector::new`].
@@ -71,7 +70,7 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         Ok(())
     }
 
-    /// Stores a step; a full rollout gets its advantages and returns.
+    /// Stores a step; computes advantages and returns once the rollout is full.
     pub(crate) fn observe(
         &mut self,
         transitions: &Transitions<'_, O::Elem, D::Elem>,
@@ -84,7 +83,7 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         Ok(())
     }
 
-    /// Shuffles the rows and says which of them make up each minibatch.
+    /// Shuffles the rows and returns the ranges of the minibatches in this order.
     pub fn shuffled(
         &mut self,
         batch_size: usize,
@@ -94,8 +93,8 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         (0..n).step_by(batch_size).map(move |start| start..(start + batch_size).min(n))
     }
 
-    /// Copies the rows at `places` of the order into the minibatch, and brings their advantages to mean 0
-    /// and standard deviation 1 where asked.
+    /// Copies the rows at `places` of the order into the minibatch; normalises their advantages to mean 0 and
+    /// standard deviation 1 if requested.
     pub fn gather(&mut self, places: Range<usize>, normalize_advantage: bool) {
         self.collector.rollout.gather(&self.order[places], &mut self.minibatch);
         if normalize_advantage {
@@ -103,15 +102,15 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         }
     }
 
-    /// The numbers of the rows that [`gather`](Learner::gather) takes for `places`.
+    /// The indices of the rows that [`gather`](Learner::gather) copies for `places`.
     pub fn rows_at(&self, places: Range<usize>) -> &[u32] {
         &self.order[places]
     }
 
-    /// Puts the minibatch through the network and a loss, which fills in the gradient of the output.
+    /// Runs the network and a loss on the minibatch; the loss writes the gradient of the output.
     ///
     /// # Errors
-    /// [`NotFinite`](rl_nets::Error::NotFinite) for a loss that is not; those of the loss.
+    /// [`NotFinite`](rl_nets::Error::NotFinite) for a non-finite loss; errors of the loss.
     pub fn loss(
         &mut self,
         loss: impl FnOnce(
@@ -137,10 +136,10 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         Ok(Loss::new(pass, grad, stats))
     }
 
-    /// Writes the policy's parameters at each row of the rollout into `out`, `[rows, params_len]`.
+    /// Writes the policy's distribution parameters for each row of the rollout into `out`, `[rows, params_len]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn policy_params(&mut self, out: &mut Vec<f32>) -> Result<()> {
         let width = self.policy.distribution().params_len();
         let observations = self.collector.rollout.observations();
@@ -150,10 +149,10 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         Ok(())
     }
 
-    /// The mean over the rollout of `KL(old || pi)`, given the old parameters, `[rows, params_len]`.
+    /// The mean over the rollout of `KL(old || pi)`, given the old distribution parameters, `[rows, params_len]`.
     ///
     /// # Errors
-    /// Those of candle.
+    /// Errors of candle.
     pub fn mean_kl(&mut self, old: &[f32]) -> Result<f64> {
         let distribution = self.policy.distribution().clone();
         let width = distribution.params_len();
@@ -171,7 +170,7 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
     }
 
     pub(crate) fn load(&mut self, from: &Sections) -> Result<()> {
-        // Everything is read first: what fails here has changed nothing.
+        // Decode everything before changing anything, so that an error leaves the agent unchanged.
         let learned = self.policy.loaded(from)?;
         let (rng, order, rollout): (Rng, Vec<u32>, Rollout<O::Elem, D::Elem>) =
             from.get("learner")?;

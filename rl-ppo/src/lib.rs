@@ -1,8 +1,8 @@
-//! Policy optimisation with small steps: [`Ppo`] with a clipped objective, [`PpoKl`] with an adaptive KL
+//! Policy optimisation with constrained updates: [`Ppo`] with a clipped objective, [`PpoKl`] with an adaptive KL
 //! penalty, and [`Trpo`] with a trust region.
 //!
-//! The three are one agent, [`OnPolicy`], which gathers rollouts, with three rules to learn by; a
-//! [`Rule`] of your own makes a fourth.
+//! All three use one agent, [`OnPolicy`], which collects rollouts, with different update rules. Implement [`Rule`] to
+//! add another.
 #![forbid(unsafe_code)]
 
 mod learner;

@@ -1,4 +1,4 @@
-//! The agent that the algorithms of this crate share; they differ in the rule it learns by.
+//! The agent shared by the algorithms of this crate; they differ in its update rule.
 
 use crate::Learner;
 use rl_core::{
@@ -13,57 +13,57 @@ use rl_replay::explained_variance;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The settings of an algorithm of this crate, as far as all have them.
+/// The common settings of the algorithms of this crate.
 pub trait OnPolicyConfig: Clone {
-    /// Checks every field, for rollouts of `num_envs` environments.
+    /// Checks all fields, for rollouts of `num_envs` environments.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     fn validate(&self, num_envs: usize) -> Result<()>;
 
-    /// What the agent is made of, whatever its rule.
+    /// The settings that the agent needs under any rule.
     fn settings(&self) -> OnPolicySettings<'_>;
 }
 
-/// What every agent of this crate is made of.
+/// The settings common to every agent of this crate.
 #[derive(Clone, Copy, Debug)]
 pub struct OnPolicySettings<'a> {
     /// The networks.
     pub network: &'a ActorCriticConfig,
     /// The optimiser.
     pub optimizer: &'a OptimizerConfig,
-    /// Steps of each environment in a rollout.
+    /// Steps of each environment per rollout.
     pub n_steps: usize,
     /// The discount factor.
     pub gamma: f64,
-    /// The decay of the advantage estimator.
+    /// The GAE parameter lambda.
     pub gae_lambda: f64,
 }
 
-/// How an on-policy agent learns from a full rollout.
+/// The update rule of an on-policy agent, applied to a full rollout.
 pub trait Rule<D: Distribution, O: InputSpace = BoxSpace>: Sized {
-    /// The algorithm's name, by which a checkpoint knows its owner.
+    /// The algorithm's name, stored in checkpoints to identify the algorithm.
     const NAME: &'static str;
 
-    /// Whether the policy and the value function may share a trunk.
+    /// Whether the policy and the value function may share a body.
     const SHARES_TRUNK: bool = true;
 
     /// The settings.
     type Config: OnPolicyConfig;
 
-    /// What changes while it learns, beside the learner.
+    /// State of the rule that changes during training, apart from the learner's.
     type State: Serialize + DeserializeOwned;
 
-    /// A rule with these settings, which have been checked.
+    /// A rule with these settings, which have been validated.
     fn new(config: &Self::Config) -> Self;
 
     /// The settings.
     fn config(&self) -> &Self::Config;
 
-    /// Learns from the learner's rollout, whose advantages and returns are known.
+    /// Performs the update on the learner's rollout, whose advantages and returns have been computed.
     ///
     /// # Errors
-    /// A loss or gradient that is not finite.
+    /// A non-finite loss or gradient.
     fn learn(
         &mut self,
         learner: &mut Learner<D, O>,
@@ -71,17 +71,17 @@ pub trait Rule<D: Distribution, O: InputSpace = BoxSpace>: Sized {
         metrics: &mut Metrics,
     ) -> Result<()>;
 
-    /// Its present state.
+    /// The current state.
     fn state(&self) -> Self::State;
 
-    /// Goes back to `state`.
+    /// Restores `state`.
     ///
     /// # Errors
-    /// A state that it cannot be in.
+    /// An invalid state.
     fn set_state(&mut self, state: Self::State) -> Result<()>;
 }
 
-/// An agent that gathers rollouts with its policy, learns from each by a [`Rule`], and forgets it.
+/// An on-policy agent: collects a rollout with its policy, updates by a [`Rule`], and discards the rollout.
 #[derive(Debug)]
 pub struct OnPolicy<D: Distribution, R, O: Space = BoxSpace> {
     learner: Learner<D, O>,
@@ -89,10 +89,10 @@ pub struct OnPolicy<D: Distribution, R, O: Space = BoxSpace> {
 }
 
 impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
-    /// An agent for `envs`, with the networks that the settings describe.
+    /// An agent for `envs`, with the configured networks.
     ///
     /// # Errors
-    /// Those of the settings, observations that the networks cannot read, and those of candle.
+    /// Those of the settings, observations that the networks cannot read, and errors of candle.
     pub fn new<V>(config: &R::Config, envs: &V, backend: &Backend, seeds: Seeds) -> Result<Self>
     where
         V: VecEnv<Obs = O>,
@@ -102,7 +102,7 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
         Self::with_bodies(config, config.settings().network.bodies(), envs, backend, seeds)
     }
 
-    /// The same with bodies of your own, which get the heads that the settings describe.
+    /// Like `new`, with custom network bodies; the configured heads are added to them.
     ///
     /// # Errors
     /// Those of [`new`](OnPolicy::new) and of the bodies.
@@ -130,7 +130,7 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
         Ok(OnPolicy { learner, rule: R::new(config) })
     }
 
-    /// An agent of a learner and a rule of your own.
+    /// An agent from a learner and a custom rule.
     pub fn with_rule(learner: Learner<D, O>, rule: R) -> Self {
         OnPolicy { learner, rule }
     }
@@ -145,10 +145,10 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
         &self.learner.policy
     }
 
-    /// The values of observations `[n, width]`, `[n]`.
+    /// The value estimates, `[n]`, of observations `[n, width]`.
     ///
     /// # Errors
-    /// An input that is not whole rows.
+    /// An input whose length is not a multiple of the row width.
     pub fn values(&mut self, observations: &[O::Elem]) -> Result<Vec<f32>> {
         self.learner.policy.values_of(observations)
     }
@@ -218,7 +218,7 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> 
     }
 }
 
-/// Checks what all settings of this crate have in common.
+/// Checks the settings common to all algorithms of this crate.
 pub(crate) fn validate_settings(
     common: OnPolicySettings<'_>,
     batch_size: usize,
@@ -235,7 +235,7 @@ pub(crate) fn validate_settings(
     check::fraction("gae_lambda", gae_lambda)
 }
 
-/// Builds the agent of settings whatever the kind of observation and action.
+/// Builds the agent of these settings for any observation and action space.
 macro_rules! builds {
     ($config:ty, $agent:ident) => {
         impl<O: rl_nets::InputSpace, A: rl_nets::PolicySpace> rl_nets::AgentConfig<O, A>

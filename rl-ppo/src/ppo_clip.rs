@@ -15,11 +15,11 @@ use serde::{Deserialize, Serialize};
 ///     n_epochs times, over shuffled minibatches:
 ///         ratio = pi(a | s) / pi_old(a | s)
 ///         one gradient step on  -min(ratio A, clip(ratio, 1 ± c) A) + vf_coef (V - R)² - ent_coef H
-///         (the epochs end early where the policy has moved by more than 1.5 target_kl)
+///         (stop early if the KL divergence from pi_old exceeds 1.5 target_kl)
 /// ```
 ///
-/// Continuous actions outside the bounds are clipped on their way to the environment; the policy learns
-/// from what it proposed where that was taken.
+/// Continuous actions are clipped to the bounds before they are passed to the environment; the policy learns from the
+/// unclipped action unless the environment executed another one.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -35,43 +35,43 @@ pub type Ppo<D, O = BoxSpace> = OnPolicy<D, ClippedObjective, O>;
 
 builds!(PpoConfig, Ppo);
 
-/// The settings of [`Ppo`]. Defaults are Stable-Baselines3's (2.9), which are those of Schulman et al.
-/// (2017) for MuJoCo with the details of its reference code.
+/// The settings of [`Ppo`]. Defaults are those of Stable-Baselines3 (2.9), which follow Schulman et al. (2017) for
+/// MuJoCo and the reference code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PpoConfig {
     /// The networks.
     pub network: ActorCriticConfig,
-    /// The step size; 3e-4.
+    /// The learning rate; 3e-4.
     pub learning_rate: Schedule,
     /// The optimiser; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm; 0.5. None: no clipping.
+    /// The maximum global gradient norm; 0.5. None: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// Steps of each environment in a rollout; 2048.
+    /// Steps of each environment per rollout; 2048.
     pub n_steps: usize,
-    /// Transitions in a gradient step; 64. What does not divide the rollout makes a smaller last one.
+    /// Transitions per minibatch; 64. If it does not divide the rollout, the last minibatch is smaller.
     pub batch_size: usize,
-    /// Passes over a rollout; 10.
+    /// Epochs over each rollout; 10.
     pub n_epochs: usize,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// The decay of the advantage estimator; 0.95.
+    /// The GAE parameter lambda; 0.95.
     pub gae_lambda: f64,
-    /// How far the probability ratio may move from 1; 0.2.
+    /// The clip range of the probability ratio around 1; 0.2.
     pub clip_range: Schedule,
-    /// How far a value may move from what it was; none: as far as it will.
+    /// The clip range of value estimates around their old ones; none: no clipping.
     #[serde(with = "rl_core::optional")]
     pub clip_range_value: Option<f64>,
-    /// Whether advantages are normalised in each minibatch; yes.
+    /// Whether advantages are normalised per minibatch; yes.
     pub normalize_advantage: bool,
-    /// The weight of the entropy bonus; 0.
+    /// The coefficient of the entropy bonus; 0.
     pub ent_coef: f64,
-    /// The weight of the value loss; 0.5.
+    /// The coefficient of the value loss; 0.5.
     pub vf_coef: f64,
-    /// Ends the passes over a rollout once the policy has moved by 1.5 times this KL divergence;
-    /// none: never.
+    /// Stops the epochs over a rollout once the KL divergence from the old policy exceeds 1.5 times this value; none:
+    /// never.
     #[serde(with = "rl_core::optional")]
     pub target_kl: Option<f64>,
 }
@@ -99,7 +99,7 @@ impl Default for PpoConfig {
 }
 
 impl PpoConfig {
-    /// Checks every field, for rollouts of `num_envs` environments.
+    /// Checks all fields, for rollouts of `num_envs` environments.
     ///
     /// ```
     /// let config = rl_ppo::PpoConfig { batch_size: 65, n_steps: 32, ..Default::default() };
@@ -111,7 +111,7 @@ impl PpoConfig {
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;

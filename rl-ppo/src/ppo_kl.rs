@@ -33,43 +33,43 @@ pub type PpoKl<D, O = BoxSpace> = OnPolicy<D, AdaptiveKl, O>;
 
 builds!(PpoKlConfig, PpoKl);
 
-/// The settings of [`PpoKl`]. Defaults are those of [`PpoConfig`](crate::PpoConfig), and the penalty's of
-/// Schulman et al. (2017).
+/// The settings of [`PpoKl`]. Defaults are those of [`PpoConfig`](crate::PpoConfig), and those of Schulman et al.
+/// (2017) for the penalty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PpoKlConfig {
     /// The networks.
     pub network: ActorCriticConfig,
-    /// The step size; 3e-4.
+    /// The learning rate; 3e-4.
     pub learning_rate: Schedule,
     /// The optimiser; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
-    /// The gradient's largest global norm; 0.5. None: no clipping.
+    /// The maximum global gradient norm; 0.5. None: no clipping.
     #[serde(with = "rl_core::optional")]
     pub max_grad_norm: Option<f64>,
-    /// Steps of each environment in a rollout; 2048.
+    /// Steps of each environment per rollout; 2048.
     pub n_steps: usize,
-    /// Transitions in a gradient step; 64. What does not divide the rollout makes a smaller last one.
+    /// Transitions per minibatch; 64. If it does not divide the rollout, the last minibatch is smaller.
     pub batch_size: usize,
-    /// Passes over a rollout; 10.
+    /// Epochs over each rollout; 10.
     pub n_epochs: usize,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// The decay of the advantage estimator; 0.95.
+    /// The GAE parameter lambda; 0.95.
     pub gae_lambda: f64,
-    /// The KL divergence that a rollout's learning should come to; 0.01, the middle of those tried.
+    /// The target KL divergence of the update on a rollout; 0.01, the middle of the published values.
     pub target_kl: Schedule,
-    /// A pass over the rollout that ends with a divergence of more than this many times `target_kl` is the last one;
-    /// 4, as in Heess et al. (2017), algorithm 1. None: every pass is made.
+    /// Stops after an epoch that ends with a divergence above this multiple of `target_kl`; 4, as in Heess et al.
+    /// (2017), algorithm 1. None: never.
     #[serde(with = "rl_core::optional")]
     pub kl_early_stop: Option<f64>,
-    /// What the penalty's coefficient starts at; 1, as published, which is soon forgotten.
+    /// The initial coefficient of the penalty; 1, as published. It adapts quickly.
     pub initial_beta: f64,
-    /// Whether advantages are normalised in each minibatch; yes.
+    /// Whether advantages are normalised per minibatch; yes.
     pub normalize_advantage: bool,
-    /// The weight of the entropy bonus; 0.
+    /// The coefficient of the entropy bonus; 0.
     pub ent_coef: f64,
-    /// The weight of the value loss; 0.5.
+    /// The coefficient of the value loss; 0.5.
     pub vf_coef: f64,
 }
 
@@ -96,10 +96,10 @@ impl Default for PpoKlConfig {
 }
 
 impl PpoKlConfig {
-    /// Checks every field, for rollouts of `num_envs` environments.
+    /// Checks all fields, for rollouts of `num_envs` environments.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
@@ -130,7 +130,7 @@ impl OnPolicyConfig for PpoKlConfig {
     }
 }
 
-/// The penalty's coefficient stays within these, so that it can always find its way back.
+/// The bounds of the penalty coefficient, within which it can always adapt back.
 const BETA_RANGE: (f64, f64) = (1e-6, 1e6);
 
 /// The [`Rule`] of [`PpoKl`].
@@ -138,18 +138,18 @@ const BETA_RANGE: (f64, f64) = (1e-6, 1e6);
 pub struct AdaptiveKl {
     config: PpoKlConfig,
     beta: f64,
-    /// Scratch: the policy's parameters when acting, of the whole rollout and of a minibatch.
+    /// Scratch buffers: the policy's distribution parameters when acting, for the whole rollout and for a minibatch.
     old_params: Vec<f32>,
     old_rows: Vec<f32>,
 }
 
 impl AdaptiveKl {
-    /// The penalty's coefficient.
+    /// The coefficient of the penalty.
     pub fn beta(&self) -> f64 {
         self.beta
     }
 
-    /// Moves the coefficient towards where learning comes to `target`.
+    /// Adapts the coefficient so that the divergence approaches `target`.
     fn adapt(&mut self, kl: f64, target: f64) {
         if kl < target / 1.5 {
             self.beta /= 2.0;

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 ///     x ≈ F⁻¹ g by conjugate gradients, F v = Fisher product + cg_damping v
 ///     full step s = sqrt(2 target_kl / (xᵀ F x)) x
 ///     for s, s · line_search_shrink, s · line_search_shrink², …:
-///         take θ + s where L has risen and mean KL(pi_old || pi) < target_kl
-///     where none was found: θ stays
+///         accept θ + s if L increases and mean KL(pi_old || pi) < target_kl
+///     if no step is accepted: θ is unchanged
 ///     n_critic_epochs times, over shuffled minibatches: one gradient step on (V - R)²
 /// ```
 ///
@@ -36,35 +36,35 @@ pub type Trpo<D, O = BoxSpace> = OnPolicy<D, TrustRegion, O>;
 
 builds!(TrpoConfig, Trpo);
 
-/// The settings of [`Trpo`]. Defaults are those of SB3-contrib's (2.9).
+/// The settings of [`Trpo`]. Defaults are those of SB3-contrib (2.9).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrpoConfig {
-    /// The networks; the policy and the value function cannot share a trunk.
+    /// The networks; the policy and the value function cannot share a body.
     pub network: ActorCriticConfig,
-    /// The step size of the value function; 1e-3.
+    /// The learning rate of the value function; 1e-3.
     pub learning_rate: Schedule,
     /// The optimiser of the value function; Adam with eps 1e-5.
     pub optimizer: OptimizerConfig,
-    /// Steps of each environment in a rollout; 2048.
+    /// Steps of each environment per rollout; 2048.
     pub n_steps: usize,
-    /// Transitions in a gradient step of the value function; 128.
+    /// Transitions per minibatch of the value function; 128.
     pub batch_size: usize,
-    /// Passes of the value function over a rollout; 10.
+    /// Epochs of the value function over each rollout; 10.
     pub n_critic_epochs: usize,
     /// The discount factor; 0.99.
     pub gamma: f64,
-    /// The decay of the advantage estimator; 0.95.
+    /// The GAE parameter lambda; 0.95.
     pub gae_lambda: f64,
-    /// How far the policy may move in a rollout's learning, as a mean KL divergence; 0.01.
+    /// The maximum mean KL divergence of the policy update on a rollout; 0.01.
     pub target_kl: Schedule,
-    /// The most iterations of conjugate gradients; 15.
+    /// The maximum number of conjugate gradient iterations; 15.
     pub cg_max_steps: usize,
-    /// What is added to the diagonal of the Fisher information; 0.1.
+    /// The damping added to the diagonal of the Fisher information matrix; 0.1.
     pub cg_damping: f64,
-    /// The factor between one step that is tried and the next; 0.8.
+    /// The factor by which the line search shrinks the step; 0.8.
     pub line_search_shrink: f64,
-    /// The most steps that are tried; 10.
+    /// The maximum number of line search steps; 10.
     pub line_search_max_steps: usize,
     /// Whether advantages are normalised; yes.
     pub normalize_advantage: bool,
@@ -92,10 +92,10 @@ impl Default for TrpoConfig {
 }
 
 impl TrpoConfig {
-    /// Checks every field, for rollouts of `num_envs` environments.
+    /// Checks all fields, for rollouts of `num_envs` environments.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the field and what it accepts.
+    /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
@@ -125,7 +125,7 @@ impl OnPolicyConfig for TrpoConfig {
     }
 }
 
-/// Whether a parameter is the policy's.
+/// Whether a parameter belongs to the policy.
 fn is_policy(name: &str) -> bool {
     name.starts_with("actor.")
 }
@@ -137,29 +137,29 @@ pub struct TrustRegion {
     scratch: Scratch,
 }
 
-/// Memory that learning from a rollout needs, kept for the next one.
+/// Scratch buffers for learning from a rollout, reused for the next one.
 #[derive(Clone, Debug, Default)]
 struct Scratch {
     /// `[rows]`.
     advantages: Vec<f32>,
-    /// The policy's parameters when acting, `[rows, params_len]`.
+    /// The policy's distribution parameters when acting, `[rows, params_len]`.
     old_params: Vec<f32>,
     /// The gradient of the network's output, `[rows, params_len + 1]`.
     grad: Vec<f32>,
-    /// The network's parameters before the step, and others on their way in and out, `[num_params]`.
+    /// The network's parameters before the step, and a copy for reading and writing, `[num_params]`.
     before: Vec<f32>,
     narrow: Vec<f32>,
     product: Vec<f32>,
-    /// The objective's gradient, `[num_params]`.
+    /// The gradient of the objective, `[num_params]`.
     gradient: Vec<f64>,
     fisher: FisherProduct,
     solver: ConjugateGradients,
-    /// Advantages of a minibatch whose policy is not to learn.
+    /// Zero advantages of a minibatch on which the policy is not updated.
     none: Vec<f32>,
 }
 
 impl TrustRegion {
-    /// One step of the policy within the trust region.
+    /// One policy step within the trust region.
     fn improve_policy<D: Distribution, O: InputSpace>(
         &mut self,
         learner: &mut Learner<D, O>,
@@ -190,7 +190,7 @@ impl TrustRegion {
             }
             learner.policy.network_mut().set_params(narrow)?;
             let (reached, kl) = judge(learner, advantages, old_params)?;
-            // A step so long that it leaves the numbers is not taken either: NaN is never above.
+            // A step that leads to NaN is rejected too, since a NaN is never greater.
             if reached > objective && kl < target_kl {
                 metrics.record("kl", kl);
                 metrics.record("line_search_success", 1.0);
@@ -205,8 +205,8 @@ impl TrustRegion {
     }
 }
 
-/// One forward pass of the rollout, from which the policy's parameters, the objective's gradient `g` and
-/// `x ≈ F⁻¹ g` are worked out; returns `xᵀ F x`.
+/// Runs the network on the rollout and computes the policy's distribution parameters, the gradient `g` of the
+/// objective and `x ≈ F⁻¹ g`; returns `xᵀ F x`.
 fn search_direction<D: Distribution, O: InputSpace>(
     config: &TrpoConfig,
     scratch: &mut Scratch,
@@ -223,7 +223,7 @@ fn search_direction<D: Distribution, O: InputSpace>(
     let rows = pass.output().chunks_exact(width + 1);
     rows.for_each(|row| old_params.extend_from_slice(&row[..width]));
 
-    // At pi = pi_old the gradient of the ratio is that of the log-probability.
+    // At pi = pi_old the gradient of the ratio equals that of the log-probability.
     let rows = PolicyRows {
         actions: rollout.actions(),
         log_probs: rollout.log_probs(),
@@ -250,7 +250,7 @@ fn search_direction<D: Distribution, O: InputSpace>(
     solver.solve(damped, gradient, config.cg_max_steps)
 }
 
-/// The objective, `mean(pi(a | s) / pi_old(a | s) A)`, and `mean KL(pi_old || pi)` of the present policy.
+/// The objective, `mean(pi(a | s) / pi_old(a | s) A)`, and `mean KL(pi_old || pi)`, of the current policy.
 fn judge<D: Distribution, O: InputSpace>(
     learner: &mut Learner<D, O>,
     advantages: &[f32],
@@ -272,8 +272,8 @@ fn judge<D: Distribution, O: InputSpace>(
     Ok((objective / n, kl / n))
 }
 
-/// Solves `A x = b` for a positive definite `A`, given as its product with a vector (Hestenes and
-/// Stiefel, 1952).
+/// Solves `A x = b` for a positive definite `A`, given as a matrix-vector product, by conjugate gradients (Hestenes
+/// and Stiefel, 1952).
 #[derive(Clone, Debug, Default)]
 struct ConjugateGradients {
     /// The solution.
@@ -284,7 +284,7 @@ struct ConjugateGradients {
 }
 
 impl ConjugateGradients {
-    /// Works out `x`; returns `xᵀ A x`. `times` writes the product of `A` with its first argument.
+    /// Computes `x`; returns `xᵀ A x`. `times` writes the product of `A` with its first argument.
     fn solve(
         &mut self,
         mut times: impl FnMut(&[f64], &mut [f64]) -> Result<()>,
@@ -370,7 +370,8 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for TrustRegion {
                 loss.step(learning_rate, None)?;
             }
         }
-        // Weight decay is the value function's: the policy leaves the trust region by no other door.
+        // Weight decay applies only to the value function; otherwise it could move the policy out of the trust
+        // region.
         let network = learner.policy.network_mut();
         network.read_params(narrow)?;
         for entry in network.layout().entries().iter().filter(|entry| is_policy(&entry.name)) {

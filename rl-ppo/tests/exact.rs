@@ -1,5 +1,6 @@
-//! The same bits from the same seed, on one thread and on two and over a resume; and odd shapes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Reproducibility: bit-identical results with the same seed, with one and two threads, and after resuming; and
+//! unusual shapes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     Agent, BoxSpace, MemorySink, Metrics, NormalizeObs, NormalizeReward, Policy, Progress, Row,
@@ -11,7 +12,7 @@ use rl_nets::{ActorCriticConfig, Backend, LogStd};
 use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 
 fn config() -> PpoConfig {
-    // 3 environments, 40 steps: 120 rows, which minibatches of 50 do not divide.
+    // 3 environments, 40 steps: 120 rows, not divisible by the minibatch size of 50.
     PpoConfig { n_steps: 40, batch_size: 50, n_epochs: 3, ..PpoConfig::default() }
 }
 
@@ -72,7 +73,7 @@ macro_rules! exact {
 
             #[test]
             fn a_resumed_run_ends_in_the_same_bits() {
-                // 1,500 steps, of which a checkpoint keeps 501: in the middle of a rollout of 120.
+                // 1,500 steps with a checkpoint at step 501, in the middle of a rollout of 120.
                 for backend in ["cpu", "reference"] {
                     let [pendulum, cart_pole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
                     let backend = Backend::by_name(backend).unwrap();
@@ -171,7 +172,7 @@ fn actions_are_clipped_to_the_bounds_on_their_way_out() {
     assert!(actions.iter().all(|a| a.abs() < 2.0));
 }
 
-/// The gradient steps that one rollout of 120 steps is learned from with.
+/// The number of gradient steps on one rollout of 120 steps.
 fn gradient_steps<V: VecEnv>(envs: V, agent: impl Agent<Obs = V::Obs, Action = V::Action>) -> f64 {
     let sink = MemorySink::default();
     let config = TrainerConfig { log_every: 120, ..TrainerConfig::new(120) };
@@ -210,13 +211,13 @@ fn a_policy_that_moves_too_far_under_a_penalty_ends_the_epochs() {
         let agent = PpoKl::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
         gradient_steps(envs, agent)
     };
-    // 3 epochs of 3 minibatches; the last is never due under a limit that this learning rate breaks.
+    // 3 epochs of 3 minibatches; the last epoch is skipped because this learning rate exceeds the KL limit.
     let [all, far, near] = [None, Some(1e9), Some(4.0)].map(steps_taken);
     assert_eq!((all, far), (9.0, 9.0));
     assert!(near < 9.0 && near % 3.0 == 0.0, "{near}");
 }
 
-/// The trust region holds: no update moves the policy by more than it allows.
+/// The trust region holds: no update exceeds the KL limit.
 #[test]
 fn the_trust_region_is_kept() {
     let make = || SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
@@ -235,15 +236,15 @@ fn the_trust_region_is_kept() {
     assert!(success.iter().sum::<f64>() > 10.0, "{success:?}");
 }
 
-/// With a single step to try, which as often as not is a little too long: where it is not taken, the policy is
-/// as it was, and where it is, it is not.
+/// With a single line search step, which is too long about half of the time: the policy changes if and only if the
+/// step is accepted.
 #[test]
 fn a_failed_line_search_restores_the_policy() {
     let mut envs = SerialVecEnv::new(pendulums(3), Seeds::new(0)).unwrap();
     let config = TrpoConfig {
         n_steps: 40,
         batch_size: 120,
-        cg_damping: 0.02, // So little that a full step comes to the region's edge.
+        cg_damping: 0.02, // Small enough that a full step reaches the boundary of the trust region.
         line_search_max_steps: 1,
         ..TrpoConfig::default()
     };

@@ -1,6 +1,5 @@
-//! Invalid-action masking: forbidden actions are never taken, and what they would have earned is never
-//! learned from.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Invalid-action masking: forbidden actions are never taken and never learned from.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     Agent, AppendMask, BoxSpace, Discrete, Policy, Seeds, SerialVecEnv, Trainer, TrainerConfig,

@@ -1,5 +1,5 @@
-//! Learning from images of bytes, by PPO.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Learning from byte images with PPO.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, check_resume, evaluate};
 use rl_envs::PixelProbe;
@@ -10,7 +10,7 @@ fn envs(seed: u64) -> SerialVecEnv<PixelProbe> {
     SerialVecEnv::new(vec![PixelProbe::default(); 8], Seeds::new(seed)).unwrap()
 }
 
-/// A body with a convolution.
+/// A convolutional body.
 fn body() -> NetworkConfig {
     NetworkConfig {
         conv: vec![ConvConfig { channels: 8, kernel: 3, stride: 1, padding: 1 }],

@@ -1,5 +1,5 @@
-//! Probe environments: the exact answers, by each algorithm, with discrete and with continuous actions.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Probe environments: every algorithm finds the exact answer, with discrete and with continuous actions.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
     BoxSpace, Discrete, Env, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig,
@@ -29,7 +29,7 @@ macro_rules! probes {
         mod $algorithm {
             use super::*;
 
-            /// The value of an observation after learning.
+            /// The value estimate of an observation after training.
             fn value(probe: &Probe<Discrete>, observation: f32) -> f32 {
                 let make = || four(|| probe.clone());
                 let agent = $agent::new(&$config, &make(), &Backend::cpu(), Seeds::new(2)).unwrap();
@@ -46,7 +46,7 @@ macro_rules! probes {
                     (ProbeKind::Observation, -1.0, -1.0),
                     (ProbeKind::Discount, 0.0, 0.9),
                     (ProbeKind::Discount, 1.0, 1.0),
-                    // Worth 1 / (1 - gamma), which takes truncation for what it is.
+                    // The value is 1 / (1 - gamma) if truncated episodes are bootstrapped.
                     (ProbeKind::Endless, 0.0, 10.0),
                 ] {
                     assert_near(value(&Probe::new(kind), observation), expected);

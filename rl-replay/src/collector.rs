@@ -1,9 +1,9 @@
-//! Acting with a stochastic policy and gathering rollouts.
+//! Acting with a stochastic policy and collecting rollouts.
 
 use crate::{Estimates, HandedOut, Result, Rollout};
 use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 
-/// Gathers rollouts: keeps the actions, value estimates and log-probabilities from acting to observing.
+/// Collects rollouts: keeps the actions, value estimates and log-probabilities from `act` until `observe`.
 ///
 /// ```
 /// use rl_core::{BoxSpace, Discrete, Rng, Seeds, Space, SerialVecEnv, StochasticPolicy, VecEnv};
@@ -46,9 +46,9 @@ use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 /// ```
 #[derive(Debug)]
 pub struct Collector<O: Space, A: Space> {
-    /// What has been gathered.
+    /// The rollout being collected.
     pub rollout: Rollout<O::Elem, A::Elem>,
-    /// The policy's own actions, `[envs, action width]`, before clipping to the bounds.
+    /// The policy's actions before clipping to the bounds, `[envs, action width]`.
     actions: Vec<A::Elem>,
     handed_out: HandedOut<A>,
     log_probs: Vec<f32>,
@@ -57,7 +57,7 @@ pub struct Collector<O: Space, A: Space> {
 }
 
 impl<O: Space, A: Space> Collector<O, A> {
-    /// Gathers rollouts of `n_steps` steps of `num_envs` environments.
+    /// Collects rollouts of `n_steps` steps of `num_envs` environments.
     ///
     /// # Errors
     /// Those of [`Rollout::new`].
@@ -78,11 +78,12 @@ impl<O: Space, A: Space> Collector<O, A> {
         })
     }
 
-    /// Draws actions for `observations`, `[envs, width]`, and hands them out clipped to the bounds,
-    /// `[envs, action width]`; the policy's own are kept, since it learns from what it proposed where that was taken.
+    /// Samples actions for `observations`, `[envs, width]`, and writes them clipped to the bounds,
+    /// `[envs, action width]`. The unclipped actions are kept for learning, and are used unless the environment
+    /// executes another action.
     ///
     /// # Errors
-    /// Those of the policy; slices of a wrong length.
+    /// Those of the policy; slices of the wrong length.
     pub fn act(
         &mut self,
         policy: &mut impl StochasticPolicy<Obs = O, Action = A>,
@@ -98,14 +99,14 @@ impl<O: Space, A: Space> Collector<O, A> {
         self.handed_out.note(actions)
     }
 
-    /// Brings actions, `[n, action width]`, into their space.
+    /// Clips actions, `[n, action width]`, to their space.
     pub fn clip(&self, actions: &mut [A::Elem]) {
         self.handed_out.space().clip_rows(actions);
     }
 
-    /// Stores a step; a truncated episode's final observation is valued. An action that the environment took in place
-    /// of the one that was handed out is stored with its own log-probability; without an
-    /// [`act`](Collector::act) before, so are all.
+    /// Stores a step; the final observation of a truncated episode is evaluated by the value function. An executed
+    /// action that differs from the one `act` returned is stored with its own log-probability; without a preceding
+    /// [`act`](Collector::act) this applies to all actions.
     ///
     /// # Errors
     /// Those of the policy and of [`Rollout::push`].
@@ -118,7 +119,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         check::len("transitions", num_envs, transitions.len())?;
         let observations = transitions.observations();
         check::len("observations", num_envs * width, observations.len())?;
-        // What a reset from outside has cut goes on from where it stood.
+        // Bootstrap episodes cut by a reset from outside with the value of their last observation.
         for (env, reset) in transitions.resets().iter().enumerate() {
             if let (true, true, Some(next)) =
                 (*reset, self.rollout.is_open(env), self.rollout.next_observation(env))
@@ -136,7 +137,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         if !handed_out.compare(transitions.actions(), actions, |_, action| action, replaced)? {
             policy.values(observations, values)?;
         }
-        // Zeros elsewhere: what was there before must not reach a checkpoint, which would differ after a resume.
+        // Zeros elsewhere: stale values must not reach a checkpoint, which would then differ after a resume.
         self.final_values.fill(0.0);
         for (i, end) in transitions.ends().iter().enumerate() {
             if *end == Some(End::Truncated) {
@@ -149,7 +150,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         Ok(self.rollout.push(transitions, estimates)?)
     }
 
-    /// Values what follows the newest step and computes advantages and returns, see [`Rollout::finish`].
+    /// Evaluates the next observations of the last step and computes advantages and returns, see [`Rollout::finish`].
     ///
     /// # Errors
     /// Those of the policy.
@@ -159,7 +160,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         gamma: f64,
         gae_lambda: f64,
     ) -> rl_core::Result<()> {
-        // Where the newest step ended an episode this value is not used.
+        // This value is not used where the last step ended an episode.
         for (env, value) in self.values.chunks_exact_mut(1).enumerate() {
             if let Some(next) = self.rollout.next_observation(env) {
                 policy.values(next, value)?;

@@ -1,15 +1,15 @@
-//! On-policy experience in whole episodes.
+//! On-policy data in complete episodes.
 
 use crate::Result;
 use rl_core::{Element, End, Transitions, check};
 use serde::{Deserialize, Serialize};
 
-/// Gathers whole episodes, as many from each environment.
+/// Collects complete episodes, the same number from each environment.
 ///
-/// Were the first to end taken from whichever environment, short episodes would be over-represented.
-/// So an environment that has given its share waits for the others; what it plays meanwhile, and the rest
-/// of an episode that began before [`clear`](Episodes::clear), is not stored. A reset from outside
-/// ([`Transitions::resets`]) ends the episode that goes on as truncated.
+/// Taking whichever episodes end first would over-represent short ones. Therefore an environment that has delivered
+/// its share waits for the others. Steps while it waits, and the rest of an episode that began before
+/// [`clear`](Episodes::clear), are not stored. A reset from outside ([`Transitions::resets`]) ends the running
+/// episode as truncated.
 ///
 /// ```
 /// use rl_core::{End, StepBatch};
@@ -32,35 +32,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Element, A: Element")]
 pub struct Episodes<T, A> {
-    /// Episodes an environment.
+    /// Episodes per environment.
     share: usize,
     width: usize,
     action_width: usize,
     lanes: Vec<Lane<T, A>>,
 }
 
-/// What one environment has given.
+/// The data of one environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Element, A: Element")]
 struct Lane<T, A> {
     rows: EpisodeRows<T, A>,
-    /// Steps of the episode that goes on.
+    /// Steps of the running episode.
     open: usize,
-    /// Whether an episode goes on that is not to be stored.
+    /// Whether the running episode is not to be stored.
     skipping: bool,
-    /// What followed the newest stored step, `[width]`.
+    /// The next observation of the last stored step, `[width]`.
     next: Vec<T>,
 }
 
 impl<T: Element, A> Lane<T, A> {
-    /// Ends the episode that goes on.
+    /// Ends the running episode.
     fn close(&mut self, end: End) {
         self.rows.lengths.push(std::mem::take(&mut self.open));
         self.rows.ends.push(end);
         self.rows.finals.extend_from_slice(&self.next);
     }
 
-    /// A reset from outside: another episode begins.
+    /// Handles a reset from outside: another episode begins.
     fn cut(&mut self) {
         if self.open > 0 {
             self.close(End::Truncated);
@@ -69,21 +69,21 @@ impl<T: Element, A> Lane<T, A> {
     }
 }
 
-/// Rows of whole episodes, one after another.
+/// The rows of complete episodes, in sequence.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(bound = "T: Element, A: Element")]
 pub struct EpisodeRows<T, A> {
     /// The observations acted on, `[n, width]`.
     pub observations: Vec<T>,
-    /// The policy's own actions, `[n, action width]`.
+    /// The policy's actions before clipping, `[n, action width]`.
     pub actions: Vec<A>,
     /// The rewards, `[n]`.
     pub rewards: Vec<f32>,
-    /// How many rows each episode has, `[episodes]`.
+    /// The number of rows of each episode, `[episodes]`.
     pub lengths: Vec<usize>,
-    /// How each ended, `[episodes]`.
+    /// How each episode ended, `[episodes]`.
     pub ends: Vec<End>,
-    /// What each ended with, `[episodes, width]`.
+    /// The final observation of each episode, `[episodes, width]`.
     pub finals: Vec<T>,
 }
 
@@ -101,7 +101,7 @@ impl<T, A> Default for EpisodeRows<T, A> {
 }
 
 impl<T, A> EpisodeRows<T, A> {
-    /// Forgets all rows and keeps the memory.
+    /// Removes all rows and keeps the allocated memory.
     fn clear(&mut self) {
         self.observations.clear();
         self.actions.clear();
@@ -111,16 +111,15 @@ impl<T, A> EpisodeRows<T, A> {
         self.finals.clear();
     }
 
-    /// Writes the discounted sum of rewards from each row to its episode's end into `out`, `[n]`, and what a truncated
-    /// episode would still have been worth: `final_values`, `[episodes]`, are the values of its final
-    /// observations, anything where it terminated.
-    ///
+    /// Writes the discounted return from each row to the end of its episode into `out`, `[n]`. Truncated episodes are
+    /// bootstrapped with `final_values`, `[episodes]`, the values of the final observations; the entries of
+    /// terminated episodes are ignored.
     /// ```text
     /// G_t = r_t + gamma G_{t+1},   G_T = V(s_T) after a truncation, 0 after a termination
     /// ```
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of final values.
+    /// [`rl_core::Error::Mismatch`] for a wrong number of final values.
     pub fn returns(&self, gamma: f64, final_values: &[f32], out: &mut Vec<f32>) -> Result<()> {
         check::len("final values", self.ends.len(), final_values.len())?;
         out.clear();
@@ -140,10 +139,11 @@ impl<T, A> EpisodeRows<T, A> {
 }
 
 impl<T: Element, A: Element> Episodes<T, A> {
-    /// Room for `episodes` episodes from `envs` environments.
+    /// An empty collection for `episodes` episodes from `envs` environments.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a zero, or episodes that the environments cannot share evenly.
+    /// [`rl_core::Error::Config`] for a zero, or for a number of episodes that is not a multiple of the number of
+    /// environments.
     pub fn new(episodes: usize, envs: usize, width: usize, action_width: usize) -> Result<Self> {
         check::at_least("envs", 1, envs as u64)?;
         check::at_least("episodes", 1, episodes as u64)?;
@@ -162,10 +162,10 @@ impl<T: Element, A: Element> Episodes<T, A> {
         Ok(Episodes { share: episodes / envs, width, action_width, lanes: vec![lane; envs] })
     }
 
-    /// Stores one step of every environment, with the policy's own `actions`, `[envs, action width]`.
+    /// Stores one step of every environment, with the policy's unclipped `actions`, `[envs, action width]`.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for slices that do not fit.
+    /// [`rl_core::Error::Mismatch`] for slices that do not match.
     pub fn push(&mut self, transitions: &Transitions<'_, T, A>, actions: &[A]) -> Result<()> {
         let (n, w, aw) = (self.lanes.len(), self.width, self.action_width);
         check::len("transitions", n, transitions.len())?;
@@ -195,12 +195,12 @@ impl<T: Element, A: Element> Episodes<T, A> {
         Ok(())
     }
 
-    /// Whether every environment has given its share.
+    /// Whether every environment has delivered its share.
     pub fn is_full(&self) -> bool {
         self.lanes.iter().all(|lane| lane.rows.ends.len() == self.share)
     }
 
-    /// Begins the next round. An episode that is going on is not stored in it.
+    /// Begins the next collection. Running episodes are not stored in it.
     pub fn clear(&mut self) {
         for lane in &mut self.lanes {
             lane.skipping |= lane.open > 0;
@@ -209,7 +209,7 @@ impl<T: Element, A: Element> Episodes<T, A> {
         }
     }
 
-    /// Puts the complete episodes into `all`, whose memory is reused, environment after environment.
+    /// Copies the complete episodes into `all`, whose buffers are reused, ordered by environment.
     pub fn gather(&self, all: &mut EpisodeRows<T, A>) {
         all.clear();
         for Lane { rows, open, .. } in &self.lanes {
@@ -223,10 +223,10 @@ impl<T: Element, A: Element> Episodes<T, A> {
         }
     }
 
-    /// Checks that stored episodes have this one's shape, as a resumed run does before it takes them over.
+    /// Checks that stored episodes have the same shape as these, before a resumed run loads them.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] where they have another, or columns of another length.
+    /// [`rl_core::Error::Mismatch`] for another shape or columns of another length.
     pub fn check_same_shape(&self, stored: &Self) -> Result<()> {
         let shape = |e: &Self| [e.share, e.lanes.len(), e.width, e.action_width];
         if shape(self) != shape(stored) {

@@ -1,11 +1,11 @@
-/// What went wrong in this crate.
+/// The error type of this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A sample was asked of a memory with nothing in it.
+    /// A sample was requested from an empty replay buffer.
     #[error("replay: nothing to sample from yet")]
     Empty,
-    /// A step was pushed onto a rollout that is complete.
+    /// A step was pushed onto a full rollout.
     #[error("rollout: complete; clear it before the next step")]
     Full,
     /// An error of `rl-core`.

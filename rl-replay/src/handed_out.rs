@@ -1,33 +1,33 @@
-//! Which actions an agent handed out, so that those taken in their place are noticed.
+//! Detects executed actions that differ from those an agent returned.
 
 use rl_core::{Result, Space, check};
 
-/// The actions that an agent handed out last, `[envs, action width]`, as the environments should take them. What they
-/// took may differ (a safety filter, a demonstration); then that is what is learned from.
+/// The actions that an agent last returned from `act`, `[envs, action width]`, as clipped for the environment. The
+/// executed actions may differ (a safety filter, a demonstration); the agent then learns from the executed ones.
 #[derive(Clone, Debug)]
 pub struct HandedOut<A: Space> {
     space: A,
     actions: Vec<A::Elem>,
-    /// Whether they belong to the step that is observed next.
+    /// Whether the stored actions belong to the step observed next.
     fresh: bool,
 }
 
 impl<A: Space> HandedOut<A> {
-    /// For actions of `num_envs` environments.
+    /// A record for actions of `num_envs` environments.
     pub fn new(space: A, num_envs: usize) -> Self {
         let actions = vec![<A::Elem as Default>::default(); num_envs * space.width()];
         HandedOut { space, actions, fresh: false }
     }
 
-    /// The space of the actions.
+    /// The action space.
     pub fn space(&self) -> &A {
         &self.space
     }
 
-    /// Notes what is handed out.
+    /// Stores the returned actions.
     ///
     /// # Errors
-    /// A slice of a wrong length.
+    /// A slice of the wrong length.
     pub fn note(&mut self, actions: &[A::Elem]) -> Result<()> {
         check::len("actions", self.actions.len(), actions.len())?;
         self.actions.copy_from_slice(actions);
@@ -35,13 +35,13 @@ impl<A: Space> HandedOut<A> {
         Ok(())
     }
 
-    /// Compares what was `taken` with what was handed out. Each element that differs is written into `own`, the
-    /// agent's form of the actions, through `to_own`, which gets its dimension; `replaced` is called with each
-    /// environment that has such elements and its row of `own`. Without actions handed out since the last call all of
-    /// them differ. Returns whether there were some.
+    /// Compares the actions `taken` with the stored ones. Each element that differs is written into `own`, the
+    /// agent's representation of the actions, through `to_own`, which also gets its dimension; `replaced` is called
+    /// with each environment that has such elements and its row of `own`. If no actions were stored since the last
+    /// call, all elements count as different. Returns whether any were stored.
     ///
     /// # Errors
-    /// Slices of a wrong length; an action that differs and lies outside the space; those of `replaced`.
+    /// Slices of the wrong length; a differing action outside the space; errors of `replaced`.
     pub fn compare(
         &mut self,
         taken: &[A::Elem],
@@ -73,7 +73,7 @@ impl<A: Space> HandedOut<A> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 mod tests {
     use super::*;
     use rl_core::BoxSpace;
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(compare(true, same).unwrap(), ([5.0, 0.25, 0.5, 0.75], vec![]));
         let second = [2.0, 1.0, 0.5, 0.75];
         assert_eq!(compare(true, second).unwrap(), ([5.0, 11.0, 0.5, 0.75], vec![0]));
-        // Nothing was handed out since: the actions are another's, whatever they are.
+        // No actions were stored since the last call, so all count as external.
         assert_eq!(compare(false, same).unwrap(), ([2.0, 10.25, 0.5, 10.75], vec![0, 1]));
         let error = compare(true, [2.0, 0.25, f32::NAN, 0.0]).unwrap_err().to_string();
         assert!(error.starts_with("action dimension 0"), "{error}");

@@ -1,25 +1,24 @@
-//! On-policy experience: a fixed number of steps of every environment.
+//! On-policy rollouts: a fixed number of steps of every environment.
 
 use crate::{Error, Result};
 use rl_core::{Element, End, Rng, Transitions, check};
 use serde::{Deserialize, Serialize};
 
-/// The actions that an agent chose when it acted, its value estimates and log-probabilities: one of each per environment.
+/// The agent's actions, value estimates and log-probabilities at one step, one of each per environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Estimates<'a, A> {
-    /// The policy's own actions, `[envs, action width]`: those taken, before any clipping to bounds.
+    /// The policy's actions before clipping to the bounds, `[envs, action width]`.
     pub actions: &'a [A],
-    /// The value of the observation acted on, `[envs]`.
+    /// The value estimate of the observation acted on, `[envs]`.
     pub values: &'a [f32],
     /// The log-probability of that action, `[envs]`.
     pub log_probs: &'a [f32],
-    /// The value of the final observation where this step truncated an episode, anything elsewhere,
-    /// `[envs]`.
+    /// The value estimate of the final observation if this step truncated an episode, otherwise any number, `[envs]`.
     pub final_values: &'a [f32],
 }
 
-/// A rollout of `steps` steps of `envs` environments, in columns `[steps, envs]` that are allocated
-/// once. Row `t * envs + e` is step `t` of environment `e`.
+/// A rollout of `steps` steps of `envs` environments, stored in columns `[steps, envs]` that are allocated once. Row
+/// `t * envs + e` is step `t` of environment `e`.
 ///
 /// ```
 /// use rl_core::StepBatch;
@@ -51,15 +50,15 @@ pub struct Rollout<T, A> {
     final_values: Vec<f32>,
     advantages: Vec<f32>,
     returns: Vec<f32>,
-    /// What followed the newest step, `[envs, width]`.
+    /// The next observations of the last step, `[envs, width]`.
     next_observations: Vec<T>,
 }
 
 impl<T: Element, A: Element> Rollout<T, A> {
-    /// Room for `steps` steps of `envs` environments.
+    /// An empty rollout for `steps` steps of `envs` environments.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a zero.
+    /// [`rl_core::Error::Config`] if an argument is zero.
     pub fn new(steps: usize, envs: usize, width: usize, action_width: usize) -> Result<Self> {
         check::at_least("n_steps", 1, steps as u64)?;
         check::at_least("envs", 1, envs as u64)?;
@@ -85,22 +84,22 @@ impl<T: Element, A: Element> Rollout<T, A> {
         })
     }
 
-    /// Elements of an observation.
+    /// The width of an observation.
     pub fn width(&self) -> usize {
         self.width
     }
 
-    /// Transitions that there is room for.
+    /// The capacity in transitions.
     pub fn capacity(&self) -> usize {
         self.steps * self.envs
     }
 
-    /// Transitions stored.
+    /// The number of stored transitions.
     pub fn len(&self) -> usize {
         self.filled * self.envs
     }
 
-    /// Whether nothing is stored.
+    /// Whether no transitions are stored.
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
@@ -110,7 +109,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
         self.filled == self.steps
     }
 
-    /// Begins the next rollout.
+    /// Clears the rollout to begin the next one.
     pub fn clear(&mut self) {
         self.filled = 0;
     }
@@ -118,8 +117,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
     /// Stores one step of every environment.
     ///
     /// # Errors
-    /// [`Error::Full`] where the rollout is complete; [`rl_core::Error::Mismatch`] for slices that do
-    /// not fit.
+    /// [`Error::Full`] if the rollout is complete; [`rl_core::Error::Mismatch`] for slices that do not match.
     pub fn push(
         &mut self,
         transitions: &Transitions<'_, T, A>,
@@ -150,19 +148,19 @@ impl<T: Element, A: Element> Rollout<T, A> {
         Ok(())
     }
 
-    /// What followed the newest step of an environment, `[width]`, where a step is stored.
+    /// The next observation of an environment's last step, `[width]`, if a step is stored.
     pub fn next_observation(&self, env: usize) -> Option<&[T]> {
         let row = self.next_observations.get(env * self.width..(env + 1) * self.width);
         row.filter(|_| self.filled > 0)
     }
 
-    /// Whether an episode of an environment goes on after its newest step.
+    /// Whether an environment's episode continues after its last step.
     pub fn is_open(&self, env: usize) -> bool {
         self.filled > 0 && self.ends[(self.filled - 1) * self.envs + env].is_none()
     }
 
-    /// Ends the episode that goes on in an environment as truncated, `final_value` being the value of what followed
-    /// its newest step.
+    /// Marks an environment's running episode as truncated; `final_value` is the value of the next observation of its
+    /// last step.
     pub fn truncate(&mut self, env: usize, final_value: f32) {
         if self.is_open(env) {
             let newest = (self.filled - 1) * self.envs + env;
@@ -179,13 +177,13 @@ impl<T: Element, A: Element> Rollout<T, A> {
     /// R_t     = A_t + V(s_t)
     /// ```
     ///
-    /// After a termination `V(s_{t+1})` is 0; after a truncation it is the value of the final
-    /// observation; in both cases `A_{t+1}` belongs to another episode and is left out. `last_values`,
-    /// `[envs]`, values the observations that follow the newest step. With `lambda = 1` the returns
-    /// are the discounted sums of rewards, bootstrapped at the end.
+    /// After a termination `V(s_{t+1})` is 0; after a truncation it is the value of the final observation. In both
+    /// cases `A_{t+1}` belongs to another episode and is omitted. `last_values`, `[envs]`, are the values of the next
+    /// observations of the last step. With `lambda = 1` the returns are discounted sums of rewards, bootstrapped at
+    /// the end.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of last values.
+    /// [`rl_core::Error::Mismatch`] for a wrong number of last values.
     pub fn finish(&mut self, last_values: &[f32], gamma: f64, gae_lambda: f64) -> Result<()> {
         check::len("last values", self.envs, last_values.len())?;
         let (gamma, decay) = (gamma as f32, (gamma * gae_lambda) as f32);
@@ -218,28 +216,28 @@ impl<T: Element, A: Element> Rollout<T, A> {
         &self.actions[..self.len() * self.action_width]
     }
 
-    /// The value estimates when acting, `[len]`.
+    /// The value estimates made when acting, `[len]`.
     pub fn values(&self) -> &[f32] {
         &self.values[..self.len()]
     }
 
-    /// The log-probabilities when acting, `[len]`.
+    /// The log-probabilities computed when acting, `[len]`.
     pub fn log_probs(&self) -> &[f32] {
         &self.log_probs[..self.len()]
     }
 
-    /// The advantages, `[len]`, once finished.
+    /// The advantages, `[len]`, after `finish`.
     pub fn advantages(&self) -> &[f32] {
         &self.advantages[..self.len()]
     }
 
-    /// The returns, `[len]`, once finished.
+    /// The returns, `[len]`, after `finish`.
     pub fn returns(&self) -> &[f32] {
         &self.returns[..self.len()]
     }
 
-    /// Copies the rows `indices` into `minibatch`, whose memory is reused. The rollout itself stays
-    /// where it is: an epoch shuffles indices.
+    /// Copies the rows `indices` into `minibatch`, whose buffers are reused. The rollout itself is not reordered: an
+    /// epoch shuffles indices.
     pub fn gather(&self, indices: &[u32], minibatch: &mut Minibatch<T, A>) {
         let (w, aw) = (self.width, self.action_width);
         minibatch.clear();
@@ -254,10 +252,10 @@ impl<T: Element, A: Element> Rollout<T, A> {
         }
     }
 
-    /// Checks that a stored rollout has this one's shape, as a resumed run does before it takes it over.
+    /// Checks that a stored rollout has the same shape as this one, before a resumed run loads it.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] where it has another, or columns of another length.
+    /// [`rl_core::Error::Mismatch`] for another shape or columns of another length.
     pub fn check_same_shape(&self, stored: &Self) -> Result<()> {
         let shape = |r: &Self| [r.steps, r.envs, r.width, r.action_width];
         if shape(self) != shape(stored) || stored.filled > self.steps {
@@ -277,16 +275,16 @@ impl<T: Element, A: Element> Rollout<T, A> {
     }
 }
 
-/// Some rows of a [`Rollout`], contiguous.
+/// A minibatch of rows of a [`Rollout`], contiguous.
 #[derive(Clone, Debug, Default)]
 pub struct Minibatch<T, A> {
     /// The observations, `[n, width]`.
     pub observations: Vec<T>,
     /// The actions, `[n, action width]`.
     pub actions: Vec<A>,
-    /// The value estimates when acting, `[n]`.
+    /// The value estimates made when acting, `[n]`.
     pub values: Vec<f32>,
-    /// The log-probabilities when acting, `[n]`.
+    /// The log-probabilities computed when acting, `[n]`.
     pub log_probs: Vec<f32>,
     /// The advantages, `[n]`.
     pub advantages: Vec<f32>,
@@ -312,8 +310,8 @@ pub fn shuffle(indices: &mut [u32], rng: &mut Rng) {
     }
 }
 
-/// Shifts and scales to mean 0 and standard deviation 1 (the unbiased estimate, plus 1e-8); one
-/// number alone is left as it is.
+/// Normalises to mean 0 and standard deviation 1 (the unbiased estimate, plus 1e-8); a single number is left
+/// unchanged.
 pub fn normalise(advantages: &mut [f32]) {
     let n = advantages.len() as f64;
     if n < 2.0 {
@@ -325,8 +323,8 @@ pub fn normalise(advantages: &mut [f32]) {
     advantages.iter_mut().for_each(|a| *a = ((f64::from(*a) - mean) / std) as f32);
 }
 
-/// The share of the returns' variance that the values explain, at most 1; NaN where all returns are
-/// the same.
+/// The explained variance: the fraction of the variance of the returns that the values explain, at most 1; NaN if all
+/// returns are equal.
 pub fn explained_variance(values: &[f32], returns: &[f32]) -> f64 {
     let n = returns.len() as f64;
     let variance = |xs: &mut dyn Iterator<Item = f64>| {

@@ -1,24 +1,24 @@
-//! The store of whole transitions.
+//! Storage of complete transitions.
 
 use crate::{Batch, Horizon, Result, Store};
 use rl_core::{Element, End, Transitions, check};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// Whole transitions in a ring that forgets the oldest (Lin, 1992), of several environments side by side.
+/// A ring buffer of complete transitions (Lin, 1992) of several environments; the oldest are overwritten.
 ///
-/// Each quantity is one column, allocated once, laid out `[steps, envs]`: the successor of a row is
-/// `envs` rows further on, so n-step returns are read straight from it. Episode ends are stored as
-/// they came. `T` is what observations are made of (u8 images stay u8), `A` what actions are made of.
+/// Each quantity is one column, allocated once, with layout `[steps, envs]`. The successor of a row is `envs` rows
+/// further on, so n-step returns are computed directly from it. Ends of episodes are stored unchanged. `T` is the
+/// element type of observations (u8 images stay u8), `A` that of actions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows<T, A> {
     steps: usize,
     envs: usize,
     width: usize,
     action_width: usize,
-    /// Where the next step goes.
+    /// The index at which the next step is stored.
     head: usize,
-    /// Steps stored, at most `steps`.
+    /// The number of steps stored, at most `steps`.
     filled: usize,
     observations: Vec<T>,
     next_observations: Vec<T>,
@@ -27,7 +27,7 @@ pub struct Rows<T, A> {
     ends: Vec<Option<End>>,
 }
 
-/// The stored part.
+/// The part that is saved in checkpoints.
 #[derive(Serialize, Deserialize)]
 #[serde(bound = "C: Serialize + for<'a> Deserialize<'a>, D: Serialize + for<'a> Deserialize<'a>")]
 struct Saved<C, D> {
@@ -41,19 +41,19 @@ struct Saved<C, D> {
     ends: Vec<Option<End>>,
 }
 
-/// Asks for the memory of `n` rows, so that too many are an error and not the end of the process.
+/// Reserves memory for `n` rows; a failed allocation is an error and does not abort the process.
 fn reserve<T>(n: usize, width: usize) -> Result<()> {
     let fits = n.checked_mul(width).is_some_and(|n| Vec::<T>::new().try_reserve_exact(n).is_ok());
     if fits {
         return Ok(());
     }
-    let expected = format!("as many transitions of {width} elements as memory holds");
+    let expected = format!("a buffer that fits in memory");
     Err(rl_core::Error::config("buffer_size", expected, n).into())
 }
 
 impl<T: Element, A: Element> Rows<T, A> {
-    /// Room for `capacity` transitions of `envs` environments, with observations of `width` and
-    /// actions of `action_width` elements. What does not divide by `envs` is left unused.
+    /// An empty buffer for `capacity` transitions of `envs` environments, with observations of `width` and actions of
+    /// `action_width` elements. The remainder of `capacity` divided by `envs` is unused.
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] for a zero, or a capacity below one step of all environments.
@@ -85,7 +85,7 @@ impl<T: Element, A: Element> Rows<T, A> {
         Rows::new(self.steps * self.envs, self.envs, self.width, self.action_width)
     }
 
-    /// Ends the episodes of environments that were reset from outside since the newest step.
+    /// Truncates the episodes of environments that were reset from outside since the last step.
     fn cut(&mut self, resets: &[bool]) {
         if self.filled == 0 {
             return;

@@ -1,5 +1,5 @@
-//! Whole episodes: as many from each environment, none cut, none begun before the last clearing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Complete episodes: the same number from each environment, none cut, none begun before the last `clear`.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::prelude::prop;
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -8,13 +8,13 @@ use rl_replay::{EpisodeRows, Episodes};
 
 fn gathered(episodes: &Episodes<f32, u32>) -> EpisodeRows<f32, u32> {
     let mut rows = EpisodeRows::default();
-    // Twice: what the memory held before is gone.
+    // Twice, to check that old contents of the buffers are overwritten.
     episodes.gather(&mut rows);
     episodes.gather(&mut rows);
     rows
 }
 
-/// One step of every environment: the reward and the observation are its number, the action its
+/// One step of every environment: reward and observation are the step's number, the action is the index of the
 /// environment.
 fn step(shown: &mut StepBatch<f32>, number: usize, ends: &[Option<End>]) -> Vec<u32> {
     shown.begin_step();
@@ -22,7 +22,7 @@ fn step(shown: &mut StepBatch<f32>, number: usize, ends: &[Option<End>]) -> Vec<
     for (i, end) in ends.iter().enumerate() {
         rows.rewards[i] = number as f32;
         rows.ends[i] = *end;
-        // What this step led to; what the next one will have seen.
+        // The next observation of this step, on which the next step acts.
         rows.observations[i] = (number + 1) as f32;
         rows.finals[i] = -(number as f32);
     }
@@ -44,7 +44,7 @@ proptest! {
     ) {
         let mut episodes: Episodes<f32, u32> = Episodes::new(envs * share, envs, 1, 1).unwrap();
         let mut shown = StepBatch::new(envs, 1);
-        // By hand: each environment's steps since its episode began, and when the last clearing was.
+        // The expected result: the steps of each environment's running episode, and the step of the last `clear`.
         let mut open: Vec<Vec<usize>> = vec![Vec::new(); envs];
         let mut expected: Vec<Vec<Vec<usize>>> = vec![Vec::new(); envs];
         let mut cleared = 0;
@@ -67,7 +67,7 @@ proptest! {
                 let flat: Vec<f32> =
                     expected.iter().flatten().flatten().map(|&n| n as f32).collect();
                 prop_assert_eq!(&rows.rewards, &flat);
-                // A step sees what the one before led to, which carries its own number.
+                // A step acts on the next observation of the previous step, which holds the step's own number.
                 prop_assert!(rows.observations.iter().zip(&flat).all(|(o, n)| o == n));
                 let lengths: Vec<usize> = expected.iter().flatten().map(Vec::len).collect();
                 prop_assert_eq!(&rows.lengths, &lengths);
@@ -79,7 +79,7 @@ proptest! {
                     .flat_map(|(i, e)| vec![i as u32; e.iter().map(Vec::len).sum()])
                     .collect();
                 prop_assert_eq!(&rows.actions, &owners);
-                // Stored and read back in the middle of things, it is the same.
+                // Encoding and decoding in the middle of an episode preserves everything.
                 let bytes = rl_core::codec::encode(&episodes).unwrap();
                 let copy: Episodes<f32, u32> = rl_core::codec::decode("episodes", &bytes).unwrap();
                 episodes.check_same_shape(&copy).unwrap();
@@ -160,7 +160,7 @@ fn an_episode_that_clearing_cuts_is_not_stored() {
     assert_eq!(gathered(&episodes).rewards, [2.0, 3.0]);
 }
 
-/// A reset from outside ends the episode that goes on as truncated, with what it showed last.
+/// A reset from outside ends the running episode as truncated, with its last observation as the final one.
 #[test]
 fn an_episode_does_not_run_across_a_reset() {
     let mut episodes: Episodes<f32, u32> = Episodes::new(2, 1, 1, 1).unwrap();
@@ -179,7 +179,7 @@ fn an_episode_does_not_run_across_a_reset() {
     assert_eq!(rows.ends, [End::Truncated, End::Terminated]);
     assert_eq!(rows.finals, [3.0, -4.0]);
     assert_eq!(rows.observations[3], 100.0);
-    // Cut while it waited for the others' shares: the next one counts.
+    // The episode was cut while its environment waited for the others; the next one is stored.
     episodes.clear();
     shown.begin_episodes();
     for end in [None, Some(End::Terminated), Some(End::Terminated)] {

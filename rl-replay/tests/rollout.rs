@@ -1,5 +1,5 @@
-//! Advantages against the sums that define them, and against reference data (rl-nets/tests/fixtures/generate.py).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Advantages compared with their defining sums, and with reference data (rl-nets/tests/fixtures/generate.py).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -186,7 +186,7 @@ fn misuse_is_an_error() {
     assert!(rollout.finish(&[0.0, 0.0], 0.9, 0.9).is_err());
 }
 
-/// Tosses a coin and values everything at 7.
+/// Samples uniformly; every value estimate from `values` is 7.
 struct Coin;
 
 impl StochasticPolicy for Coin {
@@ -211,7 +211,7 @@ impl StochasticPolicy for Coin {
         actions: &[u32],
         log_probs: &mut [f32],
     ) -> rl_core::Result<()> {
-        // Told from what `sample` says, and one from another.
+        // Different from the results of `sample`, and different for each pair.
         let pairs = observations.iter().zip(actions);
         pairs.zip(log_probs).for_each(|((x, a), out)| *out = -x - 3.0 * *a as f32);
         Ok(())
@@ -222,7 +222,7 @@ impl StochasticPolicy for Coin {
     }
 }
 
-/// A safety filter, a demonstration: what is learned from is what the environment took.
+/// After a safety filter or a demonstration, the executed action is stored.
 #[test]
 fn an_action_taken_in_place_of_the_policys_own_is_stored_with_its_log_probability() {
     let space = BoxSpace::unbounded(1).unwrap();
@@ -238,14 +238,14 @@ fn an_action_taken_in_place_of_the_policys_own_is_stored_with_its_log_probabilit
     assert_eq!(collector.rollout.log_probs(), [0.0, -0.5]);
     assert_eq!(collector.rollout.values(), [0.5, 0.5]);
 
-    // Nothing was handed out for the next step: its values are of its own observations too.
+    // `act` was not called before this step, so its values and log-probabilities are computed from its observations.
     collector.rollout.clear();
     collector.observe(&mut Coin, &shown.transitions(&[1, 0])).unwrap();
     assert_eq!(collector.rollout.log_probs(), [-3.25, -0.5]);
     assert_eq!(collector.rollout.values(), [7.0, 7.0]);
 }
 
-/// Transitions of other environments are an error, whatever does not fit.
+/// Transitions whose shapes do not match are an error.
 #[test]
 fn a_collector_refuses_what_does_not_fit() {
     let space = BoxSpace::unbounded(2).unwrap();
@@ -261,8 +261,8 @@ fn a_collector_refuses_what_does_not_fit() {
     }
 }
 
-/// What a collector went through before a rollout leaves no trace in it: else a run that was resumed in between
-/// would differ from one that was not.
+/// A rollout does not depend on earlier rollouts of the collector: otherwise a resumed run would differ from an
+/// uninterrupted one.
 #[test]
 fn a_rollout_holds_nothing_of_the_one_before() {
     let space = BoxSpace::unbounded(1).unwrap();
@@ -285,7 +285,7 @@ fn a_rollout_holds_nothing_of_the_one_before() {
     assert_eq!(collect(Some(End::Truncated)), collect(None));
 }
 
-/// An episode that a reset from outside has cut is bootstrapped from where it stood, in whichever rollout.
+/// An episode cut by a reset from outside is bootstrapped from its last observation, in any rollout.
 #[test]
 fn advantages_do_not_run_across_a_reset() {
     let space = BoxSpace::unbounded(1).unwrap();
@@ -310,6 +310,6 @@ fn advantages_do_not_run_across_a_reset() {
     };
     assert_eq!(collect(true, None), collect(false, Some(End::Truncated)));
     assert_ne!(collect(true, None), collect(false, None));
-    // What has ended by itself stays so.
+    // An episode that had already ended is unaffected.
     assert_eq!(collect(true, Some(End::Terminated)), collect(false, Some(End::Terminated)));
 }

@@ -1,5 +1,5 @@
-//! The laws of replay: rows, drawn uniformly.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
+//! Properties of the replay buffer with complete transitions and uniform sampling.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::prelude::{Strategy, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
@@ -8,8 +8,8 @@ use rl_replay::{Batch, Error, Horizon, Replay, Rows, Store};
 
 const ONE: Horizon = Horizon { n_step: 1, gamma: 0.5 };
 
-/// A stream in which every number says where it comes from: step t of environment e observes
-/// `100 t + e`, and the observation after it is the next one plus a half where the episode ended.
+/// A stream whose numbers identify their origin: step t of environment e observes `100 t + e`, and the next
+/// observation is that of the next step, plus a half at the end of an episode.
 struct Stream {
     envs: usize,
     t: usize,
@@ -118,11 +118,12 @@ proptest! {
         prop_assert_eq!(copy.len(), replay.len());
         let other = Replay::<f32, u32>::uniform(capacity + envs, envs, 1, 1).unwrap();
         prop_assert!(other.loaded(&saved).is_err());
-        // A checkpoint without its replay.
+        // A checkpoint without the replay buffer.
         prop_assert!(replay.loaded(&Sections::default()).unwrap().is_empty());
     }
 
-    /// An episode that a reset from outside has cut is a truncated one: returns end there and go on from what it showed.
+    /// An episode cut by a reset from outside is truncated: n-step returns end there and bootstrap from its last
+    /// observation.
     #[test]
     fn returns_do_not_run_across_a_reset(envs in 1usize..4, before in 1usize..20, after in 1usize..20, n_step in 1usize..6) {
         let mut rows = Rows::<f32, u32>::new(200, envs, 1, 1).unwrap();
@@ -159,7 +160,7 @@ fn sampling_is_uniform() {
     ring.sample(&mut Seeds::new(0).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
     let mut counts = [0u32; 10];
     batch.indices().iter().for_each(|&i| counts[i] += 1);
-    // Expected 5000 each, standard deviation 67.
+    // The expected count is 5000 each, with standard deviation 67.
     assert!(counts.iter().all(|c| c.abs_diff(5_000) < 350), "{counts:?}");
 }
 

@@ -83,8 +83,8 @@ impl Rule for BehaviouralCloning {
             *grad = scale * *grad + share * (proposed - taken);
         }
         pass.step(grad, config.actor_learning_rate.at(fraction), config.max_grad_norm)?;
-        actor.track(config.tau)?;
-        critic.track(config.tau)
+        actor.soft_update(config.tau)?;
+        critic.soft_update(config.tau)
     }
 
     fn values(&mut self, observations: &[f32], actions: &[f32]) -> Result<Vec<f32>> {

@@ -8,7 +8,7 @@ use rl_core::{
 };
 use rl_ddpg::{DdpgConfig, SacConfig, Td3Config};
 use rl_dqn::{DqnConfig, QLearningConfig};
-use rl_envs::{ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, Spec, TabularVecEnv};
+use rl_envs::{ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, PixelVecEnv, Spec, TabularVecEnv};
 use rl_nets::{AgentConfig, Backend};
 use rl_pg::{
     A2cConfig, EvolutionStrategiesConfig, HillClimbingConfig, QActorCriticConfig, ReinforceConfig,
@@ -40,20 +40,20 @@ macro_rules! algorithms {
 
 /// Every algorithm: its name, its settings, the kinds of environment that it serves.
 pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
-    "a2c", A2cConfig: Discrete Continuous;
+    "a2c", A2cConfig: Discrete Continuous Pixels;
     "ddpg", DdpgConfig: Continuous;
-    "dqn", DqnConfig: Discrete;
+    "dqn", DqnConfig: Discrete Pixels;
     "evolution-strategies", EvolutionStrategiesConfig: Discrete Continuous;
     "hill-climbing", HillClimbingConfig: Discrete Continuous;
-    "ppo", PpoConfig: Discrete Continuous;
-    "ppo-kl", PpoKlConfig: Discrete Continuous;
+    "ppo", PpoConfig: Discrete Continuous Pixels;
+    "ppo-kl", PpoKlConfig: Discrete Continuous Pixels;
     "q-actor-critic", QActorCriticConfig: Discrete;
     "q-learning", QLearningConfig: Tabular;
     "reinforce", ReinforceConfig: Discrete Continuous;
     "sac", SacConfig: Continuous;
     "simulated-annealing", SimulatedAnnealingConfig: Discrete Continuous;
     "td3", Td3Config: Continuous;
-    "trpo", TrpoConfig: Discrete Continuous;
+    "trpo", TrpoConfig: Discrete Continuous Pixels;
 ];
 
 /// Finds an algorithm by name.
@@ -77,16 +77,26 @@ pub(crate) enum Built {
     Discrete(Pair<BoxSpace, Discrete>),
     Continuous(Pair<BoxSpace, BoxSpace>),
     Tabular(Pair<Discrete, Discrete>),
+    Pixels(Pair<BoxSpace<u8>, Discrete>),
 }
+
+/// Does the same with a pair of whichever kind.
+macro_rules! with_pair {
+    ($built:expr, |$pair:ident| $body:expr) => {
+        match $built {
+            $crate::algorithm::Built::Discrete($pair) => $body,
+            $crate::algorithm::Built::Continuous($pair) => $body,
+            $crate::algorithm::Built::Tabular($pair) => $body,
+            $crate::algorithm::Built::Pixels($pair) => $body,
+        }
+    };
+}
+pub(crate) use with_pair;
 
 impl Built {
     /// The settings with every default filled in.
     pub(crate) fn settings(&self) -> &toml::Table {
-        match self {
-            Built::Discrete(pair) => &pair.settings,
-            Built::Continuous(pair) => &pair.settings,
-            Built::Tabular(pair) => &pair.settings,
-        }
+        with_pair!(self, |pair| &pair.settings)
     }
 }
 
@@ -128,9 +138,6 @@ impl Algorithm {
     }
 }
 
-/// Steps after which an evaluation gives up on an episode that has no limit of its own.
-const EVALUATION_LIMIT: u32 = 1_000;
-
 /// The environments of a run, with its normaliser of observations around them; frozen for an evaluation.
 pub(crate) trait RunEnvs: VecEnv + Sized {
     fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self>;
@@ -157,19 +164,30 @@ impl RunEnvs for ContinuousVecEnv {
 
 impl RunEnvs for TabularVecEnv {
     fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
-        if run.normalize.observations {
-            let (field, expected) = ("normalize.observations", "false for numbered states");
-            return Err(rl_core::Error::config(field, expected, true).into());
-        }
+        refuse_normaliser(run, "numbered states")?;
         Ok(rl_envs::make_tabular(&run.env, copies(run, seeds, frozen)?)?)
     }
+}
+
+impl RunEnvs for PixelVecEnv {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+        refuse_normaliser(run, "images")?;
+        Ok(rl_envs::make_pixels(&run.env, copies(run, seeds, frozen)?)?)
+    }
+}
+
+fn refuse_normaliser(run: &RunConfig, kind: &str) -> Result<()> {
+    if run.normalize.observations {
+        let expected = format!("false for {kind}");
+        return Err(rl_core::Error::config("normalize.observations", expected, true).into());
+    }
+    Ok(())
 }
 
 fn copies(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
     check::at_least("envs", 1, run.envs as u64)?;
     check::at_least("env_threads", 1, run.env_threads as u64)?;
-    let limit = frozen.then_some(EVALUATION_LIMIT);
-    Ok(Copies { envs: run.envs, seeds, threads: run.env_threads, limit })
+    Ok(Copies { envs: run.envs, seeds, threads: run.env_threads, limited: frozen })
 }
 
 fn normalised<A: Space>(

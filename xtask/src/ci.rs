@@ -1,9 +1,9 @@
-//! `cargo xtask ci`: everything that continuous integration runs, in order.
+//! `cargo xtask ci`: runs all checks of continuous integration, in order.
 
 use crate::{Error, Result, kills};
 use std::process::Command;
 
-/// README's test command, then the other checks.
+/// The test command of README.md, then the other checks.
 const STEPS: &[&str] = &[
     "cargo test --release --workspace",
     "cargo fmt --all --check",
@@ -11,8 +11,8 @@ const STEPS: &[&str] = &[
     "cargo doc --release --workspace --no-deps --document-private-items",
 ];
 
-/// Type-checks the CUDA build on a machine without CUDA: candle's kernels are compiled by whatever
-/// NVCC names, here a script that writes empty files.
+/// Type-checks the CUDA build on a machine without CUDA: the environment variable `NVCC` names the compiler for
+/// candle's kernels, here a script that writes empty files.
 const CUDA: &str = "cargo check --release --package xtask --features cuda --target-dir target/cuda";
 
 pub(crate) fn main() -> Result<()> {

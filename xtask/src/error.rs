@@ -1,13 +1,13 @@
 use std::fmt::Display;
 use std::path::Path;
 
-/// What ends a command. Each is printed as one line, with exit code 2.
+/// The errors of commands. Each is printed as one line, with exit code 2.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Something that the user asked for and that cannot be.
+    /// An invalid request of the user.
     #[error("{0}")]
     Usage(String),
-    /// A signal ended the run, which was saved: nothing to tell, but another exit code.
+    /// A signal stopped the run, which was saved: no message, but a different exit code.
     #[error("interrupted")]
     Interrupted,
     #[error(transparent)]
@@ -24,7 +24,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     pub(crate) fn usage(message: impl Display) -> Self {
-        // Parsers explain themselves over several lines; an error here is one.
+        // Error messages of parsers span several lines; here an error is one line.
         let text = message.to_string();
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
         Error::Usage(lines.join(" "))
@@ -35,7 +35,7 @@ impl Error {
     }
 }
 
-/// "; did you mean 'x'?" for the most similar candidate, where one is similar at all.
+/// "; did you mean 'x'?" for the most similar candidate, if one is similar enough.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let scored = known.map(|k| (strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase()), k));
     let nearest = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);

@@ -1,6 +1,6 @@
 //! `cargo xtask eval`.
 
-use crate::algorithm::{Built, Pair, RunEnvs, build};
+use crate::algorithm::{Pair, RunEnvs, build, with_pair};
 use crate::preset::RunConfig;
 use crate::run_dir::RunDir;
 use crate::train::json;
@@ -15,13 +15,13 @@ pub(crate) struct Args {
     /// Episodes to run.
     #[arg(long, default_value_t = 100)]
     episodes: usize,
-    /// The seed of the evaluation's randomness; the run's own where left out.
+    /// Random seed of the evaluation; default: that of the run.
     #[arg(long)]
     seed: Option<u64>,
-    /// Evaluates the best policy that the run saw rather than its last.
+    /// Evaluates the best policy of the run instead of the last one.
     #[arg(long)]
     best: bool,
-    /// Prints one line of JSON last.
+    /// Prints one line of JSON at the end.
     #[arg(long)]
     json: bool,
 }
@@ -31,7 +31,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let checkpoints =
         if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
     let Latest { manifest, sections, skipped } = checkpoints.read_latest()?;
-    skipped.iter().for_each(|error| eprintln!("passed over: {error}"));
+    skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
     if manifest.algorithm != config.algorithm {
         return Err(Error::usage(format_args!(
             "{}: its checkpoint is of {}, its settings are of {}",
@@ -41,11 +41,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         )));
     }
     let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
-    let evaluation = match build(&config, Seeds::new(config.seed))? {
-        Built::Discrete(pair) => run(&config, pair, &sections, seeds, args.episodes),
-        Built::Continuous(pair) => run(&config, pair, &sections, seeds, args.episodes),
-        Built::Tabular(pair) => run(&config, pair, &sections, seeds, args.episodes),
-    }?;
+    let built = build(&config, Seeds::new(config.seed))?;
+    let evaluation = with_pair!(built, |pair| run(&config, pair, &sections, seeds, args.episodes))?;
     let (mean, std, n) = (evaluation.mean(), evaluation.std(), evaluation.returns.len());
     println!(
         "{} on {}: return {mean:.2} ± {std:.2} over {n} episodes, policy of step {}",

@@ -1,20 +1,20 @@
-//! Signals that ask a run to end.
+//! Handling of signals that stop a run.
 
 use crate::{Error, Result};
 use rl_core::{Callback, Context, Signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// The exit code of a run that a signal ended, as shells give it for SIGINT.
+/// The exit code of a run stopped by a signal, that of shells for SIGINT.
 pub(crate) const EXIT_CODE: i32 = 130;
 
-/// Ends a run at the first SIGINT, SIGTERM or SIGHUP, once the step that is under way is done, so that it can be
-/// saved. The second signal ends the process at once.
+/// Stops a run at the first SIGINT, SIGTERM or SIGHUP after the current step, so that it can be saved. The second
+/// signal ends the process at once.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Listens from now on.
+    /// Starts listening for signals.
     pub(crate) fn listen() -> Result<Self> {
         let interrupt = Interrupt::default();
         let flag = interrupt.0.clone();
@@ -27,7 +27,7 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// Whether there was a signal.
+    /// Whether a signal has been received.
     pub(crate) fn happened(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }

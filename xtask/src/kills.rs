@@ -1,8 +1,8 @@
-//! `cargo xtask kills`: runs that are killed at any moment, and what becomes of them.
+//! `cargo xtask kills`: tests that runs killed at any moment can be resumed.
 //!
-//! A short run is killed before each of its calls that change the file system (by `kills/shim.c`, loaded before the C
-//! library), and others at random moments; each is then resumed until it ends. Nothing may be lost or unreadable, and
-//! what is left in the folder must be what an uninterrupted run leaves, to the last byte.
+//! A short run is killed before each of its system calls that change the file system (by `kills/shim.c`, which is
+//! loaded before the C library), and others are killed at random moments; each is then resumed until it ends. No file
+//! may be lost or unreadable, and the final folder must be identical to that of an uninterrupted run.
 
 use crate::{Error, Result};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -15,19 +15,19 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Runs that are killed at random moments, shared out among DQN, PPO, SAC and a search.
+    /// Runs killed at random moments, divided among DQN, PPO, SAC and a policy search.
     #[arg(long, default_value_t = 100)]
     random: u64,
-    /// Kills before every so many-th call that changes the file system; 0: before none.
+    /// Kill before every n-th call that changes the file system; 0: never.
     #[arg(long, default_value_t = 1)]
     every: u64,
-    /// A short form: 8 random kills, every 17th call.
+    /// A short test: 8 random kills, and every 17th call.
     #[arg(long)]
     short: bool,
 }
 
 impl Args {
-    /// The short form.
+    /// The short test.
     pub(crate) fn short() -> Self {
         Args { random: 0, every: 0, short: true }
     }
@@ -70,7 +70,7 @@ const SEARCH: Run = Run {
 };
 
 impl Run {
-    /// The command that begins it in a folder, or that goes on with it where it has begun.
+    /// The command that starts a run in a folder, or resumes it if it has started.
     fn command(&self, exe: &Path, folder: &Path) -> Command {
         let mut command = Command::new(exe);
         command.args(["train", self.algorithm, self.env]);
@@ -89,7 +89,7 @@ impl Run {
 
 struct Driver {
     exe: PathBuf,
-    /// Where runs are kept while they are looked at.
+    /// The folder of the runs being tested.
     root: PathBuf,
     bar: ProgressBar,
     failures: Vec<String>,
@@ -124,7 +124,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     driver.failures.iter().for_each(|failure| println!("{failure}"));
     match driver.failures.len() {
         0 => {
-            println!("{kills} kills; every run ended as one that was not killed, to the last byte");
+            println!("{kills} kills; every resumed run is byte-identical to an uninterrupted one");
             Ok(())
         }
         n => {
@@ -148,7 +148,7 @@ impl Driver {
         }
     }
 
-    /// The folder of an uninterrupted run, and how long it took.
+    /// The folder of an uninterrupted run, and its duration.
     fn uninterrupted(&self, run: &Run, shim: Option<(&Path, &Path)>) -> Result<(Files, Duration)> {
         let whole = self.root.join("whole");
         let _ = fs::remove_dir_all(&whole);
@@ -164,7 +164,7 @@ impl Driver {
         Ok((files(&whole)?, started.elapsed()))
     }
 
-    /// Kills a run before each `every`-th of its calls that change the file system.
+    /// Kills a run before every `every`-th of its calls that change the file system.
     fn before_calls(&mut self, run: &Run, shim: &Path, every: u64) -> Result<u64> {
         let count = self.root.join("count");
         let (whole, _) = self.uninterrupted(run, Some((shim, &count)))?;
@@ -222,7 +222,7 @@ impl Driver {
         Ok(kills)
     }
 
-    /// Resumes a killed run to its end and compares it with an uninterrupted one.
+    /// Resumes a killed run until it ends and compares it with an uninterrupted one.
     fn finish(&mut self, run: &Run, killed: &Path, whole: &Files, what: &str) -> Result<()> {
         self.bar.inc(1);
         let output = run.command(&self.exe, killed).stderr(Stdio::piped()).output();
@@ -257,10 +257,10 @@ fn was_killed(status: ExitStatus) -> bool {
     !status.success()
 }
 
-/// Names and contents of a run's files.
+/// The names and contents of a run's files.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Every file below a folder; of the summary what does not depend on the clock.
+/// Every file in a folder; only those fields of the summary that do not depend on the clock.
 fn files(folder: &Path) -> Result<Files> {
     let (mut found, mut open) = (Files::new(), vec![folder.to_owned()]);
     while let Some(path) = open.pop() {

@@ -2,27 +2,26 @@
 
 use crate::Result;
 use crate::algorithm::ALGORITHMS;
-use crate::preset::{PRESETS, RunConfig};
+use crate::preset::PRESETS;
 
 pub(crate) fn main() -> Result<()> {
     let names: Vec<&str> = ALGORITHMS.iter().map(|algorithm| algorithm.name).collect();
     println!("algorithms: {}", names.join(", "));
     println!("\nenvironments");
     for spec in rl_envs::registry() {
-        let kind = match spec.kind {
-            rl_envs::Kind::Discrete => "discrete actions",
-            rl_envs::Kind::Continuous => "continuous actions",
-            rl_envs::Kind::Tabular => "numbered states",
-        };
+        let kind = spec.kind.describe();
         let limit = spec.max_episode_steps.map_or("-".to_owned(), |n| n.to_string());
-        println!("  {:<34} {kind:<20} {limit:>5} steps an episode at most", spec.id);
+        println!("  {:<34} {kind:<20} {limit:>5} steps per episode at most", spec.id);
     }
     println!("\npresets");
-    for (name, text) in PRESETS {
-        let config = RunConfig::parse(name, text)?;
-        let reference =
-            config.reference.map_or(String::new(), |r| format!("{} ({})", r.value, r.source));
-        println!("  {name:<34} {:>9} steps   reference {reference}", config.steps);
+    for preset in PRESETS {
+        for env in preset.envs() {
+            let config = preset.config(env)?;
+            let name = format!("{}/{env}", preset.algorithm);
+            let reference =
+                config.reference.map_or(String::new(), |r| format!("{} ({})", r.value, r.source));
+            println!("  {name:<34} {:>9} steps   reference {reference}", config.steps);
+        }
     }
     Ok(())
 }

@@ -1,11 +1,10 @@
-//! The learning curve as a picture.
+//! Plots of the learning curve.
 
 use crate::{Error, Result};
 use plotters::prelude::*;
 use std::path::Path;
 
-/// Draws recent return, and evaluation return where there is one, over steps, from the rows of a
-/// metrics file.
+/// Plots the recent return and, if recorded, the evaluation return over environment steps, from a metrics file.
 pub(crate) fn learning_curve(metrics: &Path, picture: &Path, title: &str) -> Result<()> {
     let text = std::fs::read_to_string(metrics).map_err(|e| Error::io(metrics, e))?;
     let rows: Vec<serde_json::Value> =

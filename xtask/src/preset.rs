@@ -73,44 +73,72 @@ fn cpu() -> String {
     "cpu".to_owned()
 }
 
+/// Tuned settings of an algorithm in an environment, or in each of a family of environments.
+pub(crate) struct Preset {
+    pub(crate) algorithm: &'static str,
+    /// The environment, or the family: what stands before the first slash of the environments' names.
+    pub(crate) env: &'static str,
+    text: &'static str,
+}
+
 macro_rules! presets {
-    ($($path:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../presets/", $path, ".toml")))),*]
+    ($($algorithm:literal: $($env:literal)+;)*) => {
+        &[$($(Preset {
+            algorithm: $algorithm,
+            env: $env,
+            text: include_str!(concat!("../presets/", $algorithm, "/", $env, ".toml")),
+        },)+)*]
     };
 }
 
-/// Name (`algorithm/environment`) and text of every preset.
-pub(crate) static PRESETS: &[(&str, &str)] = presets![
-    "dqn/CartPole-v1",
-    "dqn/MountainCar-v0",
-    "dqn/Acrobot-v1",
-    "ppo/CartPole-v1",
-    "ppo/Acrobot-v1",
-    "ppo/Pendulum-v1",
-    "ppo/MountainCar-v0",
-    "ppo-kl/CartPole-v1",
-    "ppo-kl/Acrobot-v1",
-    "ppo-kl/Pendulum-v1",
-    "trpo/CartPole-v1",
-    "trpo/Acrobot-v1",
-    "trpo/Pendulum-v1",
-    "reinforce/CartPole-v1",
-    "q-actor-critic/CartPole-v1",
-    "a2c/CartPole-v1",
-    "a2c/Acrobot-v1",
-    "a2c/Pendulum-v1",
-    "ddpg/Pendulum-v1",
-    "ddpg/MountainCarContinuous-v0",
-    "td3/Pendulum-v1",
-    "td3/MountainCarContinuous-v0",
-    "sac/Pendulum-v1",
-    "sac/MountainCarContinuous-v0",
-    "hill-climbing/CartPole-v1",
-    "simulated-annealing/CartPole-v1",
-    "evolution-strategies/CartPole-v1",
-    "q-learning/CliffWalking-v1",
-    "q-learning/FrozenLake-v1",
+/// Every preset.
+pub(crate) static PRESETS: &[Preset] = presets![
+    "dqn": "CartPole-v1" "MountainCar-v0" "Acrobot-v1" "MinAtar";
+    "ppo": "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0";
+    "ppo-kl": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "trpo": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "reinforce": "CartPole-v1";
+    "q-actor-critic": "CartPole-v1";
+    "a2c": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "ddpg": "Pendulum-v1" "MountainCarContinuous-v0";
+    "td3": "Pendulum-v1" "MountainCarContinuous-v0";
+    "sac": "Pendulum-v1" "MountainCarContinuous-v0";
+    "hill-climbing": "CartPole-v1";
+    "simulated-annealing": "CartPole-v1";
+    "evolution-strategies": "CartPole-v1";
+    "q-learning": "CliffWalking-v1" "FrozenLake-v1";
 ];
+
+impl Preset {
+    /// The environments that it is for.
+    pub(crate) fn envs(&self) -> Vec<&'static str> {
+        let ids = rl_envs::registry().iter().map(|spec| spec.id);
+        ids.filter(|id| *id == self.env || family(id) == Some(self.env)).collect()
+    }
+
+    /// The settings of a run in one of its environments. Those of a family have a table of references, one a game.
+    pub(crate) fn config(&self, env: &str) -> Result<RunConfig> {
+        let what = format!("{}/{}", self.algorithm, self.env);
+        let parse_error =
+            |e: toml::de::Error| Error::usage(format_args!("{what}: {}", e.message()));
+        let mut table: toml::Table = toml::from_str(self.text).map_err(parse_error)?;
+        table.entry("env").or_insert_with(|| env.into());
+        if let Some(toml::Value::Table(references)) = table.remove("references") {
+            let game = env.split(['/', '-']).nth(1).unwrap_or_default();
+            if let (Some(value), Some(source)) = (references.get(game), references.get("source")) {
+                let reference = [("return", value.clone()), ("source", source.clone())];
+                let reference = reference.map(|(key, value)| (key.to_owned(), value));
+                table.insert("reference".to_owned(), toml::Table::from_iter(reference).into());
+            }
+        }
+        from_table(&what, table)
+    }
+}
+
+/// `MinAtar` of `MinAtar/Breakout-v1`.
+fn family(env: &str) -> Option<&str> {
+    env.split_once('/').map(|(family, _)| family)
+}
 
 impl RunConfig {
     pub(crate) fn parse(what: &str, text: &str) -> Result<Self> {
@@ -121,9 +149,10 @@ impl RunConfig {
 
     /// The preset of an algorithm in an environment, or the algorithm's defaults for 100,000 steps.
     pub(crate) fn preset(algorithm: &str, env: &str) -> Result<Self> {
-        let name = format!("{algorithm}/{env}");
-        match PRESETS.iter().find(|(n, _)| *n == name) {
-            Some((name, text)) => Self::parse(name, text),
+        let fits =
+            |p: &&Preset| p.algorithm == algorithm && (p.env == env || family(env) == Some(p.env));
+        match PRESETS.iter().find(fits) {
+            Some(preset) => preset.config(env),
             None => Self::parse(
                 "defaults",
                 &format!("algorithm = {algorithm:?}\nenv = {env:?}\nsteps = 100_000"),
@@ -204,21 +233,26 @@ pub(crate) fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::Built;
     use rl_core::{Agent, Seeds};
 
     #[test]
     fn every_preset_builds() {
-        for (name, text) in PRESETS {
-            let config = RunConfig::parse(name, text).unwrap();
-            assert_eq!(*name, format!("{}/{}", config.algorithm, config.env));
-            assert!(config.reference.is_some() && text.starts_with('#'), "{name} cites its source");
-            let name = match crate::algorithm::build(&config, Seeds::new(0)).unwrap() {
-                Built::Discrete(pair) => pair.agent.name(),
-                Built::Continuous(pair) => pair.agent.name(),
-                Built::Tabular(pair) => pair.agent.name(),
-            };
-            assert_eq!(name, config.algorithm);
+        for preset in PRESETS {
+            assert!(
+                preset.text.starts_with('#'),
+                "{}/{} cites its source",
+                preset.algorithm,
+                preset.env
+            );
+            assert!(!preset.envs().is_empty());
+            for env in preset.envs() {
+                let config = RunConfig::preset(preset.algorithm, env).unwrap();
+                assert_eq!((&*config.algorithm, &*config.env), (preset.algorithm, env));
+                assert!(config.reference.is_some(), "{env} names a reference");
+                let built = crate::algorithm::build(&config, Seeds::new(0)).unwrap();
+                let name = crate::algorithm::with_pair!(built, |pair| pair.agent.name());
+                assert_eq!(name, config.algorithm);
+            }
         }
     }
 

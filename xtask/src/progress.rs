@@ -1,15 +1,15 @@
-//! What a person sees while an agent trains.
+//! Progress display during training.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rl_core::{Callback, Context, Result, Signal};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-/// A bar with rate, remaining time and recent return; plain lines where there is no terminal.
+/// A progress bar with rate, remaining time and recent return; plain lines without a terminal.
 pub(crate) struct Progress {
     bar: Option<ProgressBar>,
     started: Instant,
-    /// Where a resumed run began.
+    /// The first step of a resumed run.
     first_step: u64,
     last_line: Instant,
 }
@@ -42,7 +42,7 @@ impl Progress {
 impl<V, A> Callback<V, A> for Progress {
     fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal> {
         let (step, total) = (context.progress.step, context.progress.total);
-        // Looking at the clock costs more than a step of CartPole: not each time.
+        // Reading the clock costs more than a step of CartPole, so it is not read at every step.
         if !context.is_due(256) && step < total {
             return Ok(Signal::Continue);
         }

@@ -6,16 +6,16 @@ use crate::{Error, Result};
 use rl_core::CheckpointDir;
 use std::path::{Path, PathBuf};
 
-/// Where the parts of a run lie.
+/// The paths of the files of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir(PathBuf);
 
 impl RunDir {
-    /// A new folder: `out`, which must be empty or not there, or the first free name under `runs/`.
+    /// Creates a folder: `out`, which must be empty or not exist, or the first free name under `runs/`.
     pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self> {
         let path = match out {
             Some(path) => {
-                // What a kill left of a run that had not begun is no run.
+                // A file left by a process that was killed before the run started does not count as a run.
                 let begun = |entry: std::io::Result<std::fs::DirEntry>| {
                     entry.map_or(true, |entry| entry.file_name() != "config.toml.writing")
                 };
@@ -29,7 +29,8 @@ impl RunDir {
                 path.to_owned()
             }
             None => {
-                let name = format!("{}-{}-seed{}", config.algorithm, config.env, config.seed);
+                let env = config.env.replace('/', "-");
+                let name = format!("{}-{env}-seed{}", config.algorithm, config.seed);
                 let candidates = std::iter::once(name.clone())
                     .chain((2..).map(|i: u64| format!("{name}-{i}")))
                     .map(|name| Path::new("runs").join(name));
@@ -46,11 +47,11 @@ impl RunDir {
         Ok(rl_core::write_atomically(&self.config(), config.to_toml()?.as_bytes())?)
     }
 
-    /// What the run came to, where it is over.
+    /// The summary of the run, if it has ended.
     pub(crate) fn read_summary(&self) -> Result<Option<Summary>> {
         let path = self.summary();
         match std::fs::read(&path) {
-            // One that cannot be read is written again.
+            // An unreadable summary is treated as missing and written again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(&path, error)),

@@ -1,6 +1,6 @@
 //! `cargo xtask train`.
 
-use crate::algorithm::{self, Built, Pair, RunEnvs, build};
+use crate::algorithm::{self, Built, Pair, RunEnvs, build, with_pair};
 use crate::interrupt::Interrupt;
 use crate::preset::RunConfig;
 use crate::progress::Progress;
@@ -76,6 +76,9 @@ pub(crate) struct Summary {
     pub(crate) episodes: u64,
     pub(crate) mean_return: f64,
     pub(crate) std_return: f64,
+    /// The mean return of the last 100 training episodes, exploration included.
+    #[serde(default)]
+    pub(crate) training_return: Option<f64>,
     pub(crate) train_seconds: f64,
     pub(crate) steps_per_second: f64,
 }
@@ -127,11 +130,7 @@ fn init_from(path: &Path, built: &mut Built) -> Result<()> {
     }
     let (dir, _) = RunDir::open(path)?;
     let Latest { sections, .. } = dir.checkpoints().read_latest()?;
-    let given = match built {
-        Built::Discrete(pair) => give(&sections, pair),
-        Built::Continuous(pair) => give(&sections, pair),
-        Built::Tabular(pair) => give(&sections, pair),
-    };
+    let given = with_pair!(built, |pair| give(&sections, pair));
     given.map_err(|error| Error::usage(format_args!("--init-from {}: {error}", path.display())))
 }
 
@@ -171,11 +170,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         return session.report(&summary, args.json);
     }
     let interrupt = Interrupt::listen()?;
-    let summary = match built {
-        Built::Discrete(pair) => session.train(pair, &interrupt),
-        Built::Continuous(pair) => session.train(pair, &interrupt),
-        Built::Tabular(pair) => session.train(pair, &interrupt),
-    }?;
+    let summary = with_pair!(built, |pair| session.train(pair, &interrupt))?;
     match summary {
         Some(summary) => session.report(&summary, args.json),
         None => {
@@ -255,7 +250,7 @@ impl Session {
         }
         if let Some(Latest { manifest, sections, skipped }) = &found {
             for error in skipped {
-                eprintln!("passed over: {error}");
+                eprintln!("skipped: {error}");
             }
             trainer.resume(manifest, sections)?;
         }
@@ -292,6 +287,9 @@ impl Session {
                 summary.mean_return, summary.std_return
             ),
         );
+        if let Some(training) = summary.training_return {
+            row("while training", format!("{training:.2} over the last 100 episodes"));
+        }
         if let Some(reference) = &self.config.reference {
             row("reference", format!("{} ({})", reference.value, reference.source));
         }
@@ -339,6 +337,7 @@ where
         episodes: trainer.episodes(),
         mean_return: evaluation.mean(),
         std_return: evaluation.std(),
+        training_return: trainer.recent_return(),
         train_seconds,
         steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
     })
@@ -358,9 +357,5 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
         let train_seconds = started.elapsed().as_secs_f64();
         summarise(config, &mut trainer, 0, train_seconds)
     }
-    match build(config, Seeds::new(config.seed))? {
-        Built::Discrete(pair) => run(config, pair),
-        Built::Continuous(pair) => run(config, pair),
-        Built::Tabular(pair) => run(config, pair),
-    }
+    with_pair!(build(config, Seeds::new(config.seed))?, |pair| run(config, pair))
 }

@@ -382,7 +382,7 @@ fn foreign_and_damaged_runs_are_refused() {
         // The older one is taken, with a word, and the newest is written again.
         let output = xtask(dir, &["train", "dqn", "CartPole-v1", "--resume", "run"]);
         let told = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.success() && told.contains("passed over: "), "{told}");
+        assert!(output.status.success() && told.contains("skipped: "), "{told}");
         assert!(told.contains(file), "{told}");
         assert_eq!(std::fs::read(&path).unwrap(), whole);
     }

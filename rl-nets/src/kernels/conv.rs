@@ -1,18 +1,17 @@
-//! The passes of a convolution, as products over blocks of rows.
+//! The passes of a convolution, as matrix products over blocks of rows.
 //!
-//! Each number that comes out is one chain of fused multiply-adds, in the order of the kernel for an output, of
-//! the positions for a weight's gradient. So its bits depend neither on the blocks nor on which thread computed
-//! it.
+//! Each result is one chain of fused multiply-adds: an output in the order of the kernel, a weight gradient in the
+//! order of the positions. So the result is bit-identical for any division into blocks and threads.
 
 use super::im2row::{BEYOND, Geometry, channels_first, channels_last, im2row, row2im};
 use super::{Matrix, dispatch, fill_rows, product, transpose};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Memory that a thread keeps for convolutions.
+/// Buffers of a thread for convolutions.
 #[derive(Default)]
 struct Scratch {
-    /// The images of a block, channels last.
+    /// The images of a block, with channels last.
     images: Vec<f32>,
     /// Its rows.
     rows: Vec<f32>,
@@ -24,7 +23,7 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// The first `len` numbers of memory that only grows.
+/// The first `len` elements of a buffer that only grows.
 fn room(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
     if memory.len() < len {
         memory.resize(len, 0.0);
@@ -32,8 +31,8 @@ fn room(memory: &mut Vec<f32>, len: usize) -> &mut [f32] {
     &mut memory[..len]
 }
 
-/// Writes `bias` plus the sum of the terms' convolutions to `out`, `[images, filters, positions]`. A term is
-/// images, `[images, channels, height, width]`, and a kernel as [`kernel_rows`] gives it.
+/// Writes `bias` plus the sum of the convolutions of all terms to `out`, `[images, filters, positions]`. A term has
+/// images, `[images, channels, height, width]`, and a kernel as returned by [`kernel_rows`].
 pub(crate) fn convolve(
     geometry: &Geometry,
     bias: &[f32],
@@ -70,8 +69,8 @@ pub(crate) fn convolve(
     });
 }
 
-/// Adds some rows of the kernel's gradient, `[columns.len(), filters]`, given images and the gradient of the
-/// convolution, `[images, positions, filters]`.
+/// Adds some rows of the kernel gradient, `[columns.len(), filters]`, given images and the gradient of the
+/// convolution's output, `[images, positions, filters]`.
 pub(crate) fn kernel_gradient(
     geometry: &Geometry,
     images: &[f32],
@@ -100,8 +99,8 @@ pub(crate) fn kernel_gradient(
     });
 }
 
-/// Writes the gradient of the images, given that of the convolution, `[images, positions, filters]`, and the
-/// kernel as [`kernel_columns`] gives it.
+/// Writes the gradient of the images, given that of the convolution's output, `[images, positions, filters]`, and the
+/// kernel as returned by [`kernel_columns`].
 pub(crate) fn image_gradient(geometry: &Geometry, kernel: &[f32], grad: &[f32], out: &mut [f32]) {
     let (filters, depth, positions) = (geometry.filters, geometry.depth(), geometry.positions());
     let (input_len, padded_len) = (geometry.input_len(), geometry.padded_len());
@@ -147,7 +146,7 @@ pub(crate) fn kernel_columns(geometry: &Geometry, weight: &[f32], out: &mut [f32
     }
 }
 
-/// Adds the kernel's gradient, ordered as by [`kernel_rows`], to the weight's; `spare` is as long.
+/// Adds the kernel gradient, in the order of [`kernel_rows`], to that of the weight; `spare` has the same length.
 pub(crate) fn add_kernel(geometry: &Geometry, kernel: &[f32], spare: &mut [f32], out: &mut [f32]) {
     let (channels, filters) = (geometry.channels, geometry.filters);
     let square = geometry.kernel * geometry.kernel;

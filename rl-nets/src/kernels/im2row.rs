@@ -1,18 +1,18 @@
-//! Images as the rows of a matrix product.
+//! Conversion of images to rows of a matrix product (im2row).
 //!
-//! At the interface an image is `[channels, height, width]`. Inside, its channels come last and its border of
-//! zeros is there, `[height + 2 padding, width + 2 padding, channels]`: so what one row of the kernel covers is
-//! one run of numbers. A row of the product's left operand is what the kernel covers at one position, in the
-//! order (kernel row, kernel column, channel).
+//! The interface uses images `[channels, height, width]`. Internally, images have channels last and include their
+//! zero padding, `[height + 2 padding, width + 2 padding, channels]`, so that the pixels under one row of the kernel
+//! are contiguous. A row of the left operand of the product contains the pixels under the kernel at one position, in
+//! the order (kernel row, kernel column, channel).
 
 use super::transpose::transpose;
 use super::{LANES, dispatch};
 use std::ops::Range;
 
-/// Numbers of a block of rows: small enough for the second-level cache together with the weight.
+/// The size of a block of rows: small enough to fit the second-level cache together with the weight.
 const BLOCK: usize = 64 * 1024;
 
-/// The shapes of a convolution with a square kernel.
+/// The dimensions of a convolution with a square kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Geometry {
     /// Channels of the input.
@@ -21,9 +21,9 @@ pub(crate) struct Geometry {
     pub size: [usize; 2],
     /// Height and width of the kernel.
     pub kernel: usize,
-    /// Pixels from one position to the next.
+    /// The stride in pixels.
     pub stride: usize,
-    /// Zeros on each side of the image.
+    /// Zero padding on each side of the image.
     pub padding: usize,
     /// Channels of the output.
     pub filters: usize,
@@ -31,62 +31,62 @@ pub(crate) struct Geometry {
     pub out: [usize; 2],
 }
 
-/// Positions that are worked on at a time: all of several images, or some rows of one.
+/// A block of positions: all positions of several images, or some rows of one.
 #[derive(Clone, Debug)]
 pub(super) struct Block {
-    /// Which images.
+    /// The range of images.
     pub images: Range<usize>,
-    /// Which rows of their outputs.
+    /// The range of rows of their outputs.
     pub lines: Range<usize>,
 }
 
 impl Geometry {
-    /// Numbers in an input image.
+    /// The size of an input image.
     pub fn input_len(&self) -> usize {
         self.channels * self.size[0] * self.size[1]
     }
 
-    /// Positions of the kernel in an image.
+    /// The number of positions of the kernel in an image.
     pub fn positions(&self) -> usize {
         self.out[0] * self.out[1]
     }
 
-    /// Numbers in an output image.
+    /// The size of an output image.
     pub fn output_len(&self) -> usize {
         self.filters * self.positions()
     }
 
-    /// Numbers that the kernel covers.
+    /// The number of elements that the kernel covers.
     pub fn depth(&self) -> usize {
         self.kernel * self.run()
     }
 
-    /// Multiplications for an image.
+    /// Multiplications per image.
     pub fn work(&self) -> usize {
         self.positions() * self.depth() * self.filters
     }
 
-    /// Numbers that one row of the kernel covers.
+    /// The number of elements that one row of the kernel covers.
     fn run(&self) -> usize {
         self.kernel * self.channels
     }
 
-    /// Numbers in one line of a padded image.
+    /// The length of one line of a padded image.
     fn line(&self) -> usize {
         (self.size[1] + 2 * self.padding) * self.channels
     }
 
-    /// Numbers in a padded image.
+    /// The size of a padded image.
     pub(super) fn padded_len(&self) -> usize {
         (self.size[0] + 2 * self.padding) * self.line()
     }
 
-    /// How many images a block has.
+    /// The number of images per block.
     pub fn images_together(&self) -> usize {
         (BLOCK / (self.positions() * self.depth())).max(1)
     }
 
-    /// The blocks of `count` images, in order. All but the last are of one size as nearly as may be.
+    /// The blocks of `count` images, in order. All except the last have nearly equal sizes.
     pub(super) fn blocks(&self, count: usize) -> impl Iterator<Item = Block> + use<> {
         let (lines, together) = (self.out[0], self.images_together());
         let most = (BLOCK / (self.out[1] * self.depth())).clamp(1, lines);
@@ -100,13 +100,13 @@ impl Geometry {
         })
     }
 
-    /// How many positions a block has.
+    /// The number of positions of a block.
     pub(super) fn positions_of(&self, block: &Block) -> usize {
         block.images.len() * block.lines.len() * self.out[1]
     }
 }
 
-/// Writes an image, `[channels, height, width]`, with its channels last and its border.
+/// Writes an image, `[channels, height, width]`, with channels last and padding.
 pub(super) fn channels_last(geometry: &Geometry, image: &[f32], padded: &mut [f32]) {
     let Geometry { channels, size: [height, width], padding, .. } = *geometry;
     let pixels = height * width;
@@ -121,7 +121,7 @@ pub(super) fn channels_last(geometry: &Geometry, image: &[f32], padded: &mut [f3
     }
 }
 
-/// The reverse: writes what lies inside the border as `[channels, height, width]`.
+/// The inverse: writes the image without padding as `[channels, height, width]`.
 pub(super) fn channels_first(geometry: &Geometry, padded: &[f32], image: &mut [f32]) {
     let Geometry { channels, size: [height, width], padding, .. } = *geometry;
     let pixels = height * width;
@@ -135,12 +135,12 @@ pub(super) fn channels_first(geometry: &Geometry, padded: &[f32], image: &mut [f
     }
 }
 
-/// Numbers that are read and written beyond the end of images and rows: runs are copied in whole vectors, and
-/// the next run overwrites what is too much.
+/// Elements read and written beyond the end of images and rows: runs are copied in whole vectors, and the next run
+/// overwrites the excess.
 pub(super) const BEYOND: usize = 3 * LANES;
 
-/// Writes some columns of the rows of a block, `[positions, columns.len()]`; `padded` are its images. Both are
-/// [`BEYOND`] longer than what they hold.
+/// Writes some columns of the rows of a block, `[positions, columns.len()]`; `padded` holds its images. Both buffers
+/// are [`BEYOND`] elements longer than their contents.
 pub(super) fn im2row(
     geometry: &Geometry,
     block: &Block,
@@ -148,7 +148,7 @@ pub(super) fn im2row(
     padded: &[f32],
     rows: &mut [f32],
 ) {
-    // Short runs are copied by as many moves as they have vectors, without a loop.
+    // Short runs are copied by a fixed number of vector moves, without a loop.
     let copy = match geometry.run().div_ceil(LANES) {
         1 => copy_runs::<1>,
         2 => copy_runs::<2>,
@@ -158,7 +158,7 @@ pub(super) fn im2row(
     copy(geometry, block, columns, padded, rows);
 }
 
-/// Where runs are at most `VECTORS` vectors, or of any length for none.
+/// For runs of at most `VECTORS` vectors, or of any length if it is zero.
 fn copy_runs<const VECTORS: usize>(
     geometry: &Geometry,
     block: &Block,
@@ -168,7 +168,7 @@ fn copy_runs<const VECTORS: usize>(
 ) {
     let (run, line) = (geometry.run(), geometry.line());
     let step = geometry.stride * geometry.channels;
-    // The first of the kernel's rows, and how many of its columns are left out; the last.
+    // The first kernel row and its number of skipped columns; the last kernel row.
     let (first, skipped) = (columns.start / run, columns.start % run);
     let last = (columns.end - 1) / run;
     dispatch(
@@ -203,7 +203,7 @@ fn copy_runs<const VECTORS: usize>(
     );
 }
 
-/// Copies at least `len` numbers, in whole vectors.
+/// Copies at least `len` elements, in whole vectors.
 #[inline(always)]
 fn copy_run(from: &[f32], to: &mut [f32], len: usize) {
     let len = len.next_multiple_of(LANES);
@@ -211,7 +211,7 @@ fn copy_run(from: &[f32], to: &mut [f32], len: usize) {
     chunks.for_each(|(to, from)| to.copy_from_slice(from));
 }
 
-/// Adds the rows of a block, `[positions, depth]`, to where they come from in its images.
+/// Adds the rows of a block, `[positions, depth]`, to the pixels of its images that they were copied from.
 pub(super) fn row2im(geometry: &Geometry, block: &Block, rows: &[f32], padded: &mut [f32]) {
     let (run, line) = (geometry.run(), geometry.line());
     let step = geometry.stride * geometry.channels;

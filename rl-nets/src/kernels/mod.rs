@@ -1,8 +1,7 @@
-//! The arithmetic of the fused path, for leaves of your own: matrix products and element-wise loops, compiled for
-//! each instruction set and chosen at run time. The only `unsafe` of the workspace is in this module.
+//! The arithmetic of the fused path, also for custom modules: matrix products and element-wise loops, compiled for
+//! each instruction set and selected at run time. All `unsafe` code of the workspace is in this module.
 //!
-//! Every loop goes over its data in a fixed order with a fixed number of partial sums, so the
-//! result depends on the processor and on nothing else.
+//! Every loop has a fixed order and a fixed number of partial sums, so the result depends only on the processor.
 
 pub(crate) mod conv;
 mod im2row;
@@ -19,8 +18,8 @@ pub use transpose::transpose;
 /// Partial sums of a reduction: enough to fill the widest vector registers.
 const LANES: usize = 16;
 
-/// Runs `f` compiled for the best instruction set of this processor. It must be marked `#[inline(always)]`, and what
-/// it calls too.
+/// Runs `f` compiled for the best instruction set of this processor. `f` and all functions that it calls must be
+/// marked `#[inline(always)]`.
 ///
 /// ```
 /// use rl_nets::kernels::{dispatch, tanh};
@@ -54,7 +53,7 @@ fn arch() -> pulp::Arch {
 pub fn fill_rows(out: &mut [f32], bias: &[f32]) {
     let width = bias.len();
     if width < 8 * LANES && out.len() >= width {
-        // Short rows by doubling what is there: a copy of each would be a call of each.
+        // Doubles the filled part for short rows, since one copy per row would be one call per row.
         out[..width].copy_from_slice(bias);
         let mut done = width;
         while done < out.len() {
@@ -98,7 +97,7 @@ pub fn add_column_sums(sum: &mut [f32], rows: &[f32]) {
     );
 }
 
-/// The sum of squares. Partial sums are singles over blocks, blocks are added in double precision.
+/// The sum of squares. Partial sums within blocks are in single precision; blocks are added in double precision.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
     dispatch(
         #[inline(always)]
@@ -132,9 +131,8 @@ pub fn move_towards(x: &mut [f32], y: &[f32], tau: f32) {
 
 /// The hyperbolic tangent with a relative error below 1e-6.
 ///
-/// A rational function of degree 9/8 fitted to tanh on [-9.02, 9.02] (weighted least squares towards
-/// the minimax solution, 2.1e-8 in exact arithmetic; the rest is rounding); beyond, the
-/// result stays what it is there, within 1e-7 of 1.
+/// A rational function of degree 9/8 fitted to tanh on [-9.02, 9.02] (weighted least squares towards the minimax
+/// solution, 2.1e-8 in exact arithmetic; the rest is rounding). Outside, the result is constant, within 1e-7 of ±1.
 #[inline(always)]
 pub fn tanh(x: f32) -> f32 {
     let x = x.clamp(-9.02, 9.02);
@@ -174,7 +172,7 @@ pub fn exp(x: f32) -> f32 {
         .mul_add(r, 0.5)
         .mul_add(r, 1.0)
         .mul_add(r, 1.0);
-    // The integer sits in the lowest bits of `shifted`; move it into the exponent.
+    // The integer is in the lowest bits of `shifted`; move it into the exponent.
     let power = shifted.to_bits().wrapping_sub(ROUND.to_bits()).wrapping_add(127) << 23;
     p * f32::from_bits(power)
 }

@@ -1,13 +1,13 @@
-//! Matrix products of the sizes that small networks have.
+//! Matrix products of the sizes that occur in small networks.
 //!
-//! The output is computed in tiles that stay in registers, straight from the operands where they lie in
-//! order; a right operand that does not is copied into panels as wide as a tile, in memory that each thread
-//! keeps. Nothing is allocated once a thread has seen a product as large.
+//! The output is computed in tiles that stay in registers. Operands stored in order are read directly; a right
+//! operand that is not is copied into panels as wide as a tile, in buffers of each thread. A thread allocates nothing
+//! once it has computed a product of the same size.
 //!
-//! Each element is one chain of fused multiply-adds, from what the output held through the inner dimension
-//! in order. So its bits depend neither on the tile, nor on how the rows of a product are shared out among
-//! calls, nor on how wide the processor's vectors are. Only a product of few rows or few columns with an
-//! operand stored by columns ([`Dots`]) sums in lanes.
+//! Each element is one chain of fused multiply-adds: it starts from the previous output and follows the inner
+//! dimension in order. So the result is bit-identical for any tile size, any division of rows among calls, and any
+//! vector width. The only exception is a product of few rows or columns with an operand stored by columns ([`Dots`]),
+//! which uses several partial sums.
 
 use super::arch;
 use super::transpose::{shuffles, tall_block};
@@ -15,8 +15,7 @@ use pulp::{Simd, WithSimd};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// A matrix as a slice, its shape, and the distance between neighbouring rows and columns, one of which
-/// is 1.
+/// A matrix as a slice, its shape, and the strides of its rows and columns, one of which is 1.
 ///
 /// ```
 /// use rl_nets::kernels::{Matrix, product};
@@ -31,45 +30,45 @@ pub struct Matrix<'a> {
     rows: usize,
     columns: usize,
     stride: usize,
-    /// Whether `data` is column by column.
+    /// Whether `data` is in column-major order.
     transposed: bool,
 }
 
 impl<'a> Matrix<'a> {
-    /// `data` row by row, `[rows, columns]`.
+    /// `data` in row-major order, `[rows, columns]`.
     ///
     /// # Panics
-    /// Where the data do not fill the shape.
+    /// If the length of the data does not match the shape.
     pub fn new(data: &'a [f32], rows: usize, columns: usize) -> Self {
         assert_eq!(data.len(), rows * columns, "a matrix's data fill its shape");
         Matrix { data, rows, columns, stride: columns, transposed: false }
     }
 
-    /// The transposed matrix over the same data.
+    /// The transposed matrix on the same data.
     pub fn t(self) -> Self {
         Matrix { rows: self.columns, columns: self.rows, transposed: !self.transposed, ..self }
     }
 
-    /// Some of its rows.
+    /// A range of rows.
     ///
     /// # Panics
-    /// For rows that are not there, or none.
+    /// If the range is empty or out of bounds.
     pub fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.start < rows.end && rows.end <= self.rows, "the rows are there");
         Matrix { data: &self.data[self.at(rows.start, 0)..], rows: rows.len(), ..self }
     }
 
-    /// Where element `(i, j)` lies.
+    /// The index of element `(i, j)`.
     fn at(&self, i: usize, j: usize) -> usize {
         if self.transposed { j * self.stride + i } else { i * self.stride + j }
     }
 }
 
-/// Memory that a thread keeps for products.
+/// Buffers of a thread for products.
 #[derive(Default)]
 struct Scratch {
     tiles: Tiles,
-    /// An output that is computed transposed.
+    /// An output computed in transposed form.
     output: Vec<f32>,
 }
 
@@ -77,7 +76,7 @@ struct Scratch {
 struct Tiles {
     /// A panel of the right operand.
     panel: Vec<f32>,
-    /// The columns of the output that do not fill a panel's width; beyond them, anything.
+    /// The output columns that do not fill a panel; unspecified values beyond them.
     edge: Vec<f32>,
 }
 
@@ -85,21 +84,21 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
 
-/// Rows of the right operand that are gone through at a time, so that a panel of them stays in the
-/// first-level cache.
+/// The number of rows of the right operand processed at a time, so that a panel of them stays in the first-level
+/// cache.
 const DEPTH: usize = 256;
 
-/// Below so many rows or columns, a product with a right operand stored by columns is one of dot products,
-/// where they are so long.
+/// A product with a right operand stored by columns uses dot products, of at least `LONG` elements, if it has fewer
+/// than `FEW` rows or columns.
 pub(super) const FEW: usize = 8;
 const LONG: usize = 16;
 
-/// `out = a b`, or `out += a b` where `accumulate`; `out` is row by row.
+/// `out = a b`, or `out += a b` if `accumulate`; `out` is in row-major order.
 ///
 /// # Panics
-/// For shapes that do not fit.
+/// If the shapes do not match.
 pub fn product(out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, accumulate: bool) {
-    // These hold by the callers' construction; they are what the unsafe code below rests on.
+    // These hold for all callers; the unsafe code below relies on them.
     assert_eq!(a.columns, b.rows, "inner dimensions agree");
     assert_eq!(out.len(), a.rows * b.columns, "the output fills its shape");
     if !accumulate {
@@ -136,7 +135,7 @@ impl WithSimd for Tiled<'_> {
         let Tiled { out, a, b, scratch } = self;
         let (m, n) = (a.rows, b.columns);
         let vectors = |n: usize| n.div_ceil(S::F32_LANES);
-        // Few columns fill a vector badly: then the rows of the transposed product do better.
+        // Few columns use vectors inefficiently, so the transposed product is computed.
         if a.transposed && !b.transposed && 5 * n * vectors(m) < 4 * m * vectors(n) {
             let Scratch { tiles: memory, output } = scratch;
             output.resize(out.len(), 0.0);
@@ -158,7 +157,7 @@ impl WithSimd for Tiled<'_> {
 fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratch: &mut Tiles) {
     let Tiles { panel, edge } = scratch;
     let (m, n, k) = (a.rows, b.columns, a.columns);
-    // As many sums as fit the registers beside a row of the right operand.
+    // As many sums as fit in registers beside a row of the right operand.
     let many = S::REGISTER_COUNT >= 32;
     for from in (0..k).step_by(DEPTH) {
         let depth = DEPTH.min(k - from);
@@ -192,7 +191,7 @@ fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratc
                 if ragged { (&mut edge[..], width, 0) } else { (&mut *out, n, column) };
             let mut row = 0;
             while row < m {
-                // Tiles of nearly equal height, so that none is too low to keep the units busy.
+                // Tiles of nearly equal height, so that none is too small to use the arithmetic units fully.
                 let tiles_left = (m - row).div_ceil(most_rows);
                 let rows = (m - row).div_ceil(tiles_left);
                 let tile = Tile {
@@ -215,8 +214,8 @@ fn tiles<S: Simd>(simd: S, out: &mut [f32], a: Matrix<'_>, b: Matrix<'_>, scratc
     }
 }
 
-/// Copies `count` columns from one matrix to another with as many rows, given the width of each and where
-/// the columns begin.
+/// Copies `count` columns from one matrix to another with the same number of rows, given the width and the first
+/// column of each.
 fn copy_columns(
     from: &[f32],
     from_width: usize,
@@ -231,7 +230,7 @@ fn copy_columns(
     }
 }
 
-/// A tile of the output and the parts of the operands that it is made of.
+/// A tile of the output and the corresponding parts of the operands.
 struct Tile<'a> {
     depth: usize,
     left: &'a [f32],
@@ -326,7 +325,7 @@ impl Tile<'_> {
     }
 }
 
-/// Copies `depth` rows and `width` columns of `b` into the panel, `[depth, width]`, zeros beyond the edge.
+/// Copies `depth` rows and `width` columns of `b` into the panel, `[depth, width]`, with zeros outside `b`.
 #[inline(always)]
 fn pack<'a>(
     panel: &'a mut Vec<f32>,
@@ -364,7 +363,7 @@ fn pack<'a>(
     panel
 }
 
-/// A product with both operands contiguous along the inner dimension, by dot products in lanes.
+/// A product with both operands contiguous along the inner dimension, by dot products with several partial sums.
 struct Dots<'a> {
     out: &'a mut [f32],
     a: Matrix<'a>,
@@ -439,7 +438,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Two operands and what the output holds before.
+    /// Two operands and the previous output.
     #[derive(Debug)]
     struct Case {
         shape: (usize, usize, usize),
@@ -501,14 +500,14 @@ mod tests {
                 prop_assert_eq!(out, expected);
                 return Ok(());
             }
-            // In lanes the order is another. Rounding grows with the terms' magnitudes.
+            // With several partial sums the order differs. Rounding errors grow with the magnitudes of the terms.
             let scale: f32 = case.shape.2 as f32 * 10.0 * f32::EPSILON;
             for (x, y) in out.iter().zip(&expected) {
                 prop_assert!((x - y).abs() <= scale * (1.0 + y.abs()), "{x} {y}");
             }
         }
 
-        /// Bits are the same on every instruction set, however wide its vectors are.
+        /// Results are bit-identical on every instruction set and vector width.
         #[test]
         fn tiles_are_the_same_chains_on_each_instruction_set(case in cases()) {
             let (a, b) = case.operands();

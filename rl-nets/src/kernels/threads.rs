@@ -1,4 +1,4 @@
-//! Threads that the passes of large networks are shared out among.
+//! Threads for the passes of large networks.
 
 use std::any::Any;
 use std::ops::Range;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
-/// A number of threads that share out passes which are worth it: the caller's and workers of its own, which
-/// wait for work. Results are the same bits whatever their number. Clones share the workers.
+/// A thread pool for passes with enough work: the calling thread and workers that wait for jobs. Results are
+/// bit-identical for any number of threads. Clones share the workers.
 ///
-/// A worker that has nothing to do looks out for work for about 100 microseconds, then sleeps. The caller waits for
-/// all of its workers at the end of each pass, so more threads than there are free cores make it slower.
+/// An idle worker polls for about 100 microseconds, then sleeps. The caller waits for all of its workers at the end
+/// of each pass, so using more threads than free cores is slower.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -40,15 +40,15 @@ impl std::fmt::Debug for Threads {
 struct Workers {
     shared: Arc<Shared>,
     handles: Vec<JoinHandle<()>>,
-    /// Held by the caller whose job is being done.
+    /// Held by the caller whose job is running.
     turn: Mutex<()>,
 }
 
 #[derive(Default)]
 struct Shared {
-    /// How many jobs there have been: what a worker looks at while it is awake.
+    /// The number of jobs so far, which awake workers poll.
     jobs: AtomicU64,
-    /// Workers that are not done with the present job.
+    /// The number of workers still running the current job.
     busy: AtomicUsize,
     state: Mutex<State>,
     wake: Condvar,
@@ -64,23 +64,24 @@ struct State {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// What each thread is to do, given its number.
+/// The job of each thread, called with the thread's index.
 type Job = &'static (dyn Fn(usize) + Sync);
 
-/// How often a thread looks whether it may go on before it lets others go first: about 100 microseconds, longer
-/// than the rest of a learning step between two passes.
+/// The number of polls before a thread yields to others: about 100 microseconds, longer than the time between two
+/// passes within a gradient step.
 const LOOKS: u32 = 4_000;
 
-/// Multiplications below which a thread is not worth asking: a hand-over takes about as long as a hundred
-/// thousand of them.
+/// The minimum number of multiplications per thread; starting a thread's work costs about as much as a hundred
+/// thousand.
 const SHARE: usize = 500_000;
 
-/// No part has fewer rows: products of fewer take another form, and other bits with it.
+/// The minimum number of rows per part: products of fewer rows use another method, which would change the result's
+/// bits.
 const FEWEST_ROWS: usize = super::product::FEW;
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing under this lock panics.
+        // Code that holds this lock does not panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -117,17 +118,17 @@ impl Shared {
 impl Drop for Workers {
     fn drop(&mut self) {
         self.shared.state().stop = true;
-        // Awake ones are told by a job that is none.
+        // An empty job wakes the polling workers.
         self.shared.jobs.fetch_add(1, Ordering::Release);
         self.shared.wake.notify_all();
         for handle in self.handles.drain(..) {
-            // A worker's own panic has been handed to its caller.
+            // A panic of a worker has already been passed to its caller.
             let _ = handle.join();
         }
     }
 }
 
-/// Waits for the workers, whatever becomes of the caller's own part, and takes the job away.
+/// Waits for the workers, even if the caller's own part panics, and removes the job.
 struct Wait<'a>(&'a Shared);
 
 impl Drop for Wait<'_> {
@@ -142,10 +143,10 @@ impl Drop for Wait<'_> {
 }
 
 impl Threads {
-    /// `count` threads: the caller's and `count - 1` workers.
+    /// `count` threads: the calling thread and `count - 1` workers.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for none; [`rl_core::Error::Env`] where one cannot be started.
+    /// [`rl_core::Error::Config`] for zero; [`rl_core::Error::Env`] if a thread cannot be started.
     pub fn new(count: usize) -> rl_core::Result<Self> {
         rl_core::check::at_least("threads", 1, count as u64)?;
         if count == 1 {
@@ -165,23 +166,23 @@ impl Threads {
         Ok(Threads { workers: Some(Arc::new(workers)) })
     }
 
-    /// The caller's thread alone.
+    /// The calling thread alone.
     pub fn one() -> Self {
         Threads { workers: None }
     }
 
-    /// How many threads there are.
+    /// The number of threads.
     pub fn count(&self) -> usize {
         self.workers.as_ref().map_or(1, |workers| workers.handles.len() + 1)
     }
 
-    /// Calls `f` once with each number below [`count`](Threads::count), on a thread each; or calls
-    /// `otherwise` alone where the workers have another job to do.
+    /// Calls `f` once with each index below [`count`](Threads::count), each on its own thread; or calls only
+    /// `otherwise` if the workers are busy with another job.
     fn run(&self, f: &(dyn Fn(usize) + Sync), otherwise: impl FnOnce()) {
         let Some(workers) = &self.workers else { return otherwise() };
         let _turn = match workers.turn.try_lock() {
             Ok(turn) => turn,
-            // A job panicked; it was waited for all the same.
+            // A job panicked; all workers have finished it nevertheless.
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return otherwise(),
         };
@@ -193,7 +194,7 @@ impl Threads {
         shared.busy.store(workers.handles.len(), Ordering::Relaxed);
         let asleep = {
             let mut state = shared.state();
-            // A panic of a job whose caller panicked too was never taken: it is not this one's.
+            // Discards the panic of an earlier job whose caller panicked too.
             state.panic = None;
             state.job = Some(job);
             state.jobs += 1;
@@ -212,9 +213,9 @@ impl Threads {
         }
     }
 
-    /// Shares out `rows` rows of the matrices `data`, the work of which is `work` multiplications, in runs
-    /// of rows: `f` is given which rows and their part of each matrix. A matrix may be empty; one that is not
-    /// has whole rows.
+    /// Distributes the `rows` rows of the matrices `data`, with `work` multiplications in total, in contiguous
+    /// ranges: `f` gets a range of rows and the corresponding part of each matrix. A matrix may be empty; otherwise
+    /// its length must be a multiple of `rows`.
     pub fn share<const N: usize>(
         &self,
         rows: usize,
@@ -241,9 +242,9 @@ impl Threads {
         self.run(&job, || take(0..rows));
     }
 
-    /// Calls `f` with each of `items` and its part of `data`: where `ranges`, ascending and without overlap, says
-    /// that it lies, or nothing where `data` is empty. `work` is that of all items together. What `f` shares out
-    /// in turn is its thread's alone.
+    /// Calls `f` with each of `items` and its part of `data`, given by `ranges`, which are ascending and disjoint;
+    /// the parts are empty if `data` is. `work` is the total of all items. Each item's `f` runs on one thread, which
+    /// does not distribute work further.
     pub(crate) fn each<T: Send>(
         &self,
         items: &mut [T],
@@ -267,7 +268,7 @@ impl Threads {
             let (cell, part) = unsafe { (cells.rows(&(i..i + 1)), numbers.rows(&range)) };
             f(i, &mut cell[0], part);
         };
-        // With more threads than items, each item is better shared out among all of them.
+        // With more threads than items, each item is distributed over all threads instead.
         let threads = self.count();
         if work < 2 * SHARE || count < threads {
             return (0..count).for_each(one);
@@ -277,7 +278,7 @@ impl Threads {
     }
 }
 
-/// A matrix whose rows go to several threads.
+/// A matrix whose rows are distributed over several threads.
 struct Parts<'a, T> {
     start: *mut T,
     width: usize,
@@ -367,7 +368,7 @@ mod tests {
             let both =
                 || threads.share(64, 100 * SHARE, [], |_, _: [&mut [f32]; 0]| panic!("both"));
             assert!(catch_unwind(AssertUnwindSafe(both)).is_err());
-            // And they go on afterwards.
+            // They continue to work afterwards.
             seen.lock().unwrap().clear();
             threads.share(64, 100 * SHARE, [], look);
             assert_eq!(seen.lock().unwrap().len(), 2);

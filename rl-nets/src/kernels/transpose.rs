@@ -1,9 +1,8 @@
-//! Transpositions, in blocks that stay in registers.
+//! Matrix transposition, in blocks that stay in registers.
 
 use super::dispatch;
 
-/// Writes the transpose of `from`, `[rows, columns]`, to `to`, `[columns, rows]`, given how far apart the rows
-/// of each lie.
+/// Writes the transpose of `from`, `[rows, columns]`, to `to`, `[columns, rows]`, given the row stride of each.
 pub fn transpose(
     (rows, columns): (usize, usize),
     (from, from_stride): (&[f32], usize),
@@ -15,7 +14,7 @@ pub fn transpose(
     );
 }
 
-/// The same, for callers that are compiled for the instruction set already.
+/// The same, for callers already compiled for the instruction set.
 #[inline(always)]
 fn transpose_inlined(
     (rows, columns): (usize, usize),
@@ -30,7 +29,7 @@ fn transpose_inlined(
     }
     let shuffles = shuffles();
     let mut row = 0;
-    // Blocks of eight rows of four, then one of four rows of eight; what they leave goes one by one.
+    // Blocks of eight rows by four columns, then of four rows by eight; the remainder element by element.
     while rows - row >= 8 {
         let whole = columns / 4 * 4;
         for column in (0..whole).step_by(4) {
@@ -64,7 +63,7 @@ fn transpose_inlined(
     one_by_one((row, rows - row), (0, columns), (from, from_stride), (to, to_stride));
 }
 
-/// Transposes `count` rows from `row` on and the columns of a range, given by its ends.
+/// Transposes `count` rows starting at `row`, and a range of columns.
 #[inline(always)]
 fn one_by_one(
     (row, count): (usize, usize),
@@ -121,7 +120,7 @@ fn wide_block(
     }
 }
 
-/// What shuffles in registers, where there is such a thing.
+/// The shuffle instructions, if the processor has them.
 #[cfg(target_arch = "x86_64")]
 pub(super) type Shuffles = Option<pulp::x86::V3>;
 #[cfg(not(target_arch = "x86_64"))]
@@ -136,7 +135,7 @@ pub(super) fn shuffles() -> Shuffles {
     }
 }
 
-/// Transposes the two squares of four by four that lie side by side in `rows`, each in its place.
+/// Transposes the two adjacent four-by-four squares in `rows`, each in place.
 #[inline(always)]
 fn squares(shuffles: Shuffles, rows: [[f32; 8]; 4]) -> [[f32; 8]; 4] {
     #[cfg(target_arch = "x86_64")]

@@ -1,7 +1,7 @@
-//! `cargo xtask bench dqn-step`: one gradient step of DQN beside the same in plain candle.
+//! `cargo xtask bench dqn-step`: one gradient step of DQN compared with the same step in plain candle.
 //!
-//! The network is 4-64-64-2 (tanh), the batch 64; a step is sampling, target, loss, backward, Adam.
-//! Plain candle is what its users write: `candle_nn`'s linear layers, autograd and AdamW.
+//! The network is 4-64-64-2 (tanh) and the batch size 64; a step is sampling, targets, loss, backward pass and Adam.
+//! The candle version is written as its users would: `candle_nn`'s linear layers, autograd and AdamW.
 
 use super::statistics::median;
 use crate::{Error, Result};
@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Interleaved rounds; medians are reported.
     #[arg(long, default_value_t = 15)]
     rounds: usize,
-    /// Steps a round.
+    /// Steps per round.
     #[arg(long, default_value_t = 2_000)]
     steps: usize,
 }
@@ -47,7 +47,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             plain.gradient_step()?;
         }
         let second = started.elapsed().as_secs_f64();
-        // The first round warms up.
+        // The first round is a warm-up.
         if round > 0 {
             let micros = |seconds: f64| seconds / args.steps as f64 * 1e6;
             times[0].push(micros(first));
@@ -65,7 +65,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Shows 2,000 steps of random play.
+/// Records 2,000 steps of random actions.
 fn play(mut show: impl FnMut(&Transitions<'_, f32, u32>) -> rl_core::Result<()>) -> Result<()> {
     let env = TimeLimit::new(rl_envs::CartPole::default(), 500)?;
     let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0))?;
@@ -99,7 +99,7 @@ fn ours() -> Result<Dqn> {
     Ok(agent)
 }
 
-/// The same step as a user of candle writes it.
+/// The same step with candle's own API.
 struct Plain {
     replay: Replay<f32, u32>,
     batch: Batch<f32, u32>,
@@ -155,7 +155,7 @@ impl Plain {
         let taken = q.gather(&actions, 1)?.squeeze(1)?;
         let loss = (taken - targets)?.sqr()?.mean_all()?;
         self.adam.backward_step(&loss)?;
-        // Read as ours is, so that both are told.
+        // Our version reads the loss too.
         loss.to_scalar::<f32>()?;
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! `cargo xtask bench envs`: steps a second of the environments, one thread.
+//! `cargo xtask bench envs`: environment steps per second, on one thread.
 //!
-//! Copies are stepped together by `SerialVecEnv` under Gymnasium's time limits, with actions drawn before
-//! the clock starts; resets are part of the work.
+//! `SerialVecEnv` steps several copies under Gymnasium's time limits, with actions drawn before the clock starts;
+//! resets are included.
 
 use super::statistics::median;
 use crate::Result;
@@ -12,20 +12,20 @@ use std::time::Instant;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Copies that are stepped together.
+    /// Copies stepped together.
     #[arg(long, default_value_t = 64)]
     envs: usize,
-    /// Steps of each copy in a round.
+    /// Steps of each copy per round.
     #[arg(long, default_value_t = 20_000)]
     steps: usize,
     /// Rounds; medians are reported.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
-    /// Measures gymnax (1,024 copies in one compiled loop), EnvPool (1,024, one thread) and Gymnasium beside,
-    /// on CartPole and Pendulum.
+    /// Also measures gymnax (1,024 copies in one compiled loop), EnvPool (1,024, one thread) and Gymnasium, on
+    /// CartPole and Pendulum.
     #[arg(long)]
     peers: bool,
-    /// A Python that has the peers' packages; made with pip under target/peers where left out.
+    /// A Python with the peers' packages; default: one created with pip under target/peers.
     #[arg(long)]
     python: Option<PathBuf>,
     /// The core that the peers are pinned to.
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     core: usize,
 }
 
-/// What the peers' script tells.
+/// The output of the peers' script.
 #[derive(serde::Deserialize)]
 struct Told {
     environment: String,
@@ -41,7 +41,7 @@ struct Told {
     steps_per_second: f64,
 }
 
-/// Rows of actions that are gone through again and again.
+/// The number of rows of actions, which are used repeatedly.
 const ROWS: usize = 256;
 
 fn rate<E: Env>(args: &Args, name: &str, limit: u32, make: fn() -> E) -> Result<()>
@@ -56,7 +56,7 @@ where
     actions.chunks_exact_mut(space.width()).for_each(|action| space.sample(&mut rng, action));
     let mut rates = Vec::new();
     envs.reset()?;
-    // The first round warms up.
+    // The first round is a warm-up.
     for round in 0..=args.rounds {
         let started = Instant::now();
         for step in 0..args.steps {
@@ -73,7 +73,7 @@ where
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     println!("{} copies stepped together, median of {} rounds\n", args.envs, args.rounds);
-    println!("| environment | | steps a second |");
+    println!("| environment | | steps per second |");
     println!("|---|---|---|");
     rate(args, "CartPole-v1", 500, CartPole::default)?;
     rate(args, "MountainCar-v0", 200, MountainCar::default)?;

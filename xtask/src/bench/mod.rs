@@ -12,17 +12,17 @@ mod statistics;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {
-    /// Trains presets over many seeds and compares their returns with what they have to reach.
+    /// Trains presets over many seeds and compares their returns with the required ones.
     Returns(returns::Args),
-    /// One gradient step of DQN beside the same step in plain candle.
+    /// One gradient step of DQN compared with the same step in plain candle.
     DqnStep(dqn_step::Args),
-    /// Steps a second of the environments.
+    /// Environment steps per second.
     Envs(envs::Args),
-    /// How fast transitions go into the replay memory and come out.
+    /// Throughput of storing in and sampling from the replay buffer.
     Replay(replay::Args),
-    /// Transitions a second on three fixed workloads, beside the peers where asked.
+    /// Transitions per second on three fixed workloads, optionally compared with other libraries.
     Speed(speed::Args),
-    /// The estimates of critics beside true values: DQN and Double DQN, DDPG and TD3.
+    /// Value estimates compared with true values: DQN and Double DQN, DDPG and TD3.
     Overestimation(overestimation::Args),
 }
 

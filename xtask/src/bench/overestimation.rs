@@ -1,9 +1,9 @@
-//! `cargo xtask bench overestimation`: the estimates of critics beside true values.
+//! `cargo xtask bench overestimation`: value estimates compared with true values.
 //!
-//! A maximum over noisy estimates is too high on average (Thrun and Schwartz, 1993). Double DQN and TD3 were
-//! made to mend that; here each learns beside the method that it mends, with the same settings and seeds. Now
-//! and then learning stops, and the policy is played from fresh starts: the critic's value of each start
-//! stands beside the discounted sum of rewards that followed.
+//! A maximum over noisy estimates is too high on average (Thrun and Schwartz, 1993). Double DQN and TD3 were designed
+//! to reduce this bias; here each is trained beside its predecessor, DQN or DDPG, with the same settings and seeds.
+//! At regular intervals the policy is run from new start states, and the critic's value of each start is compared
+//! with the discounted return that follows.
 
 use super::statistics::bootstrap_interval;
 use crate::preset::RunConfig;
@@ -22,18 +22,18 @@ pub(crate) struct Args {
     /// Seeds 0 to N - 1.
     #[arg(long, default_value_t = 5)]
     seeds: u64,
-    /// Times that learning stops to look.
+    /// Number of measurements during training.
     #[arg(long, default_value_t = 5)]
     looks: u64,
-    /// Starts to play from at each look.
+    /// Start states per measurement.
     #[arg(long, default_value_t = 20)]
     starts: usize,
 }
 
-/// Steps after which what is left of a discounted return no longer counts.
+/// The number of steps after which the remaining discounted return is negligible.
 const HORIZON: u32 = 1_500;
 
-/// A mean estimate and a mean true value.
+/// A mean value estimate and a mean true value.
 #[derive(Clone, Copy)]
 struct Look {
     estimated: f64,
@@ -42,15 +42,15 @@ struct Look {
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     println!(
-        "critics' values of starts, and the discounted returns that follow; means over {} seeds",
+        "value estimates of start states, and their discounted returns; means over {} seeds",
         args.seeds
     );
-    println!("of means over {} starts, 95 % intervals of the difference\n", args.starts);
+    println!("of means over {} start states; 95 % intervals of the difference\n", args.starts);
     compare(args, "CartPole-v1", [("DQN", &dqn(false)?), ("Double DQN", &dqn(true)?)])?;
     compare(args, "Pendulum-v1", [("DDPG", &ddpg()?), ("TD3", &td3()?)])
 }
 
-/// A run of one seed: where it looks, what it sees.
+/// The run of one seed: the steps of its measurements, and their results.
 type Run = dyn Fn(&Args, u64) -> Result<Vec<(u64, Look)>>;
 
 fn compare(args: &Args, env: &str, pair: [(&str, &Run); 2]) -> Result<()> {
@@ -132,8 +132,8 @@ fn continuous<R: Rule>(
     }))
 }
 
-/// Learns for the given steps and looks now and then. `value` is the critic's of an observation and the
-/// action taken in it.
+/// Trains for the given number of steps and measures at regular intervals. `value` is the critic's value of an
+/// observation and the action taken in it.
 fn looks<V, A>(
     args: &Args,
     (mut envs, mut agent, steps): (V, A, u64),

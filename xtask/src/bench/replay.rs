@@ -1,5 +1,4 @@
-//! `cargo xtask bench replay`: how fast transitions go into the replay memory and come out, and how much
-//! memory each takes.
+//! `cargo xtask bench replay`: throughput of storing and sampling transitions, and memory per transition.
 
 use super::statistics::median;
 use crate::Result;
@@ -14,7 +13,7 @@ pub(crate) struct Args {
     rounds: usize,
 }
 
-/// What is stored: the size of the memory, the width of an observation, transitions in a minibatch.
+/// The capacity of the buffer, the width of an observation, and the minibatch size.
 struct Kind {
     name: &'static str,
     capacity: usize,
@@ -33,7 +32,7 @@ fn rates<T: Element>(args: &Args, kind: &Kind, number: fn(usize) -> T) -> Result
     let (mut rng, horizon) =
         (Seeds::new(0).stream("replay", 0), Horizon { n_step: 1, gamma: 0.99 });
     let (mut insert, mut sample) = (Vec::new(), Vec::new());
-    // The first round fills the memory.
+    // The first round fills the buffer.
     for round in 0..=args.rounds {
         let started = Instant::now();
         for _ in 0..capacity {
@@ -66,7 +65,7 @@ fn rates<T: Element>(args: &Args, kind: &Kind, number: fn(usize) -> T) -> Result
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     println!(
-        "| observations | minibatch | inserted a second | sampled a second | bytes a transition |"
+        "| observations | minibatch | inserted per second | sampled per second | bytes per transition |"
     );
     println!("|---|---|---|---|---|");
     let small = Kind { name: "4 numbers", capacity: 100_000, width: 4, batch: 64 };

@@ -1,4 +1,4 @@
-//! `cargo xtask bench returns`: do the presets learn, over many seeds?
+//! `cargo xtask bench returns`: tests over many seeds that the presets learn.
 
 use super::statistics::{bootstrap_interval, interquartile_mean};
 use crate::preset::RunConfig;
@@ -21,29 +21,29 @@ pub(crate) struct Args {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
-    /// Runs at a time, one thread each.
+    /// Number of concurrent runs, one thread each.
     #[arg(long, default_value_t = 1)]
     jobs: usize,
-    /// Changes a setting of the algorithm; may be repeated.
+    /// Override a setting of the algorithm; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Environment steps, in place of the preset's.
+    /// Environment steps, instead of the preset's.
     #[arg(long)]
     steps: Option<u64>,
-    /// Environments, in place of the preset's.
+    /// Number of environments, instead of the preset's.
     #[arg(long)]
     envs: Option<usize>,
 }
 
-/// The interquartile mean over seeds that each preset has to reach, and how many of ten seeds have
-/// to reach which return by themselves.
+/// The required interquartile mean over seeds of each preset, and how many of ten seeds must each reach a given
+/// return.
 struct Goal {
     preset: &'static str,
     interquartile_mean: f64,
     each: Option<(f64, u64)>,
 }
 
-/// A goal for the interquartile mean alone.
+/// A requirement on the interquartile mean only.
 const fn mean(preset: &'static str, interquartile_mean: f64) -> Goal {
     Goal { preset, interquartile_mean, each: None }
 }
@@ -140,7 +140,7 @@ fn measure(goal: &Goal, args: &Args) -> Result<bool> {
         }
     });
     let mut results = results.into_inner().unwrap_or_default();
-    // By seed, not by who finished first: the interval's resampling goes by place.
+    // In order of seeds, not of completion, since the bootstrap resamples by position.
     results.sort_by_key(|(seed, _)| *seed);
     let returns: Vec<f64> =
         results.into_iter().map(|(_, r)| r.map(|s| s.mean_return)).collect::<Result<_>>()?;

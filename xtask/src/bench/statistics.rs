@@ -1,8 +1,8 @@
-//! Statistics over seeds, as Agarwal et al. (2021) recommend them.
+//! Statistics over seeds, as recommended by Agarwal et al. (2021).
 
 use rl_core::Seeds;
 
-/// The interquartile mean: the mean of the middle half, values at the edges counted in part.
+/// The interquartile mean: the mean of the middle half, with partial weights at its edges.
 pub(crate) fn interquartile_mean(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -41,7 +41,7 @@ mod tests {
     #[test]
     fn the_middle_half() {
         assert_eq!(interquartile_mean(&[9.0, 1.0, 2.0, 3.0]), 2.5);
-        // Ten values: the middle five, of which the outer two count half.
+        // Ten values: the middle six, of which the outer two have weight one half.
         let ten: Vec<f64> = (0..10).map(f64::from).collect();
         assert_eq!(interquartile_mean(&ten), 4.5);
         assert_eq!(interquartile_mean(&[1e9, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1e9]), 1.0);

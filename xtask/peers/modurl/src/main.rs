@@ -35,7 +35,7 @@ fn count(all: &[&VarMap]) -> usize {
     all.iter().flat_map(|vars| vars.all_vars()).map(|var| var.elem_count()).sum()
 }
 
-/// Gradient steps are those that the settings ask for: the agents do not count them.
+/// The gradient steps are those of the settings, since the agents do not count them.
 fn report(transitions: usize, started: Instant, parameters: usize, gradient_steps: usize) {
     let rate = transitions as f64 / started.elapsed().as_secs_f64();
     println!(

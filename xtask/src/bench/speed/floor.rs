@@ -1,4 +1,4 @@
-//! What the matrix products of each workload take by themselves: no update can be faster by these kernels.
+//! The time of the matrix products of each workload alone: a lower bound for an update with these kernels.
 
 use super::{Report, Step, WORKLOADS, steps};
 use rl_nets::ConvConfig;
@@ -8,32 +8,32 @@ use std::time::Instant;
 /// Which operand of a product is stored transposed.
 #[derive(Clone, Copy)]
 enum Transposed {
-    /// `[m, k] [k, n]`, as a layer's input gradient.
+    /// `[m, k] [k, n]`, as in a layer's input gradient.
     None,
-    /// `[k, m]ᵀ [k, n]`, as a layer's weight gradient.
+    /// `[k, m]ᵀ [k, n]`, as in a layer's weight gradient.
     Left,
-    /// `[m, k] [n, k]ᵀ`, as a layer's forward pass.
+    /// `[m, k] [n, k]ᵀ`, as in a layer's forward pass.
     Right,
 }
 
-/// A product and the operands that it is done on, again and again.
+/// A product and its operands, computed repeatedly.
 struct Product {
     shape: (usize, usize, usize),
     transposed: Transposed,
-    /// How often a unit of the workload needs it.
+    /// How often one unit of the workload computes it.
     times: f64,
     a: Vec<f32>,
     b: Vec<f32>,
     out: Vec<f32>,
 }
 
-/// The passes of a perceptron that a workload makes.
+/// The passes of an MLP in a workload.
 #[derive(Clone, Copy)]
 enum Pass {
     Forward,
-    /// The gradient of the weights and of all layers' inputs but the first's.
+    /// The gradients of the weights and of the inputs of all layers except the first.
     Backward,
-    /// The gradient of the inputs, the first's too, and of no weights.
+    /// The gradients of the inputs of all layers, without those of the weights.
     InputGradient,
 }
 
@@ -73,7 +73,7 @@ impl Products {
         }
     }
 
-    /// A convolution from `input` to `filters` channels, in blocks as they are made; gives the shape of its output.
+    /// A convolution from `input` to `filters` channels, in the same blocks as in training; returns its output shape.
     fn convolution(
         &mut self,
         [channels, height, width]: [usize; 3],
@@ -97,12 +97,12 @@ impl Products {
         output
     }
 
-    /// Seconds that a unit's products take, each in a loop of its own.
+    /// The time of the products of one unit in seconds, each measured in its own loop.
     fn seconds(&mut self) -> f64 {
         let each = self.0.iter_mut().map(|item| {
             let Product { shape, transposed, times, a, b, out } = item;
             let (m, n, k) = *shape;
-            // A fixed amount of work, whatever the shape.
+            // A fixed amount of work for any shape.
             let repeats = (400_000_000 / (m * n * k)).clamp(3, 2_000) as u32;
             let mut best = f64::INFINITY;
             for _ in 0..5 {
@@ -122,7 +122,7 @@ impl Products {
         each.sum()
     }
 
-    /// The rate where a unit is so many transitions.
+    /// Transitions per second, if a unit is this many transitions.
     fn report(mut self, workload: usize, transitions: f64) -> Report {
         let what = &WORKLOADS[workload];
         Report {
@@ -145,7 +145,7 @@ pub(super) fn ppo() -> Report {
     products.report(0, 2_048.0)
 }
 
-/// A unit is four transitions, nine tenths of them chosen by the network, and a gradient step on 64.
+/// A unit is four transitions, nine tenths of them with greedy actions of the network, and a gradient step on 64.
 pub(super) fn dqn() -> Report {
     let mut products = Products::default();
     let widths = [4, 64, 64, 2];
@@ -155,8 +155,8 @@ pub(super) fn dqn() -> Report {
     products.report(1, 4.0)
 }
 
-/// A unit is a transition: the policy acts and is asked in two batches of 64, two critics are trained, two
-/// targets asked, and the policy climbs the critics.
+/// A unit is a transition: one action of the policy, its evaluation on two batches of 64, an update of two critics,
+/// an evaluation of two target critics, and a policy update through the critics.
 pub(super) fn sac() -> Report {
     let (mut products, actor, critic) = (Products::default(), [3, 64, 64, 2], [4, 64, 64, 1]);
     products.pass(actor, 1, Pass::Forward, 1.0);
@@ -168,7 +168,7 @@ pub(super) fn sac() -> Report {
     products.report(2, 1.0)
 }
 
-/// The products of each convolutional network's gradient steps and forward passes.
+/// The products of the gradient steps and forward passes of each convolutional network.
 pub(super) fn convolutions() -> Vec<Step> {
     let mut all = Vec::new();
     for (name, shape, body, batches) in steps::images() {

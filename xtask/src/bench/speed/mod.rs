@@ -1,10 +1,10 @@
-//! `cargo xtask bench speed`: transitions a second on three fixed workloads, and the gradient step of
-//! perceptrons and of convolutional networks, on one thread, beside the peers where asked.
+//! `cargo xtask bench speed`: transitions per second on three fixed workloads, and the time of gradient steps of MLPs
+//! and convolutional networks, on one thread, optionally compared with other libraries.
 //!
-//! The time covers acting, stepping, storing, targets, losses, backward passes, optimiser and target updates;
-//! start-up, compilation and warm-up are left out. Every measurement is a process of its own, pinned to one
-//! core where `taskset` is there; runners take turns, and medians over the rounds are reported. What a
-//! runner did (its parameters, gradient steps and transitions) must be what the workload says.
+//! The time includes acting, stepping, storing, targets, losses, backward passes, and optimiser and target network
+//! updates; start-up, compilation and warm-up are excluded. Every measurement is a separate process, pinned to one
+//! core if `taskset` is available; runners alternate, and medians over the rounds are reported. The parameters,
+//! gradient steps and transitions of a runner must match the workload.
 
 mod floor;
 pub(crate) mod peers;
@@ -23,11 +23,11 @@ pub(crate) struct Args {
     /// Rounds; medians are reported.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Measures the peers beside: Stable-Baselines3, single-file PyTorch, SBX, and PPO in JAX. Makes a
-    /// virtual environment under target/peers, with pip, unless --python names one.
+    /// Also measures the peers: Stable-Baselines3, single-file PyTorch, SBX, and PPO in JAX. Creates a virtual
+    /// environment under target/peers, with pip, unless --python names one.
     #[arg(long)]
     peers: bool,
-    /// A Python that has the peers' packages.
+    /// A Python with the peers' packages.
     #[arg(long)]
     python: Option<PathBuf>,
     /// The core that measurements are pinned to.
@@ -36,7 +36,7 @@ pub(crate) struct Args {
     /// Writes all measurements to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Measures this library on so many threads too, each on a core of its own from --core on.
+    /// Also measures this library on this many threads, each on its own core, from --core on.
     #[arg(long, default_value_t = 1)]
     threads: usize,
     /// Measures once in this process and prints a line of JSON.
@@ -44,7 +44,7 @@ pub(crate) struct Args {
     worker: Option<String>,
 }
 
-/// What a runner tells of one measurement.
+/// A runner's report on one measurement.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     transitions_per_second: f64,
@@ -61,7 +61,7 @@ pub(crate) struct Step {
     microseconds: f64,
 }
 
-/// A workload and what must be done in it, timed part only.
+/// A workload and the amount of work it requires in the timed part.
 struct Workload {
     key: &'static str,
     name: &'static str,
@@ -101,7 +101,7 @@ const WORKLOADS: [Workload; 4] = [
     },
 ];
 
-/// What is measured in microseconds: key and name.
+/// The measurements in microseconds: key and name.
 const STEPS: [(&str, &str); 2] = [("mlp", "perceptrons"), ("conv", "convolutional networks")];
 
 impl Workload {
@@ -123,11 +123,11 @@ impl Workload {
 struct Measured {
     runner: &'static str,
     workload: String,
-    /// Transitions a second, or microseconds for a network's step, a round each.
+    /// Transitions per second, or microseconds for a network's step, one per round.
     rounds: Vec<f64>,
 }
 
-/// One measurement in this process, for the process that asked for it.
+/// One measurement in this process, requested by a parent process.
 fn worker(what: &str, threads: usize) -> Result<()> {
     let backend = &Backend::cpu().with_threads(threads)?;
     let report = match what {
@@ -210,13 +210,13 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Measurements done and to come, with the time that is left; nothing without a terminal.
+/// The number of finished and remaining measurements, with the remaining time; not shown without a terminal.
 fn progress_bar(len: u64) -> Result<indicatif::ProgressBar> {
     let style = indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len}, {eta} left, {msg}");
     Ok(indicatif::ProgressBar::new(len).with_style(style.map_err(Error::usage)?))
 }
 
-/// The median of a runner's rounds on a workload.
+/// The median over the rounds of a runner on a workload.
 fn middle(measured: &[Measured], runner: &str, workload: &str) -> Option<f64> {
     let mut all = measured.iter();
     all.find(|m| m.runner == runner && m.workload == workload).map(|m| median(&m.rounds))
@@ -227,7 +227,7 @@ fn is_rate(workload: &str) -> bool {
 }
 
 fn threads_table(measured: &[Measured], threads: usize) {
-    println!("\n| workload | 1 thread | {threads} threads | times as fast |");
+    println!("\n| workload | 1 thread | {threads} threads | speed-up |");
     println!("|---|---|---|---|");
     for Measured { workload, rounds, .. } in measured.iter().filter(|m| m.runner == peers::OURS) {
         let one = median(rounds);
@@ -241,7 +241,7 @@ fn threads_table(measured: &[Measured], threads: usize) {
 
 fn table(measured: &[Measured]) {
     let ours = |workload: &str| middle(measured, peers::OURS, workload);
-    println!("| workload | runner | median | lowest | highest | this library is faster by |");
+    println!("| workload | runner | median | lowest | highest | speed-up of this library |");
     println!("|---|---|---|---|---|---|");
     for Measured { runner, workload, rounds } in
         measured.iter().filter(|m| m.runner != peers::THREADED)

@@ -1,4 +1,4 @@
-//! The runners: this library, and the peers through their public interfaces.
+//! The runners: this library, and other libraries (peers) through their public interfaces.
 
 use crate::{Error, Result};
 use serde::de::DeserializeOwned;
@@ -6,24 +6,24 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(super) const OURS: &str = "this library";
-/// The same on several threads.
+/// This library on several threads.
 pub(super) const THREADED: &str = "this library, threaded";
-/// What arithmetic alone would take: the products of this library's networks and nothing else.
+/// The matrix products of this library's networks alone, as a lower bound.
 pub(super) const FLOOR: &str = "its matrix products alone";
 
-/// The peers' packages, as pip knows them.
+/// The peers' packages, by their names on PyPI.
 const PACKAGES: [&str; 7] =
     ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium", "envpool"];
 
-/// Something that runs workloads in a process of its own and tells of each in a line of JSON.
+/// A program that runs a workload in a separate process and reports each as a line of JSON.
 pub(crate) struct Runner {
     pub(crate) name: &'static str,
     workloads: &'static [&'static str],
-    /// Begins a workload's name on the command line.
+    /// The prefix of a workload's name on the command line.
     prefix: &'static str,
-    /// The program and its first arguments; the workload follows.
+    /// The program and its first arguments, followed by the workload.
     command: Vec<PathBuf>,
-    /// How many cores it is given.
+    /// The number of cores it gets.
     cores: usize,
 }
 
@@ -32,7 +32,7 @@ impl Runner {
         self.workloads.contains(&workload)
     }
 
-    /// Measures once, pinned to cores from `core` on where that can be done.
+    /// Measures once, pinned to cores from `core` on if possible.
     pub(crate) fn measure<T: DeserializeOwned>(
         &self,
         workload: &str,
@@ -46,7 +46,7 @@ impl Runner {
             command.arg("-c").arg(cores).arg(&self.command[0]);
         }
         command.args(&self.command[1..]).arg(format!("{}{workload}", self.prefix));
-        // Plain thread pools of the peers would otherwise count the machine's cores.
+        // Otherwise the peers' thread pools would use all cores of the machine.
         command.env("OMP_NUM_THREADS", "1").env("RAYON_NUM_THREADS", "1");
         let output = command.output().map_err(|e| Error::io(&self.command[0], e))?;
         if !output.status.success() {
@@ -79,7 +79,7 @@ pub(crate) fn environments(python: Option<&Path>) -> Result<Runner> {
     })
 }
 
-/// This library, and the peers where asked.
+/// This library, and the peers if requested.
 pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
     let own = std::env::current_exe().map_err(|e| Error::io(Path::new("this program"), e))?;
     let worker = |threads: usize| {
@@ -139,7 +139,7 @@ fn succeed(command: &mut Command, what: &str) -> Result<()> {
     }
 }
 
-/// A virtual environment with the peers' packages, made once.
+/// A virtual environment with the peers' packages, created once.
 fn virtual_environment() -> Result<PathBuf> {
     let folder = Path::new("target").join("peers");
     let python = folder.join("bin").join("python");

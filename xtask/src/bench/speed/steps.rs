@@ -1,4 +1,4 @@
-//! One gradient step of a network: forward, squared error, backward, Adam; and forward passes of few rows.
+//! One gradient step of a network (forward pass, squared error, backward pass, Adam), and forward passes of few rows.
 
 use super::Step;
 use crate::Result;
@@ -8,7 +8,7 @@ use rl_nets::{
 };
 use std::time::Instant;
 
-/// Widths and batch of each network that is measured.
+/// The layer widths and batch size of each measured network.
 const SHAPES: [(&[usize], usize); 4] = [
     (&[4, 64, 64, 2], 64),
     (&[4, 256, 256, 2], 64),
@@ -29,7 +29,7 @@ fn draw(n: usize, index: u64) -> Vec<f32> {
     (0..n).map(|_| rng.normal() as f32).collect()
 }
 
-/// Microseconds a call, after a warm-up.
+/// Microseconds per call, after a warm-up.
 fn micros(n: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     for _ in 0..n / 5 {
         call()?;
@@ -41,7 +41,7 @@ fn micros(n: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     Ok(started.elapsed().as_secs_f64() / f64::from(n) * 1e6)
 }
 
-/// Microseconds of a gradient step on rows `x` towards outputs `y`.
+/// Microseconds per gradient step on rows `x` with targets `y`.
 fn gradient_step<'a, T: RowElement>(
     net: &'a mut Network,
     (x, y): (&'a [T], &[f32]),
@@ -59,7 +59,7 @@ fn gradient_step<'a, T: RowElement>(
     })
 }
 
-/// Microseconds of a forward pass.
+/// Microseconds per forward pass.
 fn forward<T: RowElement>(net: &mut Network, x: &[T], calls: u32) -> Result<f64> {
     micros(calls, || Ok(std::hint::black_box(net.predict(x)).map(drop)?))
 }
@@ -79,10 +79,10 @@ pub(super) fn perceptrons(backend: &Backend) -> Result<Vec<Step>> {
     Ok(all)
 }
 
-/// Name, shape of the observation, body, and the batches of gradient steps with how often each is measured.
+/// Name, observation shape, body, and the batch sizes of gradient steps with the number of repetitions.
 type Image = (&'static str, [usize; 3], NetworkConfig, [(usize, u32); 2]);
 
-/// Networks of six outputs over images of bytes.
+/// Networks with six outputs for byte images.
 pub(super) fn images() -> [Image; 2] {
     [
         ("Nature CNN", [4, 84, 84], NetworkConfig::nature(), [(32, 60), (128, 20)]),
@@ -90,7 +90,7 @@ pub(super) fn images() -> [Image; 2] {
     ]
 }
 
-/// Rows of the forward passes, as one environment and eight have them, with how often each is measured.
+/// Batch sizes of the forward passes, as with one and eight environments, with the number of repetitions.
 pub(super) const ACTING: [(usize, u32); 2] = [(1, 2_000), (8, 500)];
 
 pub(super) fn convolutions(backend: &Backend) -> Result<Vec<Step>> {

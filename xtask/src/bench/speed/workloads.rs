@@ -22,8 +22,8 @@ fn tanh() -> NetworkConfig {
     NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
-/// Runs `warm_up` transitions, then times `timed` of them. `step` is the metric that is recorded once a
-/// gradient step.
+/// Runs `warm_up` transitions, then times `timed` of them. `step` is the name of a metric recorded once per gradient
+/// step.
 fn measure<V, A>(
     (mut envs, mut agent): (V, A),
     (warm_up, timed): (u64, u64),
@@ -61,7 +61,7 @@ pub(super) fn ppo(backend: &Backend) -> Result<Report> {
     ppo_of_width(64, 20_480, backend)
 }
 
-/// The same with networks of a width at which threads pay.
+/// The same with networks wide enough to benefit from threads.
 pub(super) fn ppo_wide(backend: &Backend) -> Result<Report> {
     ppo_of_width(256, 6_144, backend)
 }
