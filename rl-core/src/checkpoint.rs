@@ -172,8 +172,9 @@ impl CheckpointDir {
         let mut others = self.steps()?;
         others.retain(|other| *other != step);
         for old in others.iter().rev().skip(self.keep - 1) {
-            self.retire(&self.replacement(*old))?;
+            // The replacement last: until it is gone, it is what is read.
             self.retire(&self.place(*old))?;
+            self.retire(&self.replacement(*old))?;
         }
         Ok(place)
     }
@@ -207,7 +208,10 @@ impl CheckpointDir {
         match fs::rename(path, &temporary) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io(path, e)),
-            Ok(()) => remove_if_there(&temporary),
+            Ok(()) => {
+                sync_folder(&self.root)?;
+                remove_if_there(&temporary)
+            }
         }
     }
 

@@ -54,7 +54,11 @@ where
     envs.set_evaluating(true);
     let result = run(policy, envs, episodes);
     envs.set_evaluating(false);
-    result
+    // Whoever trains in these environments is told that an episode was cut, after an error too.
+    let reset = envs.reset();
+    let evaluation = result?;
+    reset?;
+    Ok(evaluation)
 }
 
 fn run<P, V>(policy: &mut P, envs: &mut V, episodes: usize) -> Result<Evaluation>
@@ -81,7 +85,5 @@ where
             }
         }
     }
-    // The reset tells an agent that trains in these environments that the episodes were cut.
-    envs.reset()?;
     Ok(result)
 }

@@ -31,6 +31,7 @@ struct Slot<E> {
 pub(crate) struct SavedEnvs<T> {
     pub(crate) slots: Vec<Vec<u8>>,
     pub(crate) observations: Vec<T>,
+    pub(crate) reset_since: Vec<bool>,
 }
 
 impl<E: Env> SerialVecEnv<E> {
@@ -156,7 +157,8 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
 
     fn save(&self) -> Result<Vec<u8>> {
         let observations = self.batch.observations().to_vec();
-        codec::encode(&SavedEnvs { slots: self.save_slots()?, observations })
+        let reset_since = self.batch.reset_since().to_vec();
+        codec::encode(&SavedEnvs { slots: self.save_slots()?, observations, reset_since })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
@@ -167,6 +169,6 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
             saved.observations.len(),
         )?;
         self.load_slots(&saved.slots)?;
-        self.batch.restore(&saved.observations)
+        self.batch.restore(&saved.observations, &saved.reset_since)
     }
 }

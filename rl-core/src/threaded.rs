@@ -253,11 +253,13 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
             }
         }
         let observations = self.batch.observations().to_vec();
-        codec::encode(&SavedEnvs { slots, observations })
+        let reset_since = self.batch.reset_since().to_vec();
+        codec::encode(&SavedEnvs { slots, observations, reset_since })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let SavedEnvs { slots, observations } = codec::decode("environment state", bytes)?;
+        let SavedEnvs { slots, observations, reset_since } =
+            codec::decode("environment state", bytes)?;
         check::len("saved environments", self.num_envs(), slots.len())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         for worker in &self.workers {
@@ -266,6 +268,6 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
                 result?;
             }
         }
-        self.batch.restore(&observations)
+        self.batch.restore(&observations, &reset_since)
     }
 }

@@ -96,6 +96,12 @@ impl<T: Element> StepBatch<T> {
         &self.observations
     }
 
+    /// Which environments were reset from outside since the last step, `[n]`: what [`restore`](StepBatch::restore)
+    /// needs of it beside the observations.
+    pub fn reset_since(&self) -> &[bool] {
+        &self.reset_since
+    }
+
     /// The rewards of the last step, `[n]`.
     pub fn rewards(&self) -> &[f32] {
         &self.rewards
@@ -141,10 +147,11 @@ impl<T: Element> StepBatch<T> {
     ///
     /// # Errors
     /// [`Error::Mismatch`](crate::Error::Mismatch) for observations with another number of elements.
-    pub fn restore(&mut self, observations: &[T]) -> Result<()> {
+    pub fn restore(&mut self, observations: &[T], reset_since: &[bool]) -> Result<()> {
         check::len("saved observations", self.observations.len(), observations.len())?;
+        check::len("saved resets", self.reset_since.len(), reset_since.len())?;
         self.forget_step();
-        self.reset_since.fill(false);
+        self.reset_since.copy_from_slice(reset_since);
         self.observations.copy_from_slice(observations);
         Ok(())
     }

@@ -132,6 +132,8 @@ pub struct OffPolicy<R> {
     steps: u64,
     /// Environment steps for which the gradient steps have been done.
     learned: u64,
+    /// Whether the newest transitions in the replay buffer are not the agent's own.
+    foreign: bool,
     /// The last actions, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
     /// The last actions, scaled to the bounds.
@@ -203,6 +205,7 @@ impl<R: Rule> OffPolicy<R> {
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
+            foreign: false,
             actions: vec![0.0; n * action_width],
             handed_out: HandedOut::new(envs.action_space().clone(), n),
             greedy: Vec::new(),
@@ -214,15 +217,19 @@ impl<R: Rule> OffPolicy<R> {
 
     /// Stores transitions from any source (offline data, demonstrations), one per environment, with actions within
     /// the environment's bounds; see [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not
-    /// count as environment steps of the run.
+    /// count as environment steps of the run, and n-step returns do not run from them into the agent's own.
     ///
     /// # Errors
     /// Transitions that do not match; an externally chosen action outside the bounds.
     pub fn remember(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
-        let OffPolicy { handed_out, actions, bounds, .. } = self;
-        let to_unit = |dimension, action| bounds.to_unit(dimension, action);
-        handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
-        Ok(self.replay.push(&transitions.with_actions(&self.actions))?)
+        let (width, taken) = (self.bounds.width(), transitions.actions());
+        let space = self.handed_out.space();
+        taken.chunks_exact(width).try_for_each(|action| space.check("action", action))?;
+        let unit = taken.iter().enumerate().map(|(i, a)| self.bounds.to_unit(i % width, *a));
+        let unit: Vec<f32> = unit.collect();
+        self.replay.push(&transitions.with_actions(&unit))?;
+        self.foreign = true;
+        Ok(())
     }
 
     /// Takes one gradient step of the rule on a minibatch from the replay buffer.
@@ -291,7 +298,13 @@ impl<R: Rule> Agent for OffPolicy<R> {
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, f32>) -> Result<()> {
         let begun = self.steps > 0;
-        self.remember(transitions)?;
+        let OffPolicy { handed_out, actions, bounds, .. } = self;
+        let to_unit = |dimension, action| bounds.to_unit(dimension, action);
+        handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
+        if std::mem::take(&mut self.foreign) {
+            self.replay.cut();
+        }
+        self.replay.push(&transitions.with_actions(&self.actions))?;
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {
             let ends = transitions.ends().iter().zip(transitions.resets());
@@ -308,7 +321,9 @@ impl<R: Rule> Agent for OffPolicy<R> {
     fn update(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
         let (before, now) = (self.learned, self.steps);
         self.learned = now;
-        if now < self.experience.learning_starts {
+        // A run that was resumed without its replay buffer fills it first.
+        let enough = self.experience.learning_starts.min(self.replay.capacity() as u64);
+        if now < self.experience.learning_starts || (self.replay.len() as u64) < enough {
             return Ok(());
         }
         let rounds = now / self.experience.train_freq - before / self.experience.train_freq;

@@ -57,6 +57,8 @@ impl Experience {
     pub fn validate(&self) -> Result<()> {
         check::at_least("buffer_size", 1, self.buffer_size as u64)?;
         check::at_least("batch_size", 1, self.batch_size as u64)?;
+        let (buffer, batch) = (self.buffer_size as u64, self.batch_size as u64);
+        check::at_most("batch_size", buffer, "buffer_size", batch)?;
         check::at_least("train_freq", 1, self.train_freq)?;
         check::at_least("gradient_steps", 1, self.gradient_steps)?;
         check::fraction("gamma", self.gamma)?;

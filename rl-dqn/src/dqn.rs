@@ -1,7 +1,7 @@
 use crate::head::best_actions;
 use crate::{DqnConfig, Head, TdRows};
 use rl_core::{
-    Agent, BoxSpace, Discrete, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
+    Agent, BoxSpace, Discrete, End, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
     Transitions, VecEnv, check,
 };
 use rl_nets::{
@@ -71,6 +71,8 @@ pub struct Dqn<O: InputSpace = BoxSpace> {
     steps: u64,
     /// Environment steps up to which learning has been done.
     learned: u64,
+    /// Whether the newest transitions in the replay buffer are not the agent's own.
+    foreign: bool,
     scratch: Scratch,
 }
 
@@ -189,6 +191,7 @@ impl<O: InputSpace> Dqn<O> {
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
+            foreign: false,
             scratch: Scratch {
                 greedy: vec![0; num_envs],
                 next_actions: vec![0; config.batch_size],
@@ -221,13 +224,39 @@ impl<O: InputSpace> Dqn<O> {
     }
 
     /// Stores transitions of whatever origin (offline data, demonstrations), as many as there are environments; see
-    /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run.
+    /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run, and
+    /// n-step returns do not run from them into the agent's own.
     ///
     /// # Errors
-    /// Transitions that do not fit; an action outside the space.
+    /// Transitions that do not fit; an action outside the space or forbidden by the action mask.
     pub fn remember(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        transitions.actions().chunks_exact(1).try_for_each(|a| self.actions.check("action", a))?;
+        self.store(transitions)?;
+        self.foreign = true;
+        Ok(())
+    }
+
+    fn store(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
+        let taken = transitions.actions();
+        taken.chunks_exact(1).try_for_each(|action| self.actions.check("action", action))?;
+        if let Some(masks) = self.masks(transitions.observations())? {
+            masks.check_actions(taken)?;
+            // Where the task goes on something must be allowed; after a termination nothing need be.
+            for (i, end) in transitions.ends().iter().enumerate() {
+                if *end != Some(End::Terminated) {
+                    self.masks(transitions.next_observation(i))?;
+                }
+            }
+        }
         Ok(self.replay.push(transitions)?)
+    }
+
+    /// Moves the target network towards the online one by the share `tau`, as the agent does by itself every
+    /// `target_update_interval` steps of a run; for learning without one.
+    ///
+    /// # Errors
+    /// Those of candle.
+    pub fn update_target(&mut self, tau: f64) -> Result<()> {
+        Ok(self.q.soft_update(tau)?)
     }
 
     /// One gradient step on a minibatch from the replay memory.
@@ -250,11 +279,11 @@ impl<O: InputSpace> Dqn<O> {
             Ok(())
         };
         if config.double_q {
-            best_actions(&**head, q.predict(next)?, values, forbid, next_actions)?;
+            best_actions((&**head, n), q.predict(next)?, values, forbid, next_actions)?;
         }
         let next_output = q.target_mut()?.predict(next)?;
         if !config.double_q {
-            best_actions(&**head, next_output, values, forbid, next_actions)?;
+            best_actions((&**head, n), next_output, values, forbid, next_actions)?;
         }
 
         let (pass, target) = q.forward_beside_target(batch.observations())?;
@@ -289,14 +318,14 @@ impl<O: InputSpace> Policy for Dqn<O> {
     fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [u32]) -> Result<()> {
         let masks = self.masks(observations)?;
         self.q.resample(None);
+        check::len("observations", actions.len() * self.width, observations.len())?;
         let output = self.q.predict(observations)?;
-        let n = output.len() / (self.actions.n() * self.head.atoms());
-        check::len("actions", n, actions.len())?;
         let forbid = |values: &mut [f32]| {
             masks.inspect(|masks| masks.forbid(values));
             Ok(())
         };
-        best_actions(&*self.head, output, &mut self.scratch.values, forbid, actions)
+        let head = (&*self.head, self.actions.n());
+        best_actions(head, output, &mut self.scratch.values, forbid, actions)
     }
 }
 
@@ -319,6 +348,7 @@ impl<O: InputSpace> Agent for Dqn<O> {
         progress: Progress,
         actions: &mut [u32],
     ) -> Result<()> {
+        check::len("observations", actions.len() * self.width, observations.len())?;
         let epsilon = self.config.epsilon.at(progress.fraction());
         let masks = self.masks(observations)?;
         // Drawn first, so that a step in which every environment explores needs no network.
@@ -339,7 +369,8 @@ impl<O: InputSpace> Agent for Dqn<O> {
                 masks.inspect(|masks| masks.forbid(values));
                 Ok(())
             };
-            best_actions(&*self.head, output, values, forbid, greedy)?;
+            greedy.resize(actions.len(), 0);
+            best_actions((&*self.head, self.actions.n()), output, values, forbid, greedy)?;
             for (action, best) in actions.iter_mut().zip(greedy) {
                 if *action == GREEDY {
                     *action = *best;
@@ -350,7 +381,10 @@ impl<O: InputSpace> Agent for Dqn<O> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        self.remember(transitions)?;
+        if std::mem::take(&mut self.foreign) {
+            self.replay.cut();
+        }
+        self.store(transitions)?;
         self.steps += transitions.len() as u64;
         Ok(())
     }
@@ -362,7 +396,9 @@ impl<O: InputSpace> Agent for Dqn<O> {
         for _ in 0..times(self.config.target_update_interval) {
             self.q.soft_update(self.config.tau)?;
         }
-        if now < self.config.learning_starts {
+        // A run that was resumed without its replay buffer fills it first.
+        let enough = self.config.learning_starts.min(self.replay.capacity() as u64);
+        if now < self.config.learning_starts || (self.replay.len() as u64) < enough {
             return Ok(());
         }
         for _ in 0..times(self.config.train_freq) * self.config.gradient_steps {

@@ -1,7 +1,7 @@
 //! What a network's output means.
 
 use crate::values::argmax_rows;
-use rl_core::Result;
+use rl_core::{Discrete, Result, Space, check};
 use rl_nets::TdLoss;
 use std::fmt::Debug;
 
@@ -41,6 +41,33 @@ pub struct TdRows<'a> {
     pub next_actions: &'a [u32],
     /// How much each row counts, `[batch]`.
     pub weights: &'a [f32],
+}
+
+impl TdRows<'_> {
+    /// Checks that all slices belong to one minibatch, and that actions are in range; returns the number of actions.
+    /// For implementors of [`Head`].
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for slices that do not fit or an action out of range.
+    pub fn check(&self, atoms: usize, grad: &[f32], errors: &[f32]) -> Result<usize> {
+        let batch = self.actions.len();
+        let actions = self.output.len() / (batch * atoms).max(1);
+        let outputs = batch * actions * atoms;
+        check::at_least("batch", 1, batch as u64)?;
+        check::at_least("actions", 1, actions as u64)?;
+        check::len("outputs", outputs, self.output.len())?;
+        check::len("outputs for the next observations", outputs, self.next_output.len())?;
+        check::len("gradient", outputs, grad.len())?;
+        let columns = [self.rewards.len(), self.discounts.len(), self.weights.len(), errors.len()];
+        columns
+            .iter()
+            .try_for_each(|len| check::len("rewards, discounts, weights, errors", batch, *len))?;
+        check::len("next actions", batch, self.next_actions.len())?;
+        let choices = Discrete::new(actions as u32)?;
+        let all = self.actions.chunks_exact(1).chain(self.next_actions.chunks_exact(1));
+        all.into_iter().try_for_each(|action| choices.check("action", action))?;
+        Ok(actions)
+    }
 }
 
 /// One number an action: its expected return.
@@ -91,7 +118,7 @@ impl Head for ExpectedReturn {
     }
 
     fn loss(&mut self, rows: TdRows<'_>, grad: &mut [f32], errors: &mut [f32]) -> Result<f64> {
-        let actions = rows.next_output.len() / rows.next_actions.len().max(1);
+        let actions = rows.check(1, grad, errors)?;
         self.targets.clear();
         let next = rows.next_output.chunks_exact(actions).zip(rows.next_actions);
         let steps = rows.rewards.iter().zip(rows.discounts);
@@ -105,16 +132,17 @@ impl Head for ExpectedReturn {
 
 /// The action of the largest value of each row of output; `values` is scratch, `[n, actions]`.
 pub(crate) fn best_actions(
-    head: &dyn Head,
+    (head, actions): (&dyn Head, usize),
     output: &[f32],
     values: &mut Vec<f32>,
     forbid: impl FnOnce(&mut [f32]) -> Result<()>,
     best: &mut [u32],
 ) -> Result<()> {
-    values.resize(output.len() / head.atoms(), 0.0);
+    check::len("outputs", best.len() * actions * head.atoms(), output.len())?;
+    values.resize(best.len() * actions, 0.0);
     head.values(output, values);
     forbid(values)?;
-    argmax_rows(values, values.len() / best.len().max(1), best)
+    argmax_rows(values, actions, best)
 }
 
 #[cfg(test)]
@@ -165,7 +193,8 @@ mod tests {
             [("dqn_target", "target_q_next"), ("double_dqn_target", "online_q_next")]
         {
             let (mut chosen, mut values) = ([0; 8], Vec::new());
-            best_actions(&head, &flat(chosen_by), &mut values, |_| Ok(()), &mut chosen).unwrap();
+            best_actions((&head, 3), &flat(chosen_by), &mut values, |_| Ok(()), &mut chosen)
+                .unwrap();
             let rows = TdRows {
                 output: &[0.0; 24],
                 actions: &[0; 8],

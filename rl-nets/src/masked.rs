@@ -126,12 +126,28 @@ impl<'a> ActionMasks<'a> {
             return Err(Error::mismatch("observations with action masks", "numbers", "bytes"));
         };
         check_mask_width(width, choices)?;
+        check::len("observations", observations.len() / width * width, observations.len())?;
         Ok(ActionMasks { observations, width, choices })
     }
 
-    /// The mask of observation `i`, `[choices]`.
+    /// The mask of observation `i`, `[choices]`; empty where there is no such observation.
     pub fn row(&self, i: usize) -> &'a [f32] {
-        &self.observations[i * self.width..(i + 1) * self.width][self.width - self.choices..]
+        let row = self.observations.chunks_exact(self.width).nth(i).unwrap_or_default();
+        row.get(self.width - self.choices..).unwrap_or_default()
+    }
+
+    /// Checks that each action, `[n]`, is allowed by the mask of its observation.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for the first that is not.
+    pub fn check_actions(&self, actions: &[u32]) -> rl_core::Result<()> {
+        for (i, action) in actions.iter().enumerate() {
+            if self.row(i).get(*action as usize) != Some(&1.0) {
+                let what = format!("action of environment {i}");
+                return Err(Error::mismatch(what, "one that its mask allows", action));
+            }
+        }
+        Ok(())
     }
 
     /// A uniform sample of the actions allowed by observation `i`.

@@ -261,7 +261,10 @@ impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.load_weights(from)?)
+        self.policy.load_weights(from)?;
+        // What another policy has gathered is not this one's to learn from.
+        self.collector.rollout.clear();
+        Ok(())
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {

@@ -153,8 +153,9 @@ impl SearchRule for Evolution {
         &self.params
     }
 
-    fn set_best(&mut self, params: &[f32]) {
-        self.params.copy_from_slice(params);
+    fn set_best(&mut self, params: &[f32]) -> Result<()> {
+        *self = Self::new(&self.config, params.to_vec())?;
+        Ok(())
     }
 
     fn state(&self) -> Result<(Vec<f32>, Vec<u8>)> {

@@ -81,8 +81,9 @@ impl<S: Acceptance> SearchRule for LocalSearch<S> {
         self.incumbent.params()
     }
 
-    fn set_best(&mut self, params: &[f32]) {
+    fn set_best(&mut self, params: &[f32]) -> Result<()> {
         self.incumbent = Incumbent::new(params.to_vec(), self.acceptance.initial_noise());
+        Ok(())
     }
 
     fn state(&self) -> Result<Incumbent> {

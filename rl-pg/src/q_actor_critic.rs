@@ -3,9 +3,9 @@ use rl_core::{
     Seeds, Space, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActionMasks, AgentConfig, Backend, Body, Categorical, Chain, Distribution, Init, Learned,
-    LogStd, Loss, Masked, Network, NetworkConfig, OptimizerConfig, TdLoss, check_finite,
-    policy_net, unmasked_width,
+    ActionMasks, AgentConfig, Backend, Body, Categorical, Chain, Distribution, Init, Leading,
+    Learned, LogStd, Loss, Masked, Module, Network, NetworkConfig, OptimizerConfig, TdLoss,
+    check_finite, policy_net, unmasked_width,
 };
 use serde::{Deserialize, Serialize};
 
@@ -175,10 +175,16 @@ impl QActorCritic {
         let mut learned = |name: &str, body: &dyn Body, gain: f64| -> Result<Learned> {
             let start = Init::Orthogonal { gain };
             let net = policy_net(body, &shape, &distribution, LogStd::Free(0.0), start)?;
-            // The values of forbidden actions are never used: the policy does not choose them.
-            let net = match config.action_mask {
-                false => net,
-                true => Chain::new(space.width()).then_named("", Masked::new(net, n)?)?,
+            // Logits are masked. Action values are not: a forbidden action has probability zero.
+            let net = match (config.action_mask, name) {
+                (false, _) => net,
+                (true, "actor") => {
+                    Chain::new(space.width()).then_named("", Masked::new(net, n)?)?
+                }
+                (true, _) => {
+                    let leading = Leading::new(space.width(), net.input_len())?;
+                    Chain::new(space.width()).then(leading)?.then_named("", net)?
+                }
             };
             let net = Network::new(net.named(name), backend, &mut init)?;
             Ok(Learned::new(net, &config.optimizer)?)
@@ -204,12 +210,11 @@ impl QActorCritic {
         Ok(self.critic.predict(observations)?)
     }
 
-    fn check_masks(&self, observations: &[f32]) -> Result<()> {
-        if self.config.action_mask {
-            let (width, n) = (self.actor.network().input_len(), self.distribution.params_len());
-            ActionMasks::new(observations.into(), width, n)?;
-        }
-        Ok(())
+    /// The action masks of observations, where the settings say that there are some.
+    fn masks<'a>(&self, observations: &'a [f32]) -> Result<Option<ActionMasks<'a>>> {
+        let (width, n) = (self.actor.network().input_len(), self.distribution.params_len());
+        let masks = || ActionMasks::new(observations.into(), width, n);
+        self.config.action_mask.then(masks).transpose()
     }
 
     /// The policy's loss on `step`; records the loss and the entropy.
@@ -266,7 +271,7 @@ impl Policy for QActorCritic {
     type Action = Discrete;
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [u32]) -> Result<()> {
-        self.check_masks(observations)?;
+        self.masks(observations)?;
         let logits = self.actor.predict(observations)?;
         let n = self.distribution.params_len();
         check::len("actions", logits.len() / n, actions.len())?;
@@ -283,7 +288,7 @@ impl Agent for QActorCritic {
     }
 
     fn act(&mut self, observations: &[f32], _: Progress, actions: &mut [u32]) -> Result<()> {
-        self.check_masks(observations)?;
+        self.masks(observations)?;
         let logits = self.actor.predict(observations)?;
         let n = self.distribution.params_len();
         check::len("actions", logits.len() / n, actions.len())?;
@@ -296,6 +301,15 @@ impl Agent for QActorCritic {
     fn observe(&mut self, transitions: &Transitions<'_, f32, u32>) -> Result<()> {
         let choices = Discrete::new(self.distribution.params_len() as u32)?;
         transitions.actions().chunks_exact(1).try_for_each(|a| choices.check("action", a))?;
+        if let Some(masks) = self.masks(transitions.observations())? {
+            masks.check_actions(transitions.actions())?;
+            // Where the task goes on something must be allowed; after a termination nothing need be.
+            for (i, end) in transitions.ends().iter().enumerate() {
+                if *end != Some(End::Terminated) {
+                    self.masks(transitions.next_observation(i))?;
+                }
+            }
+        }
         let step = &mut self.step;
         step.observations.clear();
         step.observations.extend_from_slice(transitions.observations());

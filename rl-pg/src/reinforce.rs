@@ -321,7 +321,10 @@ impl<D: Distribution> Agent for Reinforce<D> {
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.policy.load_weights(from)?)
+        self.policy.load_weights(from)?;
+        // What another policy has gathered is not this one's to learn from.
+        self.episodes.clear();
+        Ok(())
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {

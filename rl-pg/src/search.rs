@@ -57,8 +57,11 @@ pub trait SearchRule: Sized {
     /// The parameters of the current policy, `[params]`.
     fn best(&self) -> &[f32];
 
-    /// Continues from another policy, `[params]`, which has no score yet.
-    fn set_best(&mut self, params: &[f32]);
+    /// Goes on from another policy, `[params]`, of which nothing is known yet.
+    ///
+    /// # Errors
+    /// Those of an optimiser's settings.
+    fn set_best(&mut self, params: &[f32]) -> Result<()>;
 
     /// The current state.
     ///
@@ -336,7 +339,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
     /// The search continues from there: the candidates being scored are discarded.
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
         self.policy.load(from.file("policy.safetensors")?)?;
-        self.rule.set_best(&self.policy.params()?);
+        self.rule.set_best(&self.policy.params()?)?;
         self.propose();
         let open = self.generation.lanes.iter_mut();
         open.for_each(|lane| lane.episode = None);

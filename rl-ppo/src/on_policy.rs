@@ -120,8 +120,7 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> OnPolicy<D, R, O> {
     {
         config.validate(envs.num_envs())?;
         if bodies.is_shared() && !R::SHARES_TRUNK {
-            let expected = "none: the policy's step must leave the value function alone";
-            return Err(Error::config("network.trunk", expected, "one"));
+            return Err(shared_trunk());
         }
         let OnPolicySettings { network, optimizer, n_steps, .. } = config.settings();
         let (distribution, lives) = (envs.action_space().distribution(), (backend, seeds));
@@ -199,7 +198,10 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> 
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.learner.policy.load_weights(from)?)
+        self.learner.policy.load_weights(from)?;
+        // What another policy has gathered is not this one's to learn from.
+        self.learner.collector.rollout.clear();
+        Ok(())
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
@@ -236,6 +238,12 @@ pub(crate) fn validate_settings(
 }
 
 /// Builds the agent of these settings for any observation and action space.
+/// The error of a network with a trunk for a rule that needs two of them.
+pub(crate) fn shared_trunk() -> Error {
+    let expected = "none: the policy's step must leave the value function alone";
+    Error::config("network.trunk", expected, "one")
+}
+
 macro_rules! builds {
     ($config:ty, $agent:ident) => {
         impl<O: rl_nets::InputSpace, A: rl_nets::PolicySpace> rl_nets::AgentConfig<O, A>

@@ -1,4 +1,4 @@
-use crate::on_policy::{builds, validate_settings};
+use crate::on_policy::{builds, shared_trunk, validate_settings};
 use crate::{Learner, OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
 use rl_core::{BoxSpace, Metrics, Progress, Result, Schedule, check};
 use rl_nets::{
@@ -98,6 +98,9 @@ impl TrpoConfig {
     /// [`rl_core::Error::Config`] that names the field and the accepted values.
     pub fn validate(&self, num_envs: usize) -> Result<()> {
         validate_settings(self.settings(), self.batch_size, num_envs)?;
+        if self.network.trunk.is_some() {
+            return Err(shared_trunk());
+        }
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         check::at_least("n_critic_epochs", 1, self.n_critic_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;

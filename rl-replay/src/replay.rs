@@ -79,6 +79,11 @@ impl<T: Element, A: Element> Replay<T, A> {
         Ok(())
     }
 
+    /// Ends the episodes that go on as truncated: what is stored next does not follow, see [`Store::cut`].
+    pub fn cut(&mut self) {
+        self.store.cut();
+    }
+
     /// Fills `batch` with transitions that the sampler draws, see [`Store::read`]. `fraction` is the share of the run
     /// that is over.
     ///
@@ -135,7 +140,7 @@ impl<T: Element, A: Element> Replay<T, A> {
             return Ok(Replay::new(self.store.empty()?, self.sampler.empty()));
         };
         let store = self.store.loaded(store)?;
-        let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default())?;
+        let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default(), store.len())?;
         Ok(Replay::new(store, sampler))
     }
 }

@@ -41,13 +41,14 @@ struct Saved<C, D> {
     ends: Vec<Option<End>>,
 }
 
-/// Reserves memory for `n` rows; a failed allocation is an error and does not abort the process.
-fn reserve<T>(n: usize, width: usize) -> Result<()> {
-    let fits = n.checked_mul(width).is_some_and(|n| Vec::<T>::new().try_reserve_exact(n).is_ok());
+/// Checks that memory for `n` rows of so many bytes can be had, so that a buffer that is too large is an error and does not
+/// end the process.
+fn check_memory(n: usize, bytes: usize) -> Result<()> {
+    let fits = n.checked_mul(bytes).is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
     if fits {
         return Ok(());
     }
-    let expected = format!("a buffer that fits in memory");
+    let expected = format!("a buffer that fits in memory at {bytes} bytes per transition");
     Err(rl_core::Error::config("buffer_size", expected, n).into())
 }
 
@@ -64,8 +65,8 @@ impl<T: Element, A: Element> Rows<T, A> {
         check::at_least("buffer_size", envs as u64, capacity as u64)?;
         let steps = capacity / envs;
         let n = steps * envs;
-        reserve::<T>(n, 2 * width)?;
-        reserve::<A>(n, action_width)?;
+        let ends = size_of::<f32>() + size_of::<Option<End>>();
+        check_memory(n, 2 * width * size_of::<T>() + action_width * size_of::<A>() + ends)?;
         Ok(Rows {
             steps,
             envs,
@@ -86,13 +87,13 @@ impl<T: Element, A: Element> Rows<T, A> {
     }
 
     /// Truncates the episodes of environments that were reset from outside since the last step.
-    fn cut(&mut self, resets: &[bool]) {
+    fn cut_where(&mut self, resets: impl Iterator<Item = bool>) {
         if self.filled == 0 {
             return;
         }
         let newest = (self.head + self.steps - 1) % self.steps * self.envs;
         for (end, reset) in self.ends[newest..][..self.envs].iter_mut().zip(resets) {
-            if *reset && end.is_none() {
+            if reset && end.is_none() {
                 *end = Some(End::Truncated);
             }
         }
@@ -117,7 +118,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
         let (w, aw, at) = (self.width, self.action_width, self.head * self.envs);
         check::len("observations", self.envs * w, transitions.observations().len())?;
         check::len("actions", self.envs * aw, transitions.actions().len())?;
-        self.cut(transitions.resets());
+        self.cut_where(transitions.resets().iter().copied());
         let rows = at..at + self.envs;
         self.observations[at * w..][..self.envs * w].copy_from_slice(transitions.observations());
         self.actions[at * aw..][..self.envs * aw].copy_from_slice(transitions.actions());
@@ -130,6 +131,10 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
         self.head = (self.head + 1) % self.steps;
         self.filled = (self.filled + 1).min(self.steps);
         Ok(rows)
+    }
+
+    fn cut(&mut self) {
+        self.cut_where(std::iter::repeat(true));
     }
 
     fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {

@@ -11,7 +11,7 @@ pub trait Sampler: Debug + Send {
     fn added(&mut self, places: Range<usize>);
 
     /// Draws a place below `stored`, which is not zero, for each of `indices`, and writes into `weights` how much each
-    /// draw counts in the loss, so that the expectation stays that of uniform draws. `fraction` is the share of the run
+    /// draw counts in the loss: 1 for uniform draws, importance weights for others. `fraction` is the share of the run
     /// that is over.
     fn sample(
         &mut self,
@@ -28,20 +28,18 @@ pub trait Sampler: Debug + Send {
     /// An error that is not finite.
     fn update(&mut self, indices: &[usize], errors: &[f32]) -> Result<()>;
 
-    /// Whether [`update`](Sampler::update) does anything.
-    fn wants_errors(&self) -> bool;
-
     /// What a resumed run needs of it.
     ///
     /// # Errors
     /// Where it cannot be encoded.
     fn save(&self) -> Result<Vec<u8>>;
 
-    /// A sampler with these settings that goes on from what [`save`](Sampler::save) gave.
+    /// A sampler with these settings that goes on from what [`save`](Sampler::save) gave, over a store of `stored`
+    /// transitions.
     ///
     /// # Errors
     /// [`rl_core::Error::Corrupt`] for other bytes.
-    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Sampler>>;
+    fn loaded(&self, bytes: &[u8], stored: usize) -> Result<Box<dyn Sampler>>;
 
     /// A sampler with these settings for a store with nothing in it.
     fn empty(&self) -> Box<dyn Sampler>;
@@ -70,15 +68,11 @@ impl Sampler for Uniform {
         Ok(())
     }
 
-    fn wants_errors(&self) -> bool {
-        false
-    }
-
     fn save(&self) -> Result<Vec<u8>> {
         Ok(Vec::new())
     }
 
-    fn loaded(&self, _: &[u8]) -> Result<Box<dyn Sampler>> {
+    fn loaded(&self, _: &[u8], _: usize) -> Result<Box<dyn Sampler>> {
         Ok(self.empty())
     }
 

@@ -39,6 +39,9 @@ pub trait Store<T: Element, A: Element>: Debug + Send {
     /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
     fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>>;
 
+    /// Ends the episodes that go on after the newest step as truncated: what is stored next does not follow.
+    fn cut(&mut self);
+
     /// Writes the transition in a `place`, which is taken, into a slot of a batch of the same widths.
     ///
     /// Over `n` steps the reward is `sum_k gamma^k r_k`, and the discount of the value that follows is `gamma^n`; both

@@ -23,7 +23,7 @@ impl<E: Env<Obs = BoxSpace>> ObsMap<E> for Angle {
         BoxSpace::new(vec![-1.0, -1.0], vec![1.0, 1.0])
     }
 
-    fn map(&mut self, _: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
+    fn map(&self, _: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
         to[0] = from[1].atan2(from[0]) / std::f32::consts::PI;
         to[1] = (from[2] / 8.0).clamp(-1.0, 1.0);
         Ok(())
@@ -41,7 +41,7 @@ impl<E: Env<Action = BoxSpace>> ActionMap<E> for Torques {
         Discrete::new(self.0.len() as u32)
     }
 
-    fn map(&mut self, action: usize, to: &mut [f32]) -> Result<()> {
+    fn map(&self, action: usize, to: &mut [f32]) -> Result<()> {
         to[0] = self.0[action];
         Ok(())
     }

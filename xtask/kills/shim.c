@@ -110,3 +110,39 @@ int rmdir(const char *path) {
     change();
     return NEXT(rmdir)(path);
 }
+int creat(const char *path, mode_t mode) {
+    change();
+    return NEXT(creat)(path, mode);
+}
+int truncate(const char *path, off_t length) {
+    change();
+    return NEXT(truncate)(path, length);
+}
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    change();
+    return NEXT(pwrite64)(fd, bytes, count, at);
+}
+int renameat(int from_folder, const char *from, int to_folder, const char *to) {
+    change();
+    return NEXT(renameat)(from_folder, from, to_folder, to);
+}
+int renameat2(int from_folder, const char *from, int to_folder, const char *to, unsigned flags) {
+    change();
+    return NEXT(renameat2)(from_folder, from, to_folder, to, flags);
+}
+int mkdirat(int folder, const char *path, mode_t mode) {
+    change();
+    return NEXT(mkdirat)(folder, path, mode);
+}
+int link(const char *from, const char *to) {
+    change();
+    return NEXT(link)(from, to);
+}
+int symlink(const char *from, const char *to) {
+    change();
+    return NEXT(symlink)(from, to);
+}
+ssize_t copy_file_range(int from, off64_t *from_at, int to, off64_t *to_at, size_t count, unsigned flags) {
+    change();
+    return NEXT(copy_file_range)(from, from_at, to, to_at, count, flags);
+}

@@ -1,6 +1,7 @@
 //! Presets: tuned settings as data, each citing its source; and the full settings of a run.
 
 use crate::{Error, Result};
+use rl_core::check;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -165,6 +166,16 @@ impl RunConfig {
         Self::parse(&path.display().to_string(), &text)
     }
 
+    /// Checks what the agent does not check itself.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let every =
+            [("checkpoint_every", self.checkpoint_every), ("evaluate_every", self.evaluate_every)];
+        for (field, every) in every {
+            every.map_or(Ok(()), |every| check::at_least(field, 1, every))?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).map_err(Error::usage)
     }
@@ -194,7 +205,8 @@ impl RunConfig {
 }
 
 /// What `--set` changes of the run itself.
-const RUN_SETTINGS: [&str; 4] = ["normalize", "checkpoint_every", "evaluate_every", "save_replay"];
+const RUN_SETTINGS: [&str; 5] =
+    ["normalize", "checkpoint_every", "evaluate_every", "save_replay", "init_from"];
 
 /// Puts a value at a path.
 fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<()> {

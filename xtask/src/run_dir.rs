@@ -3,8 +3,11 @@
 use crate::preset::RunConfig;
 use crate::train::Summary;
 use crate::{Error, Result};
-use rl_core::CheckpointDir;
+use rl_core::{CheckpointDir, Sections};
 use std::path::{Path, PathBuf};
+
+/// The name of the folder with the policy that a run started from.
+const INIT: &str = "init";
 
 /// The paths of the files of a run.
 #[derive(Clone, Debug)]
@@ -12,12 +15,18 @@ pub(crate) struct RunDir(PathBuf);
 
 impl RunDir {
     /// Creates a folder: `out`, which must be empty or not exist, or the first free name under `runs/`.
-    pub(crate) fn create(out: Option<&Path>, config: &RunConfig) -> Result<Self> {
+    pub(crate) fn create(
+        out: Option<&Path>,
+        config: &RunConfig,
+        policy: Option<&Sections>,
+    ) -> Result<Self> {
         let path = match out {
             Some(path) => {
                 // A file left by a process that was killed before the run started does not count as a run.
                 let begun = |entry: std::io::Result<std::fs::DirEntry>| {
-                    entry.map_or(true, |entry| entry.file_name() != "config.toml.writing")
+                    entry.map_or(true, |entry| {
+                        !["config.toml.writing", INIT].iter().any(|name| entry.file_name() == *name)
+                    })
                 };
                 let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.any(begun));
                 if taken || path.is_file() {
@@ -39,6 +48,10 @@ impl RunDir {
         };
         std::fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
         let dir = RunDir(path);
+        if let Some(policy) = policy {
+            dir.init().write(&config.algorithm, 0, policy)?;
+        }
+        // With its settings the run has begun.
         dir.write_config(config)?;
         Ok(dir)
     }
@@ -88,6 +101,10 @@ impl RunDir {
     }
     pub(crate) fn summary(&self) -> PathBuf {
         self.0.join("summary.json")
+    }
+    /// The policy that the run started from, where it started from one.
+    pub(crate) fn init(&self) -> CheckpointDir {
+        CheckpointDir::new(self.0.join(INIT)).keep(1)
     }
     pub(crate) fn best(&self) -> PathBuf {
         self.0.join("best")

@@ -49,7 +49,8 @@ pub(crate) struct Args {
     /// Changes a setting of the algorithm, or normalize.observations and the like; may be repeated.
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
     pub(crate) set: Vec<String>,
-    /// Starts from the last policy of the run in this folder, with its normalisation.
+    /// Starts from the last policy of the run in this folder, with its normalisation of observations. Critics that are
+    /// not part of the policy begin as in a new run.
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) init_from: Option<PathBuf>,
     /// The run's folder; the first free name under runs/ where left out.
@@ -121,17 +122,32 @@ struct Session {
     stop_at: Option<u64>,
 }
 
-/// Gives the last policy of the run in a folder, with the moments of its normalisers, to another.
-fn init_from(path: &Path, built: &mut Built) -> Result<()> {
+/// The last policy of the run in a folder, with the moments of its normalisers.
+fn policy_of(path: &Path) -> Result<Sections> {
+    let (dir, _) = RunDir::open(path)?;
+    Ok(dir.checkpoints().read_latest()?.sections)
+}
+
+/// Gives a saved policy and its normalisers' moments to the agent and the environments of a new run.
+fn start_from(policy: &Sections, built: &mut Built) -> Result<()> {
     fn give<O: Space, A: Space>(from: &Sections, to: &mut Pair<O, A>) -> rl_core::Result<()> {
         let moments: Vec<RunningMoments> = from.get("moments")?;
         to.agent.load_policy(from)?;
         to.envs.set_moments(&moments)
     }
-    let (dir, _) = RunDir::open(path)?;
-    let Latest { sections, .. } = dir.checkpoints().read_latest()?;
-    let given = with_pair!(built, |pair| give(&sections, pair));
-    given.map_err(|error| Error::usage(format_args!("--init-from {}: {error}", path.display())))
+    with_pair!(built, |pair| give(policy, pair))
+        .map_err(|error| Error::usage(format_args!("init_from: {error}")))
+}
+
+/// What a new run keeps of the policy that it starts from, so that it can begin anew however that run goes on.
+fn kept(built: &Built) -> Result<Sections> {
+    fn keep<O: Space, A: Space>(pair: &Pair<O, A>) -> rl_core::Result<Sections> {
+        let mut sections = Sections::default();
+        pair.agent.save_policy(&mut sections)?;
+        sections.put("moments", &pair.envs.moments())?;
+        Ok(sections)
+    }
+    Ok(with_pair!(built, |pair| keep(pair))?)
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
@@ -148,8 +164,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             }
             let mut built = build(&config, Seeds::new(config.seed))?;
             // A run that was killed before its first checkpoint begins anew.
-            if let (Some(path), true) = (&config.init_from, dir.checkpoints().is_empty()?) {
-                init_from(path, &mut built)?;
+            if config.init_from.is_some() && dir.checkpoints().is_empty()? {
+                start_from(&dir.init().read_latest()?.sections, &mut built)?;
             }
             (Session { config, dir, resume: true, stop_at: args.stop_at }, built)
         }
@@ -157,12 +173,15 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             let mut config = args.config()?;
             // Built before the folder is made: a bad setting leaves nothing behind.
             let mut built = build(&config, Seeds::new(config.seed))?;
+            let mut policy = None;
             if let Some(path) = &config.init_from {
-                init_from(path, &mut built)?;
+                start_from(&policy_of(path)?, &mut built)?;
+                policy = Some(kept(&built)?);
             }
             TrainerConfig::new(config.steps).validate()?;
+            config.validate()?;
             config.agent = built.settings().clone();
-            let dir = RunDir::create(args.out.as_deref(), &config)?;
+            let dir = RunDir::create(args.out.as_deref(), &config, policy.as_ref())?;
             (Session { config, dir, resume: false, stop_at: args.stop_at }, built)
         }
     };

@@ -330,9 +330,9 @@ fn a_run_starts_from_a_policy() {
     let refuse = |more: &[&str]| refuse(dir, &[&["train", "dqn", "CartPole-v1"], more].concat());
     // Another network; no normaliser to give the moments to; no run.
     let error = refuse(&["--init-from", "a", "--set", "network.hidden=[8]"]);
-    assert!(error.starts_with("--init-from a: "), "{error}");
+    assert!(error.starts_with("init_from: "), "{error}");
     let error = refuse(&["--init-from", "a", "--set", "network.hidden=[16]"]);
-    assert_eq!(error, "--init-from a: normalisation moments: expected 0 elements, got 1");
+    assert_eq!(error, "init_from: normalisation moments: expected 0 elements, got 1");
     assert!(refuse(&["--init-from", "missing"]).starts_with("missing: not the folder of a run"));
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
 }

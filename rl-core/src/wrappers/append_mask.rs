@@ -62,7 +62,7 @@ impl<E: ActionMask> ObsMap<E> for ShowMask {
         BoxSpace::new(extend(inner.low(), 0.0), extend(inner.high(), 1.0))
     }
 
-    fn map(&mut self, env: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
+    fn map(&self, env: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
         let (obs, mask) = to.split_at_mut(from.len());
         obs.copy_from_slice(from);
         env.action_mask(mask);

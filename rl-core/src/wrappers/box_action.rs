@@ -48,7 +48,7 @@ impl<E: Env<Action = BoxSpace>> ActionMap<E> for Rescale {
         BoxSpace::new(vec![-1.0; n], vec![1.0; n])
     }
 
-    fn map(&mut self, action: &[f32], to: &mut [f32]) -> Result<()> {
+    fn map(&self, action: &[f32], to: &mut [f32]) -> Result<()> {
         reject_nan(action)?;
         let bounds = self.bounds.low().iter().zip(self.bounds.high());
         for ((scaled, &a), (&low, &high)) in to.iter_mut().zip(action).zip(bounds) {
@@ -85,7 +85,7 @@ impl<E: Env<Action = BoxSpace>> ActionMap<E> for Clip {
         BoxSpace::unbounded(self.bounds.width())
     }
 
-    fn map(&mut self, action: &[f32], to: &mut [f32]) -> Result<()> {
+    fn map(&self, action: &[f32], to: &mut [f32]) -> Result<()> {
         reject_nan(action)?;
         to.copy_from_slice(action);
         self.bounds.clip(to);

@@ -14,7 +14,7 @@ use crate::{Env, Result, Rng, Space, Step};
 ///     fn space(&self, env: &E) -> Result<Discrete> {
 ///         Ok(env.action_space())
 ///     }
-///     fn map(&mut self, action: usize, to: &mut [u32]) -> Result<()> {
+///     fn map(&self, action: usize, to: &mut [u32]) -> Result<()> {
 ///         to[0] = 1 - action as u32;
 ///         Ok(())
 ///     }
@@ -41,7 +41,7 @@ pub trait ActionMap<E: Env>: Send {
     /// # Errors
     /// An action that has no counterpart.
     fn map(
-        &mut self,
+        &self,
         action: <Self::Action as Space>::Value<'_>,
         to: &mut [<E::Action as Space>::Elem],
     ) -> Result<()>;

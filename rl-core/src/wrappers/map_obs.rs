@@ -16,7 +16,7 @@ use crate::{Env, Result, Rng, Space, Step};
 ///         let twice = |bounds: &[f32]| bounds.iter().map(|x| 2.0 * x).collect();
 ///         BoxSpace::new(twice(inner.low()), twice(inner.high()))
 ///     }
-///     fn map(&mut self, _: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
+///     fn map(&self, _: &E, from: &[f32], to: &mut [f32]) -> Result<()> {
 ///         to.iter_mut().zip(from).for_each(|(to, from)| *to = 2.0 * from);
 ///         Ok(())
 ///     }
@@ -37,12 +37,13 @@ pub trait ObsMap<E: Env>: Send {
     /// [`Error::Config`](crate::Error::Config) for observations that cannot be shown so.
     fn space(&self, env: &E) -> Result<Self::Obs>;
 
-    /// Writes what is shown of the observation `from`, after the reset or step of `env` that gave it.
+    /// Writes what is shown of the observation `from`, after the reset or step of `env` that gave it. A mapping keeps
+    /// nothing from one step to the next: what does is an environment of its own, whose state can be saved.
     ///
     /// # Errors
     /// An observation that cannot be shown.
     fn map(
-        &mut self,
+        &self,
         env: &E,
         from: &[<E::Obs as Space>::Elem],
         to: &mut [<Self::Obs as Space>::Elem],

@@ -125,17 +125,20 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
     }
 
     fn save(&self) -> Result<Vec<u8>> {
-        codec::encode(&(self.envs.save()?, &self.moments, self.batch.observations()))
+        let shown = (self.batch.observations(), self.batch.reset_since());
+        codec::encode(&(self.envs.save()?, &self.moments, shown))
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let (inner, moments, observations): (Vec<u8>, RunningMoments, Vec<f32>) =
+        type Shown = (Vec<f32>, Vec<bool>);
+        let (inner, moments, shown): (Vec<u8>, RunningMoments, Shown) =
             codec::decode("observation normaliser", bytes)?;
+        let (observations, reset_since) = shown;
         moments.check_width(self.moments.width())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         self.envs.load(&inner)?;
         self.moments = moments;
-        self.batch.restore(&observations)
+        self.batch.restore(&observations, &reset_since)
     }
 
     fn moments(&self) -> Vec<RunningMoments> {

@@ -26,7 +26,7 @@ impl<E: Env<Obs = Discrete>> ObsMap<E> for ShowOneHot {
         BoxSpace::new(vec![0.0; n], vec![1.0; n])
     }
 
-    fn map(&mut self, _: &E, from: &[u32], to: &mut [f32]) -> Result<()> {
+    fn map(&self, _: &E, from: &[u32], to: &mut [f32]) -> Result<()> {
         to.fill(0.0);
         if let Some(x) = to.get_mut(from[0] as usize) {
             *x = 1.0;
