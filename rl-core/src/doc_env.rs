@@ -1,6 +1,6 @@
 //! The environment of this crate's examples and tests; hidden from the documentation.
 
-use crate::{BoxSpace, Discrete, Env, Result, Rng, Step};
+use crate::{BoxSpace, Discrete, Env, Result, Rng, Space, Step};
 
 /// Guess whether the observed number is positive: reward 1 if right; episodes have `length` steps.
 #[derive(Clone, Debug)]
@@ -59,6 +59,53 @@ impl Env for Sign {
 
     fn set_state(&mut self, (x, t): (f32, u32)) -> Result<()> {
         (self.x, self.t) = (x, t);
+        Ok(())
+    }
+}
+
+/// Random images of any shape, anew in every step, with the first pixel as the reward.
+#[derive(Clone, Debug)]
+pub struct Images {
+    space: BoxSpace<u8>,
+}
+
+impl Images {
+    /// Images of this shape.
+    ///
+    /// # Errors
+    /// Those of [`BoxSpace::image`].
+    pub fn new(shape: &[usize]) -> Result<Self> {
+        Ok(Images { space: BoxSpace::image(shape)? })
+    }
+}
+
+impl Env for Images {
+    type Obs = BoxSpace<u8>;
+    type Action = Discrete;
+    type State = ();
+
+    fn observation_space(&self) -> BoxSpace<u8> {
+        self.space.clone()
+    }
+
+    #[allow(clippy::expect_used)] // The argument is constant.
+    fn action_space(&self) -> Discrete {
+        Discrete::new(2).expect("two choices")
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [u8]) -> Result<()> {
+        self.space.sample(rng, obs);
+        Ok(())
+    }
+
+    fn step(&mut self, _: usize, rng: &mut Rng, obs: &mut [u8]) -> Result<Step> {
+        self.space.sample(rng, obs);
+        Ok(Step::running(f32::from(obs[0])))
+    }
+
+    fn state(&self) {}
+
+    fn set_state(&mut self, _: ()) -> Result<()> {
         Ok(())
     }
 }

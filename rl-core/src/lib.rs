@@ -49,7 +49,7 @@ pub mod doc_env;
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{
-    CheckpointDir, Latest, Manifest, Sections, read_checkpoint, write_atomically,
+    CheckpointDir, Latest, Manifest, Sections, read_checkpoint, remove_temporary, write_atomically,
 };
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};
@@ -65,6 +65,7 @@ pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
-    ActionMap, ActionMask, AppendMask, Clip, ClipAction, MapAction, MapObs, NormalizeObs,
-    NormalizeReward, ObsMap, OneHot, Rescale, RescaleAction, ShowMask, ShowOneHot, TimeLimit,
+    ActionMap, ActionMask, AppendMask, Clip, ClipAction, ClipReward, Crop, FrameSkip, FrameStack,
+    Greyscale, MapAction, MapObs, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rescale,
+    RescaleAction, Resize, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToRectangle, ToSize,
 };

@@ -183,6 +183,11 @@ impl BoxSpace<u8> {
         Ok(BoxSpace { shape: shape.to_vec(), low: vec![0; n], high: vec![255; n] })
     }
 
+    /// Images of another shape with the values of these.
+    pub(crate) fn reshaped(&self, shape: &[usize]) -> Result<Self> {
+        BoxSpace::planes(shape, self.high.iter().copied().max().unwrap_or(u8::MAX))
+    }
+
     /// Planes of the given shape (channels, height, width), with values from 0 to `high`; use 1 for binary planes.
     ///
     /// ```
@@ -240,6 +245,15 @@ impl<T> BoxSpace<T> {
     /// The upper bounds, flat.
     pub fn high(&self) -> &[T] {
         &self.high
+    }
+}
+
+impl<T: Element> BoxSpace<T> {
+    /// `n` of this box one after another, along the first dimension.
+    pub(crate) fn repeated(&self, n: usize) -> Self {
+        let mut shape = self.shape.clone();
+        shape[0] *= n;
+        BoxSpace { shape, low: self.low.repeat(n), high: self.high.repeat(n) }
     }
 }
 

@@ -24,7 +24,15 @@ fn every_environment_of_this_crate_passes() {
         rl_core::RescaleAction::new(Pendulum::default()).unwrap(),
         rl_core::ClipAction::new(Pendulum::default()).unwrap(),
     );
-    passes!(rl_envs::PixelProbe::default());
+    passes!(
+        PixelProbe::default(),
+        rl_core::FrameStack::new(PixelProbe::default(), 3).unwrap(),
+        rl_core::FrameStack::new(Pendulum::default(), 2).unwrap(),
+        rl_core::FrameSkip::new(PixelProbe::default(), 4).unwrap(),
+        rl_core::FrameSkip::new(CartPole::default(), 2).unwrap(),
+        rl_core::Crop::new(PixelProbe::default(), 0..1, 0..2).unwrap(),
+        rl_core::Resize::new(PixelProbe::default(), 2, 1).unwrap(),
+    );
     for kind in ProbeKind::ALL {
         passes!(Probe::<Discrete>::new(kind), Probe::<BoxSpace>::new(kind));
     }

@@ -1,0 +1,98 @@
+use crate::{BoxSpace, Element, Env, Result, Rng, Space, Step, check};
+
+/// Repeats each action and shows the larger, element by element, of the last two frames, since some games draw an object
+/// only every second frame (Mnih et al., 2015). Rewards are added up. An episode that ends earlier ends there; its last
+/// frame is then compared with the one before it under the same action, if there is one. (Stable-Baselines3 and
+/// Gymnasium may then show frames of the action before.)
+///
+/// ```
+/// # use rl_core::doc_env::Sign;
+/// use rl_core::{Env, FrameSkip, Seeds};
+/// let mut env = FrameSkip::new(Sign::with_length(6), 4)?;
+/// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0.0]);
+/// env.reset(&mut rng, &mut obs)?;
+/// assert!(env.step(0, &mut rng, &mut obs)?.end.is_none());
+/// assert!(env.step(0, &mut rng, &mut obs)?.end.is_some());
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct FrameSkip<E, T = u8> {
+    env: E,
+    skip: u32,
+    before: Vec<T>,
+}
+
+impl<E, T> FrameSkip<E, T>
+where
+    E: Env<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element + PartialOrd,
+{
+    /// Wraps `env`, where every action is taken `skip` times; 4 as published.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) for a `skip` of zero.
+    pub fn new(env: E, skip: u32) -> Result<Self> {
+        check::at_least("skip", 1, u64::from(skip))?;
+        let before = vec![T::default(); env.observation_space().width()];
+        Ok(FrameSkip { env, skip, before })
+    }
+}
+
+impl<E, T> Env for FrameSkip<E, T>
+where
+    E: Env<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element + PartialOrd,
+    for<'a> <E::Action as Space>::Value<'a>: Copy,
+{
+    type Obs = BoxSpace<T>;
+    type Action = E::Action;
+    type State = E::State;
+
+    fn observation_space(&self) -> BoxSpace<T> {
+        self.env.observation_space()
+    }
+
+    fn action_space(&self) -> E::Action {
+        self.env.action_space()
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [T]) -> Result<()> {
+        self.env.reset(rng, obs)
+    }
+
+    fn step(
+        &mut self,
+        action: <E::Action as Space>::Value<'_>,
+        rng: &mut Rng,
+        obs: &mut [T],
+    ) -> Result<Step> {
+        let mut total = self.env.step(action, rng, obs)?;
+        for frame in 1..self.skip {
+            if total.end.is_some() {
+                break;
+            }
+            self.before.copy_from_slice(obs);
+            let step = self.env.step(action, rng, obs)?;
+            total = Step { reward: total.reward + step.reward, end: step.end };
+            if frame + 1 == self.skip || total.end.is_some() {
+                let larger = |(x, before): (&mut T, &T)| {
+                    if *before > *x {
+                        *x = *before;
+                    }
+                };
+                obs.iter_mut().zip(&self.before).for_each(larger);
+            }
+        }
+        Ok(total)
+    }
+
+    fn state(&self) -> E::State {
+        self.env.state()
+    }
+
+    fn set_state(&mut self, state: E::State) -> Result<()> {
+        self.env.set_state(state)
+    }
+}
