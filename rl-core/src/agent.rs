@@ -88,7 +88,8 @@ pub trait Agent: Policy {
     fn name(&self) -> &'static str;
 
     /// Writes an exploratory action for each observation: `observations` is `[n, width]`, `actions` is
-    /// `[n, action width]`.
+    /// `[n, action width]`. The step that [`observe`](Agent::observe) gets next must begin at these observations: what
+    /// is computed here (value estimates, log-probabilities) is used there.
     ///
     /// # Errors
     /// Slices of the wrong length; a NaN in a network's output.
@@ -105,8 +106,11 @@ pub trait Agent: Policy {
     /// [`act`](Agent::act) (for example through a safety filter or a demonstration). Where they are the same, it
     /// learns from the actions before clipping to the bounds.
     ///
+    /// Implementations begin with [`Transitions::check`].
+    ///
     /// # Errors
-    /// Transitions that do not fit the agent; an externally chosen action outside the action space.
+    /// Transitions that do not fit the agent; no step since the last reset; a reward that is not finite; an externally
+    /// chosen action outside the action space, or one that an action mask forbids.
     fn observe(
         &mut self,
         transitions: &Transitions<'_, <Self::Obs as Space>::Elem, <Self::Action as Space>::Elem>,

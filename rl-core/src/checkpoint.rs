@@ -90,6 +90,7 @@ pub struct Manifest {
 const MANIFEST: &str = "manifest.json";
 const REPLACEMENT: &str = ".next";
 const TEMPORARY: &str = ".writing-";
+const REMOVAL: &str = "removal";
 
 /// A folder of checkpoints. Each checkpoint is a subfolder named after its step.
 ///
@@ -136,11 +137,36 @@ impl CheckpointDir {
         let io = |e| Error::io(&self.root, e);
         for entry in fs::read_dir(&self.root).map_err(io)? {
             let entry = entry.map_err(io)?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(TEMPORARY)) {
+            let name = entry.file_name();
+            let of = name.to_str().and_then(|name| name.strip_prefix(TEMPORARY));
+            let step = |of: &str| of.len() == 12 && of.bytes().all(|b| b.is_ascii_digit());
+            if of.is_some_and(|of| of == REMOVAL || step(of)) {
                 remove_if_there(&entry.path())?;
             }
         }
         Ok(())
+    }
+
+    /// Completes what a crash has interrupted: removes incomplete checkpoints, moves intact replacements to their final
+    /// paths and removes damaged ones where the checkpoint that they replace is there. Changes nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn repair(&self) -> Result<()> {
+        if !self.root.exists() {
+            return Ok(());
+        }
+        self.sweep()?;
+        self.steps()?.into_iter().try_for_each(|step| self.settle_intact(step))
+    }
+
+    /// Moves a replacement to its final path if it is intact; removes it if it is damaged and there is another.
+    fn settle_intact(&self, step: u64) -> Result<()> {
+        let replacement = self.replacement(step);
+        if !replacement.exists() || read_checkpoint(&replacement).is_ok() {
+            return self.settle(step);
+        }
+        if self.place(step).exists() { self.retire(&replacement) } else { Ok(()) }
     }
 
     /// Moves a complete replacement to its final path.
@@ -162,7 +188,7 @@ impl CheckpointDir {
     pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
         self.sweep()?;
-        self.settle(step)?;
+        self.settle_intact(step)?;
         let place = self.place(step);
         let there = place.exists().then(|| read_checkpoint(&place).ok()).flatten();
         if there.is_none_or(|(manifest, old)| manifest.algorithm != algorithm || old != *sections) {
@@ -204,7 +230,7 @@ impl CheckpointDir {
     /// Removes a checkpoint. It is renamed first, so that the remains of an interrupted removal are not taken for a
     /// checkpoint.
     fn retire(&self, path: &Path) -> Result<()> {
-        let temporary = self.root.join(format!("{TEMPORARY}removal"));
+        let temporary = self.root.join(format!("{TEMPORARY}{REMOVAL}"));
         match fs::rename(path, &temporary) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(Error::io(path, e)),
@@ -248,9 +274,14 @@ impl CheckpointDir {
     pub fn read_latest(&self) -> Result<Latest> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
-            match read_checkpoint(&self.path(step)) {
-                Ok((manifest, sections)) => return Ok(Latest { manifest, sections, skipped }),
-                Err(error) => skipped.push(error),
+            for path in [self.replacement(step), self.place(step)] {
+                if !path.exists() {
+                    continue;
+                }
+                match read_checkpoint(&path) {
+                    Ok((manifest, sections)) => return Ok(Latest { manifest, sections, skipped }),
+                    Err(error) => skipped.push(error),
+                }
             }
         }
         let none = || Error::corrupt(self.root.display().to_string(), "holds no checkpoint");
@@ -316,12 +347,25 @@ pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
 /// # Errors
 /// [`Error::Io`]; the previous file is then still present.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".writing");
-    let temporary = PathBuf::from(temporary);
+    let temporary = temporary_of(path);
     write_synced(&temporary, bytes)?;
     fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
     path.parent().map_or(Ok(()), sync_folder)
+}
+
+fn temporary_of(path: &Path) -> PathBuf {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".writing");
+    PathBuf::from(temporary)
+}
+
+/// Removes what an interrupted [`write_atomically`] has left beside a file.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn remove_temporary(path: &Path) -> Result<()> {
+    let temporary = temporary_of(path);
+    if temporary.is_file() { remove_if_there(&temporary) } else { Ok(()) }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {

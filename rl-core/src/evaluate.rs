@@ -53,9 +53,9 @@ where
     check::at_least("episodes", 1, episodes as u64)?;
     envs.set_evaluating(true);
     let result = run(policy, envs, episodes);
-    envs.set_evaluating(false);
     // Whoever trains in these environments is told that an episode was cut, after an error too.
     let reset = envs.reset();
+    envs.set_evaluating(false);
     let evaluation = result?;
     reset?;
     Ok(evaluation)

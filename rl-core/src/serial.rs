@@ -15,6 +15,9 @@ pub struct SerialVecEnv<E: Env> {
     batch: StepBatch<<E::Obs as Space>::Elem>,
 }
 
+/// The state, the generator, and the return and length so far of an episode.
+type SavedSlot<S> = (S, Rng, f64, u64);
+
 #[derive(Debug)]
 struct Slot<E> {
     env: E,
@@ -80,8 +83,8 @@ impl<E: Env> SerialVecEnv<E> {
     pub(crate) fn load_slots(&mut self, saved: &[Vec<u8>]) -> Result<()> {
         check::len("saved environments", self.slots.len(), saved.len())?;
         let decode = |bytes: &Vec<u8>| codec::decode("environment state", bytes);
-        let decoded: Result<Vec<(E::State, Rng, f64, u64)>> = saved.iter().map(decode).collect();
-        for (slot, (state, rng, episode_return, length)) in self.slots.iter_mut().zip(decoded?) {
+        let decoded = saved.iter().map(decode).collect::<Result<Vec<SavedSlot<E::State>>>>()?;
+        for (slot, (state, rng, episode_return, length)) in self.slots.iter_mut().zip(decoded) {
             slot.env.set_state(state)?;
             (slot.rng, slot.episode_return, slot.length) = (rng, episode_return, length);
         }

@@ -41,6 +41,7 @@ struct Parcel<O: Space, A: Space> {
     batch: StepBatch<O::Elem>,
 }
 
+#[allow(clippy::large_enum_variant)] // Every step sends a parcel; boxed it would be no faster.
 enum Order<O: Space, A: Space> {
     Step(Parcel<O, A>),
     Reset(Parcel<O, A>),
@@ -49,6 +50,7 @@ enum Order<O: Space, A: Space> {
     Load(Vec<Vec<u8>>),
 }
 
+#[allow(clippy::large_enum_variant)] // As for orders.
 enum Reply<O: Space, A: Space> {
     Parcel(Parcel<O, A>, Result<()>),
     Done(Result<()>),

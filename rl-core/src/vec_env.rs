@@ -27,6 +27,8 @@ pub struct StepBatch<T> {
     /// The environments reset from outside after the last step, and those reset before it.
     reset_since: Vec<bool>,
     resets: Vec<bool>,
+    /// Whether there is a last step: none before the first, and none after a reset.
+    stepped: bool,
 }
 
 impl<T: Element> StepBatch<T> {
@@ -42,6 +44,7 @@ impl<T: Element> StepBatch<T> {
             episodes: Vec::with_capacity(n),
             reset_since: vec![false; n],
             resets: vec![false; n],
+            stepped: false,
         }
     }
 
@@ -78,6 +81,7 @@ impl<T: Element> StepBatch<T> {
         batch.rewards.copy_from_slice(rewards);
         batch.ends.copy_from_slice(ends);
         batch.resets.fill(!follows);
+        batch.stepped = true;
         Ok(batch)
     }
 
@@ -133,6 +137,7 @@ impl<T: Element> StepBatch<T> {
         self.episodes.clear();
         std::mem::swap(&mut self.reset_since, &mut self.resets);
         self.reset_since.fill(false);
+        self.stepped = true;
     }
 
     /// Begins an episode in every environment: discards the last step and marks the next one as following a reset.
@@ -161,6 +166,7 @@ impl<T: Element> StepBatch<T> {
         self.ends.fill(None);
         self.episodes.clear();
         self.resets.fill(false);
+        self.stepped = false;
     }
 
     /// Copies the contents of `other`, a batch of the same size, without allocating.
@@ -174,6 +180,7 @@ impl<T: Element> StepBatch<T> {
         self.episodes.extend_from_slice(&other.episodes);
         self.reset_since.copy_from_slice(&other.reset_since);
         self.resets.copy_from_slice(&other.resets);
+        self.stepped = other.stepped;
     }
 
     /// Mutable access to all rows. For implementors of [`VecEnv`].
@@ -246,6 +253,27 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
     /// must be closed as truncated.
     pub fn resets(&self) -> &'a [bool] {
         &self.batch.resets
+    }
+
+    /// Checks that there is a step to learn from, of so many environments and with finite rewards. For implementors of
+    /// [`Agent::observe`](crate::Agent::observe).
+    ///
+    /// # Errors
+    /// [`Error::Env`](crate::Error::Env) where the environments have not been stepped since their last reset;
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for another number of environments or a reward that is not finite.
+    pub fn check(&self, envs: usize) -> Result<()> {
+        check::len("transitions", envs, self.len())?;
+        if !self.batch.stepped {
+            let problem = "nothing to observe: no step since the last reset";
+            return Err(crate::Error::Env(problem.to_owned()));
+        }
+        match self.rewards().iter().position(|reward| !reward.is_finite()) {
+            None => Ok(()),
+            Some(i) => {
+                let what = format!("reward of environment {i}");
+                Err(crate::Error::mismatch(what, "a finite number", self.rewards()[i]))
+            }
+        }
     }
 
     /// The rewards, `[n]`.

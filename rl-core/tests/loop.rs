@@ -353,6 +353,39 @@ fn replacing_a_checkpoint_leaves_one_at_every_moment() {
     }
 }
 
+/// A damaged replacement neither hides nor takes the place of the checkpoint that it was to replace.
+#[test]
+fn a_damaged_replacement_is_passed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = CheckpointDir::new(dir.path());
+    let (path, next) = (checkpoints.path(10), dir.path().join("step-000000000010.next"));
+    let prepare = || {
+        checkpoints.write("a", 10, &sections(2)).unwrap();
+        std::fs::rename(&path, &next).unwrap();
+        std::fs::write(next.join("x.bin"), b"?").unwrap();
+        checkpoints.write("a", 11, &sections(1)).unwrap();
+        std::fs::rename(dir.path().join("step-000000000011"), &path).unwrap();
+        let manifest = path.join("manifest.json");
+        let text = std::fs::read_to_string(&manifest).unwrap().replace("11", "10");
+        std::fs::write(&manifest, text).unwrap();
+        std::fs::create_dir_all(dir.path().join(".writing-notes")).unwrap();
+    };
+    prepare();
+    let latest = checkpoints.read_latest().unwrap();
+    assert_eq!((latest.sections, latest.skipped.len()), (sections(1), 1));
+    checkpoints.repair().unwrap();
+    assert!(!next.exists());
+    assert_eq!(checkpoints.read_latest().unwrap().sections, sections(1));
+    // What is not its own stays.
+    assert!(dir.path().join(".writing-notes").exists());
+    std::fs::remove_dir_all(&path).unwrap();
+    prepare();
+    std::fs::remove_dir_all(&path).unwrap();
+    // The only one is kept, damaged as it is.
+    checkpoints.repair().unwrap();
+    assert!(next.exists() && checkpoints.read_latest().is_err());
+}
+
 #[test]
 fn pruning_never_takes_the_checkpoint_that_was_just_written() {
     let dir = tempfile::tempdir().unwrap();
@@ -494,6 +527,12 @@ fn resets_from_outside_are_told() {
         assert_eq!(told(&mut envs), [true; 2]);
         envs.load(&saved).unwrap();
         assert_eq!(told(&mut envs), [false; 2]);
+        // A reset that no step has followed yet is part of the state.
+        envs.reset().unwrap();
+        let saved = envs.save().unwrap();
+        assert_eq!(told(&mut envs), [true; 2]);
+        envs.load(&saved).unwrap();
+        assert_eq!(told(&mut envs), [true; 2]);
         evaluate(&mut RightAnswer, &mut envs, 3).unwrap();
         assert_eq!(told(&mut envs), [true; 2]);
     }
@@ -557,4 +596,46 @@ fn a_checkpoint_without_its_replay_has_everything_else() {
         assert_eq!(written.find("replay.bin").is_some(), with);
         assert!(written.find("rng.bin").is_some());
     }
+}
+
+/// An evaluation that fails leaves everything as one that does not: normalisers learn again, and the cut is told.
+#[test]
+fn an_evaluation_that_fails_leaves_its_environments_usable() {
+    struct Fails;
+    impl Policy for Fails {
+        type Obs = BoxSpace;
+        type Action = Discrete;
+        fn act_greedily(&mut self, _: &[f32], _: &mut [u32]) -> Result<()> {
+            Err(Error::Env("no".to_owned()))
+        }
+    }
+    let envs = SerialVecEnv::new(signs(2, 5), Seeds::new(0)).unwrap();
+    let mut envs = NormalizeObs::new(envs, 10.0).unwrap();
+    envs.reset().unwrap();
+    trace(&mut envs, 3);
+    evaluate(&mut Fails, &mut envs, 1).unwrap_err();
+    let before = envs.moments();
+    envs.step(&[0, 0]).unwrap();
+    assert_eq!(envs.batch().transitions(&[0, 0]).resets(), [true; 2]);
+    assert_ne!(envs.moments(), before);
+}
+
+/// There is nothing to learn from where no step was taken, or where a reward is not a number.
+#[test]
+fn transitions_that_are_none_are_errors() {
+    let mut envs = SerialVecEnv::new(signs(1, 5), Seeds::new(0)).unwrap();
+    let error = |envs: &SerialVecEnv<Sign>| {
+        envs.batch().transitions(&[0]).check(1).unwrap_err().to_string()
+    };
+    let nothing = "environment: nothing to observe: no step since the last reset";
+    assert_eq!(error(&envs), nothing);
+    envs.reset().unwrap();
+    assert_eq!(error(&envs), nothing);
+    envs.step(&[0]).unwrap();
+    envs.batch().transitions(&[0]).check(1).unwrap();
+    evaluate(&mut RightAnswer, &mut envs, 1).unwrap();
+    assert_eq!(error(&envs), nothing);
+    let shown = StepBatch::of_transitions(&[0.0], &[f32::NAN], &[None], &[0.0], false).unwrap();
+    let error = shown.transitions(&[0]).check(1).unwrap_err().to_string();
+    assert_eq!(error, "reward of environment 0: expected a finite number, got NaN");
 }

@@ -217,7 +217,8 @@ impl<R: Rule> OffPolicy<R> {
 
     /// Stores transitions from any source (offline data, demonstrations), one per environment, with actions within
     /// the environment's bounds; see [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not
-    /// count as environment steps of the run, and n-step returns do not run from them into the agent's own.
+    /// count as environment steps of the run, and n-step returns do not run from them into the agent's own, nor the
+    /// other way.
     ///
     /// # Errors
     /// Transitions that do not match; an externally chosen action outside the bounds.
@@ -227,9 +228,16 @@ impl<R: Rule> OffPolicy<R> {
         taken.chunks_exact(width).try_for_each(|action| space.check("action", action))?;
         let unit = taken.iter().enumerate().map(|(i, a)| self.bounds.to_unit(i % width, *a));
         let unit: Vec<f32> = unit.collect();
-        self.replay.push(&transitions.with_actions(&unit))?;
-        self.foreign = true;
-        Ok(())
+        self.store(&transitions.with_actions(&unit), true)
+    }
+
+    /// Stores transitions, `foreign` or the agent's own; no return runs from one kind into the other.
+    fn store(&mut self, transitions: &Transitions<'_, f32, f32>, foreign: bool) -> Result<()> {
+        if self.foreign != foreign {
+            self.replay.cut();
+            self.foreign = foreign;
+        }
+        Ok(self.replay.push(transitions)?)
     }
 
     /// Takes one gradient step of the rule on a minibatch from the replay buffer.
@@ -301,10 +309,10 @@ impl<R: Rule> Agent for OffPolicy<R> {
         let OffPolicy { handed_out, actions, bounds, .. } = self;
         let to_unit = |dimension, action| bounds.to_unit(dimension, action);
         handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
-        if std::mem::take(&mut self.foreign) {
-            self.replay.cut();
-        }
-        self.replay.push(&transitions.with_actions(&self.actions))?;
+        let actions = std::mem::take(&mut self.actions);
+        let stored = self.store(&transitions.with_actions(&actions), false);
+        self.actions = actions;
+        stored?;
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {
             let ends = transitions.ends().iter().zip(transitions.resets());
@@ -345,12 +353,12 @@ impl<R: Rule> Agent for OffPolicy<R> {
         self.rule.save(out)?;
         self.replay.save(out)?;
         let drift = self.exploration.as_ref().map(Noise::state);
-        out.put("off_policy", &(&self.rng, drift, self.steps, self.learned))
+        out.put("off_policy", &(&self.rng, drift, self.steps, self.learned, self.foreign))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // Fallible steps come first, so that an error leaves the agent unchanged.
-        let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
+        let (rng, drift, steps, learned, foreign): (Rng, Option<Vec<f64>>, u64, u64, bool) =
             from.get("off_policy")?;
         let exploration = match (&self.exploration, drift) {
             (None, None) => None,
@@ -363,7 +371,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         let replay = self.replay.loaded(from)?;
         self.rule.load(from)?;
         (self.replay, self.rng, self.exploration) = (replay, rng, exploration);
-        (self.steps, self.learned) = (steps, learned);
+        (self.steps, self.learned, self.foreign) = (steps, learned, foreign);
         Ok(())
     }
 }

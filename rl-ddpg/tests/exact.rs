@@ -268,7 +268,7 @@ fn settings_out_of_range_are_named() {
     let at_least_one = "expected an integer >= 1, got 0";
     assert_eq!(of(DdpgConfig { n_step: 0, ..ddpg() }), format!("n_step: {at_least_one}"));
     let expected = "buffer_size: expected an integer >= 2, got 1";
-    assert_eq!(of(DdpgConfig { buffer_size: 1, ..ddpg() }), expected);
+    assert_eq!(of(DdpgConfig { buffer_size: 1, batch_size: 1, ..ddpg() }), expected);
     assert!(of(DdpgConfig { gamma: 1.5, ..ddpg() }).starts_with("gamma"));
     let config = Td3Config { target_noise: -1.0, ..td3() };
     let error = Td3::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();

@@ -1,6 +1,7 @@
-use crate::{ExpectedReturn, Head};
+use crate::{CategoricalReturn, ExpectedReturn, Head, QuantileReturn};
 use rl_core::{Result, Schedule, check};
-use rl_nets::{NetworkConfig, OptimizerConfig, TdLoss};
+use rl_nets::{NetworkConfig, OptimizerConfig, Support, TdLoss};
+use rl_replay::PrioritizedConfig;
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9), which scale those of
@@ -44,6 +45,19 @@ pub struct DqnConfig {
     pub double_q: bool,
     /// The probability of a random action; 1 to 0.05 over the first tenth of the run.
     pub epsilon: Schedule,
+    /// What the network learns of returns; their expectation.
+    pub head: HeadConfig,
+    /// Whether a value of the state and advantages of the actions make up the output (Wang et al., 2016); no. Each is one
+    /// layer on the body, where the paper gives it a hidden layer of its own.
+    pub dueling: bool,
+    /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output layer, or of
+    /// the two where `dueling`, by which the agent explores (Fortunato et al., 2018, where it is 0.5 and on hidden layers
+    /// too); none: no noise. `epsilon` is then usually 0.
+    #[serde(with = "rl_core::optional")]
+    pub noisy: Option<f64>,
+    /// Prioritised sampling (Schaul et al., 2016); none: uniform sampling.
+    #[serde(with = "rl_core::optional")]
+    pub prioritized: Option<PrioritizedConfig>,
     /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and which are not
     /// (0); no. The network does not see them.
     pub action_mask: bool,
@@ -68,6 +82,10 @@ impl Default for DqnConfig {
             tau: 1.0,
             double_q: false,
             epsilon: Schedule::linear(1.0, 0.05).over(0.1),
+            head: HeadConfig::Expected,
+            dueling: false,
+            noisy: None,
+            prioritized: None,
             action_mask: false,
         }
     }
@@ -105,11 +123,66 @@ impl DqnConfig {
         check::at_least("gradient_steps", 1, self.gradient_steps)?;
         check::at_least("target_update_interval", 1, self.target_update_interval)?;
         check::positive_fraction("tau", self.tau)?;
-        self.epsilon.validate("epsilon", check::fraction)
+        self.epsilon.validate("epsilon", check::fraction)?;
+        check::optional("noisy", self.noisy, check::non_negative)?;
+        if self.noisy.is_some() && self.network.output_init.is_some() {
+            let expected = "none: a noisy layer starts as in its paper";
+            return Err(rl_core::Error::config("network.output_init", expected, "one"));
+        }
+        let prioritized = self.prioritized.as_ref().map_or(Ok(()), |p| p.validate());
+        prioritized.map_err(|error| error.within("prioritized"))?;
+        self.head().map(drop)
     }
 
     /// What the network's output means.
-    pub(crate) fn head(&self) -> Box<dyn Head> {
-        Box::new(ExpectedReturn::new(self.loss))
+    pub(crate) fn head(&self) -> Result<Box<dyn Head>> {
+        let head: Result<Box<dyn Head>> = match self.head {
+            HeadConfig::Expected => Ok(Box::new(ExpectedReturn::new(self.loss))),
+            HeadConfig::Categorical { atoms, v_min, v_max } => {
+                CategoricalReturn::new(Support { atoms, v_min, v_max })
+                    .map(|head| Box::new(head) as _)
+            }
+            HeadConfig::Quantile { quantiles, kappa } => {
+                QuantileReturn::new(quantiles, kappa).map(|head| Box::new(head) as _)
+            }
+        };
+        head.map_err(|error| error.within("head"))
     }
+}
+
+/// What the network of a [`Dqn`](crate::Dqn) learns of returns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum HeadConfig {
+    /// Their expectation, by the temporal-difference error that `loss` penalises.
+    Expected,
+    /// Their distribution over fixed values (C51; Bellemare et al., 2017). `loss` is not used.
+    Categorical {
+        /// How many values; 51.
+        #[serde(default = "default_atoms")]
+        atoms: usize,
+        /// The smallest value.
+        v_min: f64,
+        /// The largest value.
+        v_max: f64,
+    },
+    /// Their distribution by its quantiles (QR-DQN; Dabney et al., 2018). `loss` is not used.
+    Quantile {
+        /// How many quantiles; 200.
+        #[serde(default = "default_quantiles")]
+        quantiles: usize,
+        /// Where the loss turns from quadratic to linear; 1.
+        #[serde(default = "default_kappa")]
+        kappa: f64,
+    },
+}
+
+fn default_atoms() -> usize {
+    51
+}
+fn default_quantiles() -> usize {
+    200
+}
+fn default_kappa() -> f64 {
+    1.0
 }

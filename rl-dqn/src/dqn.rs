@@ -1,14 +1,15 @@
 use crate::head::best_actions;
+use crate::output_layer::OutputLayer;
 use crate::{DqnConfig, Head, TdRows};
 use rl_core::{
-    Agent, BoxSpace, Discrete, End, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
-    Transitions, VecEnv, check,
+    Agent, BoxSpace, Discrete, Element, End, Metrics, Policy, Progress, Result, Rng, Sections,
+    Seeds, Space, Transitions, VecEnv, check,
 };
 use rl_nets::{
-    ActionMasks, AgentConfig, Backend, Body, Chain, Init, InputSpace, Leading, Learned, Linear,
-    Module, Network, RowElement, check_finite, unmasked_width, with_head,
+    ActionMasks, AgentConfig, Backend, Body, Chain, Init, InputSpace, Leading, Learned, Module,
+    Network, RowElement, check_finite, unmasked_width,
 };
-use rl_replay::{Batch, Horizon, Replay};
+use rl_replay::{Batch, Horizon, Prioritized, Replay, Rows, Sampler, Store, Uniform};
 
 /// Deep Q-learning with experience replay and a fixed target network (Mnih et al., 2015), Double
 /// DQN by one field (van Hasselt et al., 2016).
@@ -89,6 +90,18 @@ struct Scratch {
     errors: Vec<f32>,
 }
 
+/// The replay buffer that the settings describe.
+fn replay<T: Element>(config: &DqnConfig, envs: usize, width: usize) -> Result<Replay<T, u32>> {
+    let rows = Rows::new(config.buffer_size, envs, width, 1)?;
+    let sampler: Box<dyn Sampler> = match &config.prioritized {
+        None => Box::new(Uniform),
+        Some(prioritized) => {
+            Box::new(Prioritized::new(prioritized, Store::<T, u32>::capacity(&rows))?)
+        }
+    };
+    Ok(Replay::new(Box::new(rows), sampler))
+}
+
 impl<O: InputSpace> Dqn<O> {
     /// An agent for `envs`, with the network that the settings describe.
     ///
@@ -115,10 +128,11 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
-        Self::with_head(config, (body, config.head()), envs, backend, seeds)
+        config.validate()?;
+        Self::with_head(config, (body, config.head()?), envs, backend, seeds)
     }
 
-    /// The same with a body and a head of your own.
+    /// The same with a body and a head of your own; the settings' `head` and `loss` are not used.
     ///
     /// # Errors
     /// Those of [`new`](Dqn::new) and of the body.
@@ -134,14 +148,18 @@ impl<O: InputSpace> Dqn<O> {
     {
         config.validate()?;
         let (space, n) = (envs.observation_space(), envs.action_space().n());
-        let init = body.output_init().unwrap_or(Init::Pytorch);
-        let outputs = n * head.atoms();
-        let output = |features| Ok(Linear::new(features, outputs)?.with_init(init));
+        let output = OutputLayer {
+            actions: n,
+            atoms: head.atoms(),
+            dueling: config.dueling,
+            noisy: config.noisy,
+            init: body.output_init().unwrap_or(Init::Pytorch),
+        };
         let q = match config.action_mask {
-            false => with_head(body, space.input_shape(), output)?,
+            false => output.on(body, space.input_shape())?,
             true => {
                 let (width, unmasked) = (space.width(), unmasked_width(space, n)?);
-                let q = with_head(body, &[unmasked], output)?;
+                let q = output.on(body, &[unmasked])?;
                 Chain::new(width).then(Leading::new(width, unmasked)?)?.then_named("", q)?
             }
         };
@@ -151,7 +169,8 @@ impl<O: InputSpace> Dqn<O> {
     /// The same with a whole network of your own, from observations to what the settings' head reads.
     ///
     /// # Errors
-    /// Those of [`DqnConfig::validate`], a network with another number of inputs or outputs, and those of candle.
+    /// Those of [`DqnConfig::validate`], a network with another number of inputs or outputs, and those of candle;
+    /// settings that say `dueling` or `noisy`, which the network itself decides.
     pub fn with_network<V>(
         config: &DqnConfig,
         q: impl Module + 'static,
@@ -162,7 +181,14 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
-        Self::with_parts(config, (q, config.head()), envs, backend, seeds)
+        config.validate()?;
+        for (name, set) in [("dueling", config.dueling), ("noisy", config.noisy.is_some())] {
+            if set {
+                let expected = "unset: a network of one's own decides that itself";
+                return Err(rl_core::Error::config(name, expected, "it set"));
+            }
+        }
+        Self::with_parts(config, (q, config.head()?), envs, backend, seeds)
     }
 
     fn with_parts<V>(
@@ -186,7 +212,7 @@ impl<O: InputSpace> Dqn<O> {
         let network = Network::for_space(q, space, backend, &mut seeds.stream("init", 0))?;
         Ok(Dqn {
             q: Learned::new(network, &config.optimizer)?.with_target()?,
-            replay: Replay::uniform(config.buffer_size, num_envs, width, 1)?,
+            replay: replay(config, num_envs, width)?,
             batch: Batch::new(config.batch_size, width, 1),
             rng: seeds.stream("agent", 0),
             steps: 0,
@@ -225,17 +251,16 @@ impl<O: InputSpace> Dqn<O> {
 
     /// Stores transitions of whatever origin (offline data, demonstrations), as many as there are environments; see
     /// [`StepBatch::of_transitions`](rl_core::StepBatch::of_transitions). They do not count as steps of the run, and
-    /// n-step returns do not run from them into the agent's own.
+    /// n-step returns do not run from them into the agent's own, nor the other way.
     ///
     /// # Errors
     /// Transitions that do not fit; an action outside the space or forbidden by the action mask.
     pub fn remember(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        self.store(transitions)?;
-        self.foreign = true;
-        Ok(())
+        self.store(transitions, true)
     }
 
-    fn store(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
+    /// Stores transitions, `foreign` or the agent's own; no return runs from one kind into the other.
+    fn store(&mut self, transitions: &Transitions<'_, O::Elem, u32>, foreign: bool) -> Result<()> {
         let taken = transitions.actions();
         taken.chunks_exact(1).try_for_each(|action| self.actions.check("action", action))?;
         if let Some(masks) = self.masks(transitions.observations())? {
@@ -246,6 +271,10 @@ impl<O: InputSpace> Dqn<O> {
                     self.masks(transitions.next_observation(i))?;
                 }
             }
+        }
+        if self.foreign != foreign {
+            self.replay.cut();
+            self.foreign = foreign;
         }
         Ok(self.replay.push(transitions)?)
     }
@@ -381,10 +410,7 @@ impl<O: InputSpace> Agent for Dqn<O> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        if std::mem::take(&mut self.foreign) {
-            self.replay.cut();
-        }
-        self.store(transitions)?;
+        self.store(transitions, false)?;
         self.steps += transitions.len() as u64;
         Ok(())
     }
@@ -419,15 +445,15 @@ impl<O: InputSpace> Agent for Dqn<O> {
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.q.save("policy", out)?;
         self.replay.save(out)?;
-        out.put("dqn", &(&self.rng, self.steps, self.learned))
+        out.put("dqn", &(&self.rng, self.steps, self.learned, self.foreign))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // Everything is read first: what fails here has changed nothing.
         let (q, replay) = (self.q.loaded("policy", from)?, self.replay.loaded(from)?);
-        let (rng, steps, learned) = from.get("dqn")?;
+        let (rng, steps, learned, foreign) = from.get("dqn")?;
         (self.q, self.replay) = (q, replay);
-        (self.rng, self.steps, self.learned) = (rng, steps, learned);
+        (self.rng, self.steps, self.learned, self.foreign) = (rng, steps, learned, foreign);
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use crate::values::argmax_rows;
 use rl_core::{Discrete, Result, Space, check};
 use rl_nets::TdLoss;
 use std::fmt::Debug;
+use std::ops::Range;
 
 /// What a network's output means to [`Dqn`](crate::Dqn): how action values come from it, and what it is trained on. A
 /// row of output has as many numbers for each action, one action after another.
@@ -44,6 +45,17 @@ pub struct TdRows<'a> {
 }
 
 impl TdRows<'_> {
+    /// Where the numbers of row `i` lie that count: those of the action taken, in the output, and those of the next action,
+    /// in the next output. Within the slices where [`check`](TdRows::check) has passed.
+    pub fn slots(&self, i: usize, atoms: usize) -> (Range<usize>, Range<usize>) {
+        let width = self.output.len() / self.actions.len().max(1);
+        let slot = |action: u32| {
+            let start = i * width + action as usize * atoms;
+            start..start + atoms
+        };
+        (slot(self.actions[i]), slot(self.next_actions[i]))
+    }
+
     /// Checks that all slices belong to one minibatch, and that actions are in range; returns the number of actions.
     /// For implementors of [`Head`].
     ///

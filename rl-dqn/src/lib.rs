@@ -4,12 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod config;
+mod distributional;
 mod dqn;
 mod head;
+mod output_layer;
 mod q_learning;
 mod values;
 
-pub use config::DqnConfig;
+pub use config::{DqnConfig, HeadConfig};
+pub use distributional::{CategoricalReturn, QuantileReturn};
 pub use dqn::Dqn;
 pub use head::{ExpectedReturn, Head, TdRows};
 pub use q_learning::{QLearning, QLearningConfig};

@@ -153,10 +153,12 @@ impl Agent for QLearning {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, u32, u32>) -> Result<()> {
+        transitions.check(transitions.len())?;
         check::len("actions", transitions.len(), transitions.actions().len())?;
         for i in 0..transitions.len() {
             self.actions.check("action", &transitions.actions()[i..=i])?;
             let (state, action) = (transitions.observations()[i], transitions.actions()[i]);
+            self.values(state)?;
             let future = match transitions.ends()[i] {
                 Some(End::Terminated) => 0.0,
                 Some(End::Truncated) | None => self.best(transitions.next_observation(i)[0])?.1,

@@ -1,9 +1,7 @@
 //! Where a DQN's transitions come from: its own steps, resets in between, another's data.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
-use rl_core::{
-    Agent, End, Metrics, Progress, Schedule, Sections, Seeds, SerialVecEnv, StepBatch, VecEnv,
-};
+use rl_core::{Agent, End, Metrics, Progress, Schedule, Sections, Seeds, SerialVecEnv, StepBatch};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{Backend, NetworkConfig, TdLoss};
@@ -66,31 +64,117 @@ fn what_does_not_fit_is_an_error() {
     assert!(StepBatch::<f32>::of_transitions(&[0.0], &[0.0], &[], &[1.0], false).is_err());
 }
 
-/// The loop by hand with a reset in the middle of an episode: an n-step return ends there.
+/// The loop by hand with a reset in the middle of an episode: an n-step return ends there, bootstrapped from what the cut
+/// episode had shown last. Values start at what the network says, so the loss is known.
 #[test]
 fn an_n_step_return_does_not_run_across_a_reset() {
-    let loss = |reset: bool| {
-        let config = DqnConfig {
-            learning_rate: Schedule::constant(0.0),
-            loss: TdLoss::Mse,
-            n_step: 3,
-            batch_size: 512,
-            ..DqnConfig::default()
-        };
-        let (mut envs, mut agent) = (envs(), dqn(&config));
-        envs.reset().unwrap();
-        for step in 0..3 {
-            if step == 1 && reset {
-                envs.reset().unwrap();
-            }
-            envs.step(&[0]).unwrap();
-            agent.observe(&envs.batch().transitions(&[0])).unwrap();
-        }
+    let config = DqnConfig {
+        learning_rate: Schedule::constant(0.0),
+        loss: TdLoss::Mse,
+        n_step: 3,
+        batch_size: 1,
+        gamma: 0.5,
+        ..DqnConfig::default()
+    };
+    let mut agent = dqn(&config);
+    let mut value = |x: f32| -> f32 { agent.action_values(&[x]).unwrap()[0] };
+    let best = |agent: &mut Dqn, x: f32| {
+        agent.action_values(&[x]).unwrap().iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    };
+    let (q0, q5) = (value(0.0), value(5.0));
+    let after = [best(&mut agent, 1.0), best(&mut agent, 6.0)];
+    // 0 -> 1, reset, 5 -> 6, each worth 1: two transitions of one step each.
+    let mut shown = StepBatch::new(1, 1);
+    for (from, to) in [(0.0, 1.0), (5.0, 6.0)] {
+        shown.begin_episodes();
+        shown.rows_mut().observations[0] = from;
+        shown.begin_step();
+        (shown.rows_mut().observations[0], shown.rows_mut().rewards[0]) = (to, 1.0);
+        agent.observe(&shown.transitions(&[0])).unwrap();
+    }
+    let expected = [(q0, after[0]), (q5, after[1])].map(|(q, next)| (q - 1.0 - 0.5 * next).powi(2));
+    let mut seen = [false; 2];
+    for _ in 0..50 {
         let mut metrics = Metrics::default();
         agent.gradient_step(Progress { step: 0, total: 1 }, &mut metrics).unwrap();
-        metrics.mean("loss").unwrap()
+        let loss = metrics.mean("loss").unwrap() as f32;
+        let which = expected.iter().position(|e| (e - loss).abs() < 1e-5);
+        seen[which.unwrap_or_else(|| panic!("{loss} is none of {expected:?}"))] = true;
+    }
+    assert_eq!(seen, [true; 2]);
+}
+
+/// Rows of others stand by themselves: an n-step return runs neither into them nor out of them.
+#[test]
+fn offline_rows_between_steps_stand_alone() {
+    let config = DqnConfig {
+        learning_rate: Schedule::constant(0.0),
+        loss: TdLoss::Mse,
+        n_step: 3,
+        batch_size: 1,
+        gamma: 0.0,
+        ..DqnConfig::default()
     };
-    assert_ne!(loss(true), loss(false));
+    let mut agent = dqn(&config);
+    let mut shown = StepBatch::new(1, 1);
+    let mut step = |agent: &mut Dqn, reward: f32| {
+        shown.begin_step();
+        shown.rows_mut().rewards[0] = reward;
+        agent.observe(&shown.transitions(&[0])).unwrap();
+    };
+    // Rewards far apart, summed without discount: a sum of two would show.
+    let summed = DqnConfig { gamma: 1.0, ..config };
+    let mut agent_summed = dqn(&summed);
+    for agent in [&mut agent, &mut agent_summed] {
+        step(agent, 0.0);
+        let other = StepBatch::of_transitions(&[0.0], &[1e4], &[None], &[0.0], false).unwrap();
+        agent.remember(&other.transitions(&[0])).unwrap();
+        step(agent, 0.0);
+    }
+    let losses = |agent: &mut Dqn| {
+        let mut losses: Vec<f64> = (0..60)
+            .map(|_| {
+                let mut metrics = Metrics::default();
+                agent.gradient_step(Progress { step: 0, total: 1 }, &mut metrics).unwrap();
+                metrics.mean("loss").unwrap()
+            })
+            .collect();
+        losses.sort_by(f64::total_cmp);
+        losses.dedup();
+        losses
+    };
+    // One kind of row with the large reward and one without, whatever the discount.
+    assert_eq!(losses(&mut agent).iter().filter(|loss| **loss > 1e6).count(), 1);
+    let summed = losses(&mut agent_summed);
+    assert_eq!(summed.iter().filter(|loss| **loss > 1e6).count(), 1, "{summed:?}");
+}
+
+/// Whether the newest rows are another's is part of a checkpoint: a return does not run from them into the agent's own after
+/// a resume either, and loading does not cut the agent's own.
+#[test]
+fn a_checkpoint_knows_whose_rows_are_newest() {
+    let config = DqnConfig { n_step: 3, batch_size: 1, ..DqnConfig::default() };
+    let one =
+        |x: f32, reset| StepBatch::of_transitions(&[x], &[x], &[None], &[x + 1.0], reset).unwrap();
+    let state = |agent: &Dqn| {
+        let mut sections = Sections::default();
+        agent.save(&mut sections).unwrap();
+        sections
+    };
+    for foreign in [false, true] {
+        let (mut agent, mut copy) = (dqn(&config), dqn(&config));
+        agent.observe(&one(0.0, true).transitions(&[0])).unwrap();
+        if foreign {
+            agent.remember(&one(5.0, false).transitions(&[0])).unwrap();
+        } else {
+            copy.remember(&one(7.0, false).transitions(&[0])).unwrap();
+        }
+        copy.load(&state(&agent)).unwrap();
+        for agent in [&mut agent, &mut copy] {
+            agent.observe(&one(1.0, false).transitions(&[0])).unwrap();
+        }
+        assert_eq!(state(&agent), state(&copy), "{foreign}");
+    }
 }
 
 /// A checkpoint without its replay memory: what else there is comes back.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Agent, AppendMask, Metrics, Policy, Progress, Schedule, Seeds, SerialVecEnv, StepBatch,
+    Agent, AppendMask, End, Metrics, Policy, Progress, Schedule, Seeds, SerialVecEnv, StepBatch,
     Trainer, TrainerConfig, evaluate,
 };
 use rl_dqn::{Dqn, DqnConfig};
@@ -54,12 +54,12 @@ fn without_the_setting_the_mask_is_part_of_the_observation() {
 /// What follows is worth what an allowed action is worth there.
 #[test]
 fn a_target_does_not_rest_on_a_forbidden_action() {
-    let after = |mask: [f32; 4]| {
+    let after = |mask: [f32; 4], double_q: bool| {
         let config = DqnConfig {
             learning_rate: Schedule::constant(0.0),
             loss: TdLoss::Mse,
             batch_size: 1,
-            ..config(false)
+            ..config(double_q)
         };
         let mut agent = dqn(&config, &Backend::cpu());
         let row = |mask: [f32; 4]| [&[0.5][..], &mask].concat().repeat(4);
@@ -71,12 +71,57 @@ fn a_target_does_not_rest_on_a_forbidden_action() {
         agent.gradient_step(Progress { step: 0, total: 1 }, &mut metrics).unwrap();
         (values, metrics.mean("loss").unwrap())
     };
-    for allowed in 0..4 {
+    for (allowed, double_q) in (0..4).flat_map(|a| [(a, false), (a, true)]) {
         let mut mask = [0.0; 4];
         mask[allowed] = 1.0;
-        let (values, loss) = after(mask);
+        let (values, loss) = after(mask, double_q);
         let expected = (values[0] - 0.99 * values[allowed]).powi(2);
         assert!((loss - f64::from(expected)).abs() < 1e-6, "{loss} {expected}");
+    }
+}
+
+/// What a mask forbids is refused from others too, and something must be allowed where the task goes on.
+#[test]
+fn what_the_masks_forbid_is_not_learned_from() {
+    let mut agent = dqn(&config(false), &Backend::cpu());
+    let (open, shut) = ([0.5, 0.0, 1.0, 1.0, 1.0], [0.5, 0.0, 0.0, 0.0, 0.0]);
+    let mut remember = |action: u32, end, next: &[f32; 5]| {
+        let (first, next) = (open.repeat(4), next.repeat(4));
+        let shown = StepBatch::of_transitions(&first, &[0.0; 4], &[end; 4], &next, false).unwrap();
+        agent.remember(&shown.transitions(&[action; 4]))
+    };
+    let error = remember(0, None, &open).unwrap_err().to_string();
+    assert_eq!(error, "action of environment 0: expected one that its mask allows, got 0");
+    for end in [None, Some(End::Truncated)] {
+        let error = remember(1, end, &shut).unwrap_err().to_string();
+        assert!(
+            error.starts_with("action mask of environment 0: expected at least one"),
+            "{error}"
+        );
+    }
+    remember(1, Some(End::Terminated), &shut).unwrap();
+}
+
+/// Whatever the number of observations or actions, the answer is an error or one action for each.
+#[test]
+fn slices_that_do_not_fit_are_errors() {
+    for epsilon in [0.0, 1.0] {
+        let config = DqnConfig { epsilon: Schedule::constant(epsilon), ..config(false) };
+        for mask in [true, false] {
+            let mut agent =
+                dqn(&DqnConfig { action_mask: mask, ..config.clone() }, &Backend::cpu());
+            let progress = Progress { step: 0, total: 1 };
+            let row = [0.5, 1.0, 1.0, 1.0, 1.0];
+            for (rows, actions) in [(0, 5), (1, 2), (3, 4), (8, 4)] {
+                let mut actions = vec![9; actions];
+                assert!(agent.act(&row.repeat(rows), progress, &mut actions).is_err());
+                assert!(agent.act_greedily(&row.repeat(rows), &mut actions).is_err());
+            }
+            assert!(agent.act(&row[..3], progress, &mut [0]).is_err());
+            let mut actions = [9; 7];
+            agent.act(&row.repeat(7), progress, &mut actions).unwrap();
+            assert!(actions.iter().all(|action| *action < 4));
+        }
     }
 }
 

@@ -8,6 +8,9 @@ use crate::{
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
 use std::marker::PhantomData;
 
+/// No allowed action is as unlikely: the logits of forbidden ones are -1e8.
+const FORBIDDEN_LOG_PROB: f32 = -1e7;
+
 /// A network with output rows `[policy parameters, value]`, its optimiser, and the action distribution of the
 /// parameters. `O` is the observation space.
 #[derive(Debug)]
@@ -223,7 +226,7 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
     ) -> rl_core::Result<()> {
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());
-        let distribution = self.distribution.clone();
+        let (distribution, masked) = (self.distribution.clone(), self.mask > 0);
         let output = self.rows(observations)?;
         let n = output.len() / width;
         check::len("actions", n * action_len, actions.len())?;
@@ -232,6 +235,10 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
         for ((row, action), log_prob) in rows.zip(log_probs) {
             *log_prob = distribution.log_prob(&row[..width - 1], action);
             check_finite("the log-probability of an action", f64::from(*log_prob))?;
+            if masked && *log_prob < FORBIDDEN_LOG_PROB {
+                let (what, expected) = ("action", "one that its mask allows");
+                return Err(rl_core::Error::mismatch(what, expected, format_args!("{action:?}")));
+            }
         }
         Ok(())
     }

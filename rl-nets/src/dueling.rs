@@ -3,11 +3,14 @@
 use crate::{Module, Result};
 use candle_core::Tensor;
 
-/// Action values from rows of a value and an advantage an action, `[V, A_1 … A_n]` (Wang et al., 2016, equation 9):
+/// Action values from rows of a value and an advantage per action, `[V, A_1 … A_n]` (Wang et al., 2016, equation 9):
 ///
 /// ```text
 /// Q_i = V + A_i - mean A
 /// ```
+///
+/// With several atoms each of the numbers above is a vector of so many, `[V, A_1 … A_n]` being one vector after another:
+/// the logits or quantiles of a return's distribution.
 ///
 /// ```
 /// use rl_core::Seeds;
@@ -19,42 +22,59 @@ use candle_core::Tensor;
 #[derive(Clone, Debug)]
 pub struct Dueling {
     actions: usize,
+    atoms: usize,
     output: Vec<f32>,
 }
 
 impl Dueling {
-    /// For `actions` actions.
+    /// For `actions` actions, one number each.
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] for none.
     pub fn new(actions: usize) -> Result<Self> {
-        rl_core::check::at_least("actions", 1, actions as u64)?;
-        Ok(Dueling { actions, output: Vec::new() })
+        Self::with_atoms(actions, 1)
     }
 
-    /// The combination of each row, which is linear: of its derivative too.
-    fn combine<'a>(&self, rows: &'a [f32]) -> impl Iterator<Item = f32> + use<'a> {
-        let n = self.actions;
-        rows.chunks_exact(1 + n).flat_map(move |row| {
-            let mean = row[1..].iter().sum::<f32>() / n as f32;
-            row[1..].iter().map(move |a| row[0] + a - mean)
-        })
+    /// For `actions` actions with `atoms` numbers each.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a zero.
+    pub fn with_atoms(actions: usize, atoms: usize) -> Result<Self> {
+        rl_core::check::at_least("actions", 1, actions as u64)?;
+        rl_core::check::at_least("atoms", 1, atoms as u64)?;
+        Ok(Dueling { actions, atoms, output: Vec::new() })
+    }
+
+    /// Writes the combination of each row, which is linear: of its derivative too.
+    fn combine(&self, rows: &[f32], out: &mut [f32]) {
+        let (n, k) = (self.actions, self.atoms);
+        for (row, out) in rows.chunks_exact((1 + n) * k).zip(out.chunks_exact_mut(n * k)) {
+            let (value, advantages) = row.split_at(k);
+            for (atom, v) in value.iter().enumerate() {
+                let mut all = advantages[atom..].iter().step_by(k);
+                let mean = all.by_ref().sum::<f32>() / n as f32;
+                let advantages = advantages[atom..].iter().step_by(k);
+                for (q, a) in out[atom..].iter_mut().step_by(k).zip(advantages) {
+                    *q = v + a - mean;
+                }
+            }
+        }
     }
 }
 
 impl Module for Dueling {
     fn input_len(&self) -> usize {
-        1 + self.actions
+        (1 + self.actions) * self.atoms
     }
 
     fn output_len(&self) -> usize {
-        self.actions
+        self.actions * self.atoms
     }
 
     fn forward(&mut self, _: &[f32], input: &[f32]) -> Result<()> {
         let mut output = std::mem::take(&mut self.output);
-        output.clear();
-        output.extend(self.combine(input));
+        output.resize(input.len() / self.input_len() * self.output_len(), 0.0);
+        self.combine(input, &mut output);
         self.output = output;
         Ok(())
     }
@@ -71,11 +91,18 @@ impl Module for Dueling {
         _: Option<&mut [f32]>,
         grad_input: Option<&mut [f32]>,
     ) -> Result<()> {
-        let rows = grad_input.into_iter().flat_map(|out| out.chunks_exact_mut(1 + self.actions));
-        for (out, grad) in rows.zip(grad_output.chunks_exact(self.actions)) {
-            out[0] = grad.iter().sum();
-            let mean = out[0] / self.actions as f32;
-            out[1..].iter_mut().zip(grad).for_each(|(out, g)| *out = g - mean);
+        let (n, k) = (self.actions, self.atoms);
+        let rows = grad_input.into_iter().flat_map(|out| out.chunks_exact_mut((1 + n) * k));
+        for (out, grad) in rows.zip(grad_output.chunks_exact(n * k)) {
+            let (value, advantages) = out.split_at_mut(k);
+            for (atom, value) in value.iter_mut().enumerate() {
+                *value = grad[atom..].iter().step_by(k).sum();
+                let mean = *value / n as f32;
+                let grads = grad[atom..].iter().step_by(k);
+                for (a, g) in advantages[atom..].iter_mut().step_by(k).zip(grads) {
+                    *a = g - mean;
+                }
+            }
         }
         Ok(())
     }
@@ -89,15 +116,54 @@ impl Module for Dueling {
         out: &mut [f32],
     ) -> Result<()> {
         match input_tangent {
-            Some(tangent) => out.iter_mut().zip(self.combine(tangent)).for_each(|(o, q)| *o = q),
+            Some(tangent) => self.combine(tangent, out),
             None => out.fill(0.0),
         }
         Ok(())
     }
 
     fn reference(&self, _: &Tensor, input: &Tensor) -> Result<Tensor> {
-        let (value, advantages) = (input.narrow(1, 0, 1)?, input.narrow(1, 1, self.actions)?);
+        let (n, k, batch) = (self.actions, self.atoms, input.dim(0)?);
+        let value = input.narrow(1, 0, k)?.reshape((batch, 1, k))?;
+        let advantages = input.narrow(1, k, n * k)?.reshape((batch, n, k))?;
         let mean = advantages.mean_keepdim(1)?;
-        Ok(advantages.broadcast_add(&(value - mean)?)?)
+        Ok(advantages.broadcast_add(&(value - mean)?)?.reshape((batch, n * k))?)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // Tests fail by panicking.
+mod tests {
+    use super::*;
+
+    /// Against numbers that PyTorch computed (tests/fixtures/distributional.py).
+    #[test]
+    fn passes_equal_the_reference_data() {
+        let data: serde_json::Value =
+            serde_json::from_str(include_str!("../tests/fixtures/distributional.json")).unwrap();
+        let flat = |key: &str| -> Vec<f32> {
+            let numbers = data["dueling"][key].as_array().unwrap().iter();
+            numbers.map(|x| x.as_f64().unwrap() as f32).collect()
+        };
+        let near = |got: &[f32], expected: &str| {
+            let expected = flat(expected);
+            got.len() == expected.len()
+                && got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-5)
+        };
+        let (mut layer, x) = (Dueling::with_atoms(3, 4).unwrap(), flat("x"));
+        layer.forward(&[], &x).unwrap();
+        assert!(near(layer.output(), "y"), "{:?}", layer.output());
+        let mut grad_x = vec![0.0; x.len()];
+        layer.backward(&[], &x, &mut flat("up"), None, Some(&mut grad_x)).unwrap();
+        assert!(near(&grad_x, "grad_x"), "{grad_x:?}");
+    }
+
+    #[test]
+    fn both_forms_agree() {
+        for (actions, atoms) in [(1, 1), (3, 1), (3, 4), (1, 5)] {
+            let dueling = Dueling::with_atoms(actions, atoms).unwrap();
+            let problems = crate::check_module(&dueling).unwrap();
+            assert!(problems.is_empty(), "{problems:?}");
+        }
     }
 }

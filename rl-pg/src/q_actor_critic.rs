@@ -299,6 +299,8 @@ impl Agent for QActorCritic {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, u32>) -> Result<()> {
+        transitions.check(transitions.len())?;
+        check::len("actions", transitions.len(), transitions.actions().len())?;
         let choices = Discrete::new(self.distribution.params_len() as u32)?;
         transitions.actions().chunks_exact(1).try_for_each(|a| choices.check("action", a))?;
         if let Some(masks) = self.masks(transitions.observations())? {

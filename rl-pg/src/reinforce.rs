@@ -290,8 +290,14 @@ impl<D: Distribution> Agent for Reinforce<D> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
-        let (taken, own) = (transitions.actions(), &mut self.actions);
-        self.handed_out.compare(taken, own, |_, action| action, |_, _| Ok(()))?;
+        let (taken, width) = (transitions.actions(), self.policy.network().input_len());
+        let Reinforce { handed_out, policy, actions, .. } = self;
+        // An action that the policy could not have taken has no gradient to learn by.
+        let replaced = |env: usize, action: &[D::Elem]| {
+            let observation = transitions.observations().chunks_exact(width).nth(env);
+            policy.log_probs(observation.unwrap_or_default(), action, &mut [0.0])
+        };
+        handed_out.compare(taken, actions, |_, action| action, replaced)?;
         Ok(self.episodes.push(transitions, &self.actions)?)
     }
 

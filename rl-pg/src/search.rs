@@ -80,7 +80,9 @@ pub trait SearchRule: Sized {
 /// and a [`SearchRule`] generates the next candidates from the scores. The policy is deterministic: the discrete
 /// action with the largest output, or the outputs clipped to the bounds as a continuous action.
 ///
-/// With several environments, the episodes of a generation are distributed over them.
+/// With several environments, the episodes of a generation are distributed over them. A candidate's episode that was cut
+/// by a reset from outside is played once more, since scores compare whole episodes; a time limit
+/// ([`TimeLimit`](rl_core::TimeLimit)) ends an episode, a reset does not.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig};
@@ -296,7 +298,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
 
     fn observe(&mut self, transitions: &Transitions<'_, f32, D::Elem>) -> Result<()> {
         let Generation { returns, lanes, .. } = &mut self.generation;
-        check::len("transitions", lanes.len(), transitions.len())?;
+        transitions.check(lanes.len())?;
         let steps = transitions.rewards().iter().zip(transitions.ends());
         for ((lane, (reward, end)), reset) in lanes.iter_mut().zip(steps).zip(transitions.resets())
         {

@@ -116,7 +116,7 @@ impl<O: Space, A: Space> Collector<O, A> {
         transitions: &Transitions<'_, O::Elem, A::Elem>,
     ) -> rl_core::Result<()> {
         let (num_envs, width) = (self.values.len(), self.rollout.width());
-        check::len("transitions", num_envs, transitions.len())?;
+        transitions.check(num_envs)?;
         let observations = transitions.observations();
         check::len("observations", num_envs * width, observations.len())?;
         // Bootstrap episodes cut by a reset from outside with the value of their last observation.

@@ -168,7 +168,7 @@ impl<T: Element, A: Element> Episodes<T, A> {
     /// [`rl_core::Error::Mismatch`] for slices that do not match.
     pub fn push(&mut self, transitions: &Transitions<'_, T, A>, actions: &[A]) -> Result<()> {
         let (n, w, aw) = (self.lanes.len(), self.width, self.action_width);
-        check::len("transitions", n, transitions.len())?;
+        transitions.check(n)?;
         check::len("observations", n * w, transitions.observations().len())?;
         check::len("actions", n * aw, actions.len())?;
         for (i, lane) in self.lanes.iter_mut().enumerate() {

@@ -52,13 +52,18 @@ impl<A: Space> HandedOut<A> {
         check::len("actions", self.actions.len(), taken.len())?;
         check::len("the agent's actions", self.actions.len(), own.len())?;
         let (width, fresh) = (self.space.width(), self.fresh);
+        // All are checked before any is taken over.
+        for (handed_out, taken) in self.actions.chunks_exact(width).zip(taken.chunks_exact(width)) {
+            if !fresh || handed_out != taken {
+                self.space.check("action", taken)?;
+            }
+        }
         let handed_out = self.actions.chunks_exact(width);
         let rows = own.chunks_exact_mut(width).zip(handed_out).zip(taken.chunks_exact(width));
         for (env, ((own, handed_out), taken)) in rows.enumerate() {
             if fresh && handed_out == taken {
                 continue;
             }
-            self.space.check("action", taken)?;
             let elements = own.iter_mut().zip(handed_out).zip(taken);
             for (dimension, ((own, handed_out), taken)) in elements.enumerate() {
                 if !fresh || handed_out != taken {

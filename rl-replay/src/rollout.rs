@@ -127,7 +127,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
             return Err(Error::Full);
         }
         let n = self.envs;
-        check::len("transitions", n, transitions.len())?;
+        transitions.check(n)?;
         check::len("observations", n * self.width, transitions.observations().len())?;
         check::len("actions", n * self.action_width, estimates.actions.len())?;
         check::len("values", n, estimates.values.len())?;

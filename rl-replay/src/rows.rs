@@ -114,7 +114,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
     }
 
     fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
-        check::len("transitions", self.envs, transitions.len())?;
+        transitions.check(self.envs)?;
         let (w, aw, at) = (self.width, self.action_width, self.head * self.envs);
         check::len("observations", self.envs * w, transitions.observations().len())?;
         check::len("actions", self.envs * aw, transitions.actions().len())?;

@@ -285,6 +285,31 @@ fn a_rollout_holds_nothing_of_the_one_before() {
     assert_eq!(collect(Some(End::Truncated)), collect(None));
 }
 
+/// As [`Coin`], but values what it sees.
+struct Eye;
+
+impl StochasticPolicy for Eye {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    fn sample(
+        &mut self,
+        observations: &[f32],
+        rng: &mut Rng,
+        actions: &mut [u32],
+        log_probs: &mut [f32],
+        values: &mut [f32],
+    ) -> rl_core::Result<()> {
+        Coin.sample(observations, rng, actions, log_probs, values)
+    }
+    fn log_probs(&mut self, x: &[f32], a: &[u32], out: &mut [f32]) -> rl_core::Result<()> {
+        Coin.log_probs(x, a, out)
+    }
+    fn values(&mut self, observations: &[f32], values: &mut [f32]) -> rl_core::Result<()> {
+        values.copy_from_slice(observations);
+        Ok(())
+    }
+}
+
 /// An episode cut by a reset from outside is bootstrapped from its last observation, in any rollout.
 #[test]
 fn advantages_do_not_run_across_a_reset() {
@@ -298,14 +323,14 @@ fn advantages_do_not_run_across_a_reset() {
                 shown.begin_episodes();
                 shown.rows_mut().observations[0] = 100.0;
             }
-            collector.act(&mut Coin, shown.observations(), &mut rng, &mut actions).unwrap();
+            collector.act(&mut Eye, shown.observations(), &mut rng, &mut actions).unwrap();
             shown.begin_step();
             let rows = shown.rows_mut();
             (rows.observations[0], rows.finals[0], rows.rewards[0]) = (5.0, 5.0, 1.0);
             rows.ends[0] = end.filter(|_| step == 0);
-            collector.observe(&mut Coin, &shown.transitions(&actions)).unwrap();
+            collector.observe(&mut Eye, &shown.transitions(&actions)).unwrap();
         }
-        collector.finish(&mut Coin, 0.9, 0.9).unwrap();
+        collector.finish(&mut Eye, 0.9, 0.8).unwrap();
         collector.rollout.advantages().to_vec()
     };
     assert_eq!(collect(true, None), collect(false, Some(End::Truncated)));

@@ -125,8 +125,11 @@ proptest! {
     /// An episode cut by a reset from outside is truncated: n-step returns end there and bootstrap from its last
     /// observation.
     #[test]
-    fn returns_do_not_run_across_a_reset(envs in 1usize..4, before in 1usize..20, after in 1usize..20, n_step in 1usize..6) {
-        let mut rows = Rows::<f32, u32>::new(200, envs, 1, 1).unwrap();
+    fn returns_do_not_run_across_a_reset(
+        envs in 1usize..4, before in 1usize..20, after in 1usize..20, n_step in 1usize..6, room in 1usize..40,
+    ) {
+        // Also with room for fewer steps than there are: the oldest are overwritten.
+        let mut rows = Rows::<f32, u32>::new(room * envs, envs, 1, 1).unwrap();
         let mut shown = StepBatch::new(envs, 1);
         let mut push = |first: bool, x: f32| {
             if first {
@@ -141,11 +144,14 @@ proptest! {
         (0..before).for_each(|t| push(t == 0, t as f32));
         (0..after).for_each(|t| push(t == 0, 1000.0 + t as f32));
         let mut batch = Batch::new(1, 1, 1);
-        for place in 0..before * envs {
+        for place in 0..Store::len(&rows) {
             rows.read(place, Horizon { n_step, gamma: 0.5 }, &mut batch, 0);
-            let t = place / envs;
-            let k = n_step.min(before - t);
-            prop_assert_eq!(batch.next_observations()[0], (t + k) as f32);
+            let seen = batch.observations()[0];
+            let (first, t, steps) =
+                if seen < 1000.0 { (0.0, seen as usize, before) } else { (1000.0, seen as usize - 1000, after) };
+            let k = n_step.min(steps - t);
+            prop_assert_eq!(batch.next_observations()[0], first + (t + k) as f32);
+            prop_assert_eq!(batch.rewards()[0], (0..k as i32).map(|i| 0.5f32.powi(i)).sum::<f32>());
             prop_assert_eq!(batch.discounts()[0], 0.5f32.powi(k as i32));
         }
     }
@@ -184,7 +190,10 @@ fn misuse_is_an_error() {
     assert!(ring.push(&StepBatch::new(3, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 2).transitions(&[0; 2])).is_err());
-    ring.push(&StepBatch::new(2, 1).transitions(&[0; 2])).unwrap();
+    let mut shown = StepBatch::new(2, 1);
+    assert!(ring.push(&shown.transitions(&[0; 2])).is_err(), "no step was taken");
+    shown.begin_step();
+    ring.push(&shown.transitions(&[0; 2])).unwrap();
     assert!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 2, 1)).is_err());
     let error = Rows::<f32, u32>::new(1, 2, 1, 1).unwrap_err().to_string();
     assert_eq!(error, "buffer_size: expected an integer >= 2, got 1");

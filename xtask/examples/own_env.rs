@@ -2,7 +2,7 @@
 //! left. The checker tries it, then DQN learns in it.
 //!
 //! `cargo run --release --package xtask --example own_env`
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::expect_used)] // Spaces of constant bounds.
 
 use rl_core::{
     ActionMask, AppendMask, BoxSpace, Discrete, Env, Result, Rng, Schedule, Seeds, SerialVecEnv,

@@ -27,20 +27,19 @@ impl Head for Ensemble {
 
     fn loss(&mut self, rows: TdRows<'_>, grad: &mut [f32], errors: &mut [f32]) -> Result<f64> {
         let (n, k) = (rows.weights.len(), self.members);
-        let width = rows.output.len() / n;
+        rows.check(k, grad, errors)?;
         grad.fill(0.0);
         errors.fill(0.0);
         let mut loss = 0.0;
-        for i in 0..n {
+        for (i, magnitude) in errors.iter_mut().enumerate() {
             let weight = rows.weights[i] / (n * k) as f32;
-            let (taken, next) = (rows.actions[i] as usize, rows.next_actions[i] as usize);
-            for member in 0..k {
-                let at = i * width + taken * k + member;
-                let future = rows.next_output[i * width + next * k + member];
-                let error = rows.output[at] - (rows.rewards[i] + rows.discounts[i] * future);
+            let (taken, next) = rows.slots(i, k);
+            let predicted = rows.output[taken.clone()].iter().zip(&mut grad[taken]);
+            for ((q, grad), future) in predicted.zip(&rows.next_output[next]) {
+                let error = q - (rows.rewards[i] + rows.discounts[i] * future);
                 loss += f64::from(weight * error * error);
-                grad[at] = 2.0 * weight * error;
-                errors[i] += error.abs() / k as f32;
+                *grad = 2.0 * weight * error;
+                *magnitude += error.abs() / k as f32;
             }
         }
         Ok(loss)

@@ -2,7 +2,7 @@
 //! environment around an environment.
 //!
 //! `cargo run --release --package xtask --example own_wrapper`
-#![allow(clippy::print_stdout)]
+#![allow(clippy::print_stdout, clippy::expect_used)] // Built once before it is handed over.
 
 use rl_core::{
     ActionMap, BoxSpace, Discrete, Env, MapAction, MapObs, ObsMap, Result, Rng, Schedule, Seeds,

@@ -115,6 +115,10 @@ where
             };
             envs = Box::new(NormalizeReward::new(envs, gamma, 10.0)?);
         }
+        if !run.save_replay && !settings.contains_key("buffer_size") {
+            let expected = format!("true for {}, which has no replay buffer", run.algorithm);
+            return Err(rl_core::Error::config("save_replay", expected, false).into());
+        }
         let backend = Backend::by_name(&run.device)?.with_threads(run.threads)?;
         let agent = Box::new(parsed.build(&envs, &backend, seeds)?);
         Ok(Pair { envs, agent, settings })

@@ -84,6 +84,38 @@ impl RunDir {
         Ok((dir, config))
     }
 
+    /// Keeps other processes from training in this folder until the returned file is dropped; the system drops it when
+    /// the process ends in whatever way.
+    pub(crate) fn lock(&self) -> Result<std::fs::File> {
+        let path = self.0.join(".lock");
+        let file = std::fs::File::create(&path).map_err(|e| Error::io(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                let path = self.0.display();
+                Err(Error::usage(format_args!(
+                    "{path}: another process is training in this folder"
+                )))
+            }
+            // A file system without locks.
+            Err(std::fs::TryLockError::Error(e)) if e.kind() == std::io::ErrorKind::Unsupported => {
+                Ok(file)
+            }
+            Err(std::fs::TryLockError::Error(e)) => Err(Error::io(&path, e)),
+        }
+    }
+
+    /// Completes what a kill has interrupted.
+    pub(crate) fn repair(&self) -> Result<()> {
+        for checkpoints in [self.checkpoints(), CheckpointDir::new(self.best()), self.init()] {
+            checkpoints.repair()?;
+        }
+        for path in [self.config(), self.summary(), self.learning_curve()] {
+            rl_core::remove_temporary(&path)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

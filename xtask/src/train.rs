@@ -120,6 +120,8 @@ struct Session {
     dir: RunDir,
     resume: bool,
     stop_at: Option<u64>,
+    /// Held while this process works in the folder.
+    _lock: std::fs::File,
 }
 
 /// The last policy of the run in a folder, with the moments of its normalisers.
@@ -159,6 +161,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             let of = format!("the run in {}", path.display());
             expect_same("algorithm", &args.algorithm, &config.algorithm, &of)?;
             expect_same("environment", &args.env, &config.env, &of)?;
+            let lock = dir.lock()?;
+            dir.repair()?;
             if let Some(steps) = args.steps {
                 extend(&mut config, &dir, steps)?;
             }
@@ -167,7 +171,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             if config.init_from.is_some() && dir.checkpoints().is_empty()? {
                 start_from(&dir.init().read_latest()?.sections, &mut built)?;
             }
-            (Session { config, dir, resume: true, stop_at: args.stop_at }, built)
+            (Session { config, dir, resume: true, stop_at: args.stop_at, _lock: lock }, built)
         }
         None => {
             let mut config = args.config()?;
@@ -182,7 +186,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             config.validate()?;
             config.agent = built.settings().clone();
             let dir = RunDir::create(args.out.as_deref(), &config, policy.as_ref())?;
-            (Session { config, dir, resume: false, stop_at: args.stop_at }, built)
+            let lock = dir.lock()?;
+            (Session { config, dir, resume: false, stop_at: args.stop_at, _lock: lock }, built)
         }
     };
     if let Some(summary) = session.finished()? {
@@ -213,8 +218,8 @@ fn extend(config: &mut RunConfig, dir: &RunDir, steps: u64) -> Result<()> {
     let checkpoints = dir.checkpoints();
     let reached =
         if checkpoints.is_empty()? { 0 } else { checkpoints.read_latest()?.manifest.step };
-    check::at_least("steps", reached, steps)?;
     if steps != config.steps {
+        check::at_least("steps", reached, steps)?;
         config.steps = steps;
         dir.write_config(config)?;
     }
@@ -257,6 +262,12 @@ impl Session {
             false => None,
         };
         let first_step = found.as_ref().map_or(0, |found| found.manifest.step);
+        if self.resume && found.is_none() {
+            eprintln!("no checkpoint: the run begins anew");
+        }
+        if let Some(stop_at) = self.stop_at {
+            check::at_least("stop_at", first_step + 1, stop_at)?;
+        }
         let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?
             .with_checkpoints(dir.checkpoints())
             .with_callback(evaluation.keep_best(dir.best()))

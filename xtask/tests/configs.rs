@@ -4,7 +4,7 @@
 use proptest::{prop_assert_eq, proptest};
 use rl_core::{Rng, Schedule, Seeds};
 use rl_ddpg::{DdpgConfig, EntCoef, NoiseConfig, SacConfig, Td3Config};
-use rl_dqn::{DqnConfig, QLearningConfig};
+use rl_dqn::{DqnConfig, HeadConfig, QLearningConfig};
 use rl_nets::{
     Activation, ActorCriticConfig, ConvConfig, Init, LogStd, NetworkConfig, OptimizerConfig, TdLoss,
 };
@@ -13,6 +13,7 @@ use rl_pg::{
     ReturnForm, SimulatedAnnealingConfig,
 };
 use rl_ppo::{PpoConfig, PpoKlConfig, TrpoConfig};
+use rl_replay::PrioritizedConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -135,7 +136,26 @@ impl Draw {
             tau: self.number(),
             double_q: self.flag(),
             epsilon: self.schedule(),
+            head: self.head(),
+            dueling: self.flag(),
+            noisy: self.maybe(Self::number),
+            prioritized: self.maybe(|d| PrioritizedConfig {
+                alpha: d.number(),
+                beta: d.schedule(),
+                eps: d.number(),
+            }),
             action_mask: self.flag(),
+        }
+    }
+    fn head(&mut self) -> HeadConfig {
+        match self.0.below(3) {
+            0 => HeadConfig::Expected,
+            1 => HeadConfig::Categorical {
+                atoms: self.count(),
+                v_min: self.number(),
+                v_max: self.number(),
+            },
+            _ => HeadConfig::Quantile { quantiles: self.count(), kappa: self.number() },
         }
     }
     fn q_learning(&mut self) -> QLearningConfig {

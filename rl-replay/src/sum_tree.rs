@@ -1,0 +1,106 @@
+//! Sums over a changing list of weights.
+
+/// How many nodes a node sums. Eight numbers are one line of the processor's cache.
+const FAN: usize = 8;
+
+/// Weights, none of them negative, with the sums that finding the place of a point among them needs: each node sums
+/// eight. Sums are always recomputed from what they sum, so they do not drift, and depend on nothing but the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct SumTree {
+    /// The weights, then their sums by eight, and so on up to one number.
+    levels: Vec<Vec<f64>>,
+}
+
+impl SumTree {
+    /// Room for `capacity` weights, all zero.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let mut levels = vec![vec![0.0; capacity.next_multiple_of(FAN)]];
+        while let Some(len) = levels.last().map(Vec::len).filter(|len| *len > 1) {
+            let sums = len.div_ceil(FAN);
+            levels.push(vec![0.0; if sums == 1 { 1 } else { sums.next_multiple_of(FAN) }]);
+        }
+        SumTree { levels }
+    }
+
+    /// The weight in a place.
+    pub(crate) fn get(&self, place: usize) -> f64 {
+        self.levels[0][place]
+    }
+
+    /// The weights.
+    pub(crate) fn weights(&self) -> &[f64] {
+        &self.levels[0]
+    }
+
+    /// The sum of all.
+    pub(crate) fn total(&self) -> f64 {
+        self.levels.last().and_then(|top| top.first()).copied().unwrap_or(0.0)
+    }
+
+    /// Changes a weight.
+    pub(crate) fn set(&mut self, place: usize, weight: f64) {
+        self.levels[0][place] = weight;
+        let mut node = place;
+        for level in 1..self.levels.len() {
+            node /= FAN;
+            let (below, above) = self.levels.split_at_mut(level);
+            let children = &below[level - 1];
+            let end = (node * FAN + FAN).min(children.len());
+            above[0][node] = children[node * FAN..end].iter().sum();
+        }
+    }
+
+    /// The place that the point `at` of `[0, total)` falls into, the weights being laid end to end; one with a weight.
+    pub(crate) fn find(&self, at: f64) -> usize {
+        let (mut node, mut rest) = (0, at);
+        for children in self.levels.iter().rev().skip(1) {
+            let first = node * FAN;
+            let group = &children[first..(first + FAN).min(children.len())];
+            let mut chosen = None;
+            for (i, weight) in group.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+                chosen = Some(i);
+                if rest < *weight {
+                    break;
+                }
+                rest -= weight;
+            }
+            // Where rounding carries the point past the end it falls into the last one that has a weight.
+            node = first + chosen.unwrap_or(0);
+        }
+        node
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)] // Tests fail by panicking.
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_point_is_found_where_the_running_sum_says(
+            weights in prop::collection::vec(0u32..5, 1..700), changes in prop::collection::vec((0usize..700, 0u32..5), 0..40),
+            share in 0.0f64..1.0,
+        ) {
+            let mut weights: Vec<f64> = weights.into_iter().map(f64::from).collect();
+            let mut tree = SumTree::new(weights.len());
+            weights.iter().enumerate().for_each(|(i, w)| tree.set(i, *w));
+            for (place, weight) in changes {
+                let place = place % weights.len();
+                weights[place] = weight.into();
+                tree.set(place, weight.into());
+            }
+            // Small integers: sums are exact.
+            let total: f64 = weights.iter().sum();
+            prop_assert_eq!(tree.total(), total);
+            if total > 0.0 {
+                let at = share * total;
+                let mut sum = 0.0;
+                let expected = weights.iter().position(|w| { sum += w; at < sum }).unwrap();
+                prop_assert_eq!(tree.find(at), expected);
+                prop_assert!(weights[tree.find(total)] > 0.0, "past the end");
+            }
+        }
+    }
+}
