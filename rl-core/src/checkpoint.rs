@@ -252,7 +252,9 @@ impl CheckpointDir {
             let name = entry.map_err(io)?.file_name();
             let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
             let step = step.map(|step| step.strip_suffix(REPLACEMENT).unwrap_or(step));
-            steps.extend(step.and_then(|step| step.parse::<u64>().ok()));
+            let parsed = step.and_then(|step| step.parse::<u64>().ok());
+            // As it is written: other folders of such names are not checkpoints of this one.
+            steps.extend(parsed.filter(|parsed| step == Some(format!("{parsed:012}").as_str())));
         }
         steps.sort_unstable();
         steps.dedup();

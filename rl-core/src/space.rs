@@ -250,10 +250,19 @@ impl<T> BoxSpace<T> {
 
 impl<T: Element> BoxSpace<T> {
     /// `n` of this box one after another, along the first dimension.
-    pub(crate) fn repeated(&self, n: usize) -> Self {
+    pub(crate) fn repeated(&self, n: usize) -> Result<Self> {
+        let repeat = |bounds: &[T]| {
+            let mut all = Vec::new();
+            all.try_reserve_exact(bounds.len().checked_mul(n)?).ok()?;
+            (0..n).for_each(|_| all.extend_from_slice(bounds));
+            Some(all)
+        };
+        let (Some(low), Some(high)) = (repeat(&self.low), repeat(&self.high)) else {
+            return Err(Error::config("frames of a stack", "as many as fit the memory", n));
+        };
         let mut shape = self.shape.clone();
         shape[0] *= n;
-        BoxSpace { shape, low: self.low.repeat(n), high: self.high.repeat(n) }
+        Ok(BoxSpace { shape, low, high })
     }
 }
 

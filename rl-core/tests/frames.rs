@@ -287,6 +287,10 @@ fn what_is_no_image_or_does_not_fit_is_named() {
             of(FrameStack::new(film(&[1, 4, 4]), 0).err()),
             "frames of a stack: expected an integer >= 1, got 0",
         ),
+        (
+            of(FrameStack::new(film(&[1, 4, 4]), usize::MAX / 100).err()),
+            "frames of a stack: expected as many as fit the memory, got 184467440737095516",
+        ),
         (of(FrameSkip::new(film(&[1, 4, 4]), 0).err()), "skip: expected an integer >= 1, got 0"),
     ] {
         assert_eq!(error, expected);

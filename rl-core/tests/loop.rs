@@ -369,10 +369,12 @@ fn a_damaged_replacement_is_passed_over() {
         let text = std::fs::read_to_string(&manifest).unwrap().replace("11", "10");
         std::fs::write(&manifest, text).unwrap();
         std::fs::create_dir_all(dir.path().join(".writing-notes")).unwrap();
+        std::fs::create_dir_all(dir.path().join("step-99")).unwrap();
     };
     prepare();
     let latest = checkpoints.read_latest().unwrap();
     assert_eq!((latest.sections, latest.skipped.len()), (sections(1), 1));
+    assert_eq!(checkpoints.steps().unwrap(), [10]);
     checkpoints.repair().unwrap();
     assert!(!next.exists());
     assert_eq!(checkpoints.read_latest().unwrap().sections, sections(1));

@@ -233,11 +233,12 @@ impl<R: Rule> OffPolicy<R> {
 
     /// Stores transitions, `foreign` or the agent's own; no return runs from one kind into the other.
     fn store(&mut self, transitions: &Transitions<'_, f32, f32>, foreign: bool) -> Result<()> {
-        if self.foreign != foreign {
-            self.replay.cut();
-            self.foreign = foreign;
+        if self.foreign == foreign {
+            return Ok(self.replay.push(transitions)?);
         }
-        Ok(self.replay.push(transitions)?)
+        self.replay.push_apart(transitions)?;
+        self.foreign = foreign;
+        Ok(())
     }
 
     /// Takes one gradient step of the rule on a minibatch from the replay buffer.

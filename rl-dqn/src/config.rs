@@ -52,7 +52,8 @@ pub struct DqnConfig {
     pub dueling: bool,
     /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output layer, or of
     /// the two where `dueling`, by which the agent explores (Fortunato et al., 2018, where it is 0.5 and on hidden layers
-    /// too); none: no noise. `epsilon` is then usually 0.
+    /// too); none: no noise. `epsilon` is then usually 0. One draw serves all environments of a step; another serves the
+    /// choice of the next actions and the loss of a gradient step.
     #[serde(with = "rl_core::optional")]
     pub noisy: Option<f64>,
     /// Prioritised sampling (Schaul et al., 2016); none: uniform sampling.

@@ -272,19 +272,21 @@ impl<O: InputSpace> Dqn<O> {
                 }
             }
         }
-        if self.foreign != foreign {
-            self.replay.cut();
-            self.foreign = foreign;
+        if self.foreign == foreign {
+            return Ok(self.replay.push(transitions)?);
         }
-        Ok(self.replay.push(transitions)?)
+        self.replay.push_apart(transitions)?;
+        self.foreign = foreign;
+        Ok(())
     }
 
     /// Moves the target network towards the online one by the share `tau`, as the agent does by itself every
     /// `target_update_interval` steps of a run; for learning without one.
     ///
     /// # Errors
-    /// Those of candle.
+    /// A `tau` that is not in (0, 1]; those of candle.
     pub fn update_target(&mut self, tau: f64) -> Result<()> {
+        check::positive_fraction("tau", tau)?;
         Ok(self.q.soft_update(tau)?)
     }
 

@@ -177,6 +177,26 @@ fn a_checkpoint_knows_whose_rows_are_newest() {
     }
 }
 
+#[test]
+fn refused_rows_change_nothing() {
+    let mut agent = dqn(&DqnConfig { n_step: 3, ..DqnConfig::default() });
+    let row =
+        |reward| StepBatch::of_transitions(&[0.0], &[reward], &[None], &[1.0], false).unwrap();
+    agent.observe(&row(1.0).transitions(&[0])).unwrap();
+    let state = |agent: &Dqn| {
+        let mut sections = Sections::default();
+        agent.save(&mut sections).unwrap();
+        sections
+    };
+    let before = state(&agent);
+    let error = agent.remember(&row(f32::NAN).transitions(&[0])).unwrap_err().to_string();
+    assert!(error.starts_with("reward of environment 0: "), "{error}");
+    for tau in [0.0, -1.0, 2.0, f64::NAN] {
+        assert!(agent.update_target(tau).unwrap_err().to_string().starts_with("tau: "));
+    }
+    assert_eq!(state(&agent), before);
+}
+
 /// A checkpoint without its replay memory: what else there is comes back.
 #[test]
 fn an_agent_without_its_replay_goes_on_with_an_empty_one() {

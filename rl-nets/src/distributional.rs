@@ -24,7 +24,12 @@ impl Support {
     /// rising order, in single precision.
     pub fn validate(&self) -> rl_core::Result<()> {
         check::at_least("atoms", 2, self.atoms as u64)?;
-        check::at_most("atoms", MOST_ATOMS as u64, "the most", self.atoms as u64)?;
+        check::at_most(
+            "atoms",
+            MOST_ATOMS as u64,
+            "the atoms that there is room for",
+            self.atoms as u64,
+        )?;
         let Support { v_min, v_max, .. } = *self;
         let (low, high) = (v_min as f32, v_max as f32);
         if low.is_finite() && high.is_finite() && (high - low).is_finite() && low < high {

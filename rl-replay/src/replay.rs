@@ -79,9 +79,14 @@ impl<T: Element, A: Element> Replay<T, A> {
         Ok(())
     }
 
-    /// Ends the episodes that go on as truncated: what is stored next does not follow, see [`Store::cut`].
-    pub fn cut(&mut self) {
+    /// Stores transitions that do not follow those stored last: episodes that go on end as truncated.
+    ///
+    /// # Errors
+    /// Those of [`push`](Replay::push); nothing is then changed.
+    pub fn push_apart(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
+        self.store.check(transitions)?;
         self.store.cut();
+        self.push(transitions)
     }
 
     /// Fills `batch` with transitions that the sampler draws, see [`Store::read`]. `fraction` is the share of the run
@@ -109,7 +114,8 @@ impl<T: Element, A: Element> Replay<T, A> {
         Ok(())
     }
 
-    /// Tells the sampler how wrong the predictions for a sampled batch were, `[n]`.
+    /// Tells the sampler how wrong the predictions for a sampled batch were, `[n]`; before anything else is stored, which
+    /// may take the place of a row of the batch.
     ///
     /// # Errors
     /// Those of [`Sampler::update`].

@@ -113,11 +113,15 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
         (self.width, self.action_width)
     }
 
-    fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
+    fn check(&self, transitions: &Transitions<'_, T, A>) -> Result<()> {
         transitions.check(self.envs)?;
+        check::len("observations", self.envs * self.width, transitions.observations().len())?;
+        Ok(check::len("actions", self.envs * self.action_width, transitions.actions().len())?)
+    }
+
+    fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
+        self.check(transitions)?;
         let (w, aw, at) = (self.width, self.action_width, self.head * self.envs);
-        check::len("observations", self.envs * w, transitions.observations().len())?;
-        check::len("actions", self.envs * aw, transitions.actions().len())?;
         self.cut_where(transitions.resets().iter().copied());
         let rows = at..at + self.envs;
         self.observations[at * w..][..self.envs * w].copy_from_slice(transitions.observations());

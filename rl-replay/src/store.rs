@@ -32,11 +32,18 @@ pub trait Store<T: Element, A: Element>: Debug + Send {
     /// Elements of an observation and of an action.
     fn widths(&self) -> (usize, usize);
 
+    /// Whether [`push`](Store::push) would take these transitions.
+    ///
+    /// # Errors
+    /// Those of `push`.
+    fn check(&self, transitions: &Transitions<'_, T, A>) -> Result<()>;
+
     /// Stores one step of every environment over the oldest one and says in which places. Episodes that were cut by a
     /// reset from outside ([`Transitions::resets`]) end as truncated.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
+    /// [`rl_core::Error::Mismatch`] for another number of environments, other widths, a reward that is not finite; the
+    /// store is then unchanged.
     fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>>;
 
     /// Ends the episodes that go on after the newest step as truncated: what is stored next does not follow.

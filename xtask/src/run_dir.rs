@@ -9,51 +9,72 @@ use std::path::{Path, PathBuf};
 /// The name of the folder with the policy that a run started from.
 const INIT: &str = "init";
 
+/// The name of the file that a process locks while it trains in a folder.
+const LOCK: &str = ".lock";
+
 /// The paths of the files of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir(PathBuf);
 
 impl RunDir {
-    /// Creates a folder: `out`, which must be empty or not exist, or the first free name under `runs/`.
+    /// Creates a folder: `out`, which must be empty or not exist, or the first free name under `runs/`. Returns it with its
+    /// [`lock`](RunDir::lock), which is taken before anything is written.
     pub(crate) fn create(
         out: Option<&Path>,
         config: &RunConfig,
         policy: Option<&Sections>,
-    ) -> Result<Self> {
-        let path = match out {
+    ) -> Result<(Self, std::fs::File)> {
+        let (dir, lock) = match out {
             Some(path) => {
                 // A file left by a process that was killed before the run started does not count as a run.
                 let begun = |entry: std::io::Result<std::fs::DirEntry>| {
                     entry.map_or(true, |entry| {
-                        !["config.toml.writing", INIT].iter().any(|name| entry.file_name() == *name)
+                        !["config.toml.writing", INIT, LOCK].iter().any(|n| entry.file_name() == *n)
                     })
                 };
-                let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.any(begun));
-                if taken || path.is_file() {
+                let refuse_taken = || {
+                    let taken = std::fs::read_dir(path).is_ok_and(|mut d| d.any(begun));
+                    if !(taken || path.is_file()) {
+                        return Ok(());
+                    }
                     let path = path.display();
-                    return Err(Error::usage(format_args!(
+                    Err(Error::usage(format_args!(
                         "--out {path}: not an empty folder; --resume {path} continues the run in it"
-                    )));
-                }
-                path.to_owned()
+                    )))
+                };
+                // Asked once before anything is changed, and again when no other process can begin there.
+                refuse_taken()?;
+                std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+                let dir = RunDir(path.to_owned());
+                let lock = dir.lock()?;
+                refuse_taken()?;
+                (dir, lock)
             }
             None => {
                 let env = config.env.replace('/', "-");
                 let name = format!("{}-{env}-seed{}", config.algorithm, config.seed);
-                let candidates = std::iter::once(name.clone())
+                let runs = Path::new("runs");
+                std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, e))?;
+                let mut candidates = std::iter::once(name.clone())
                     .chain((2..).map(|i: u64| format!("{name}-{i}")))
-                    .map(|name| Path::new("runs").join(name));
-                candidates.into_iter().find(|p| !p.exists()).unwrap_or_default()
+                    .map(|name| runs.join(name));
+                // Made by this process or not taken: two that start together get two folders.
+                let path = candidates.find_map(|path| match std::fs::create_dir(&path) {
+                    Ok(()) => Some(Ok(path)),
+                    Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => None,
+                    Err(e) => Some(Err(Error::io(&path, e))),
+                });
+                let dir = RunDir(path.unwrap_or_else(|| Ok(runs.join(name)))?);
+                let lock = dir.lock()?;
+                (dir, lock)
             }
         };
-        std::fs::create_dir_all(&path).map_err(|e| Error::io(&path, e))?;
-        let dir = RunDir(path);
         if let Some(policy) = policy {
             dir.init().write(&config.algorithm, 0, policy)?;
         }
         // With its settings the run has begun.
         dir.write_config(config)?;
-        Ok(dir)
+        Ok((dir, lock))
     }
 
     pub(crate) fn write_config(&self, config: &RunConfig) -> Result<()> {
@@ -87,8 +108,10 @@ impl RunDir {
     /// Keeps other processes from training in this folder until the returned file is dropped; the system drops it when
     /// the process ends in whatever way.
     pub(crate) fn lock(&self) -> Result<std::fs::File> {
-        let path = self.0.join(".lock");
-        let file = std::fs::File::create(&path).map_err(|e| Error::io(&path, e))?;
+        let path = self.0.join(LOCK);
+        let mut options = std::fs::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|e| Error::io(&path, e))?;
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(std::fs::TryLockError::WouldBlock) => {

@@ -163,10 +163,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             expect_same("environment", &args.env, &config.env, &of)?;
             let lock = dir.lock()?;
             dir.repair()?;
-            if let Some(steps) = args.steps {
-                extend(&mut config, &dir, steps)?;
-            }
+            let extended = match args.steps {
+                Some(steps) => extend(&mut config, &dir, steps)?,
+                None => false,
+            };
             let mut built = build(&config, Seeds::new(config.seed))?;
+            if extended {
+                dir.write_config(&config)?;
+            }
             // A run that was killed before its first checkpoint begins anew.
             if config.init_from.is_some() && dir.checkpoints().is_empty()? {
                 start_from(&dir.init().read_latest()?.sections, &mut built)?;
@@ -185,8 +189,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             TrainerConfig::new(config.steps).validate()?;
             config.validate()?;
             config.agent = built.settings().clone();
-            let dir = RunDir::create(args.out.as_deref(), &config, policy.as_ref())?;
-            let lock = dir.lock()?;
+            if let Some(stop_at) = args.stop_at {
+                check::at_least("stop_at", 1, stop_at)?;
+            }
+            let (dir, lock) = RunDir::create(args.out.as_deref(), &config, policy.as_ref())?;
             (Session { config, dir, resume: false, stop_at: args.stop_at, _lock: lock }, built)
         }
     };
@@ -213,17 +219,17 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
 }
 
-/// Gives a run that is resumed another number of steps. Schedules then go by the new number, from here on.
-fn extend(config: &mut RunConfig, dir: &RunDir, steps: u64) -> Result<()> {
+/// Gives a run that is resumed another number of steps; says whether it is another. Schedules then go by the new number, from here on.
+fn extend(config: &mut RunConfig, dir: &RunDir, steps: u64) -> Result<bool> {
     let checkpoints = dir.checkpoints();
     let reached =
         if checkpoints.is_empty()? { 0 } else { checkpoints.read_latest()?.manifest.step };
-    if steps != config.steps {
-        check::at_least("steps", reached, steps)?;
-        config.steps = steps;
-        dir.write_config(config)?;
+    if steps == config.steps {
+        return Ok(false);
     }
-    Ok(())
+    check::at_least("steps", reached.max(1), steps)?;
+    config.steps = steps;
+    Ok(true)
 }
 
 impl Session {

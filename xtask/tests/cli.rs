@@ -310,6 +310,62 @@ fn settings_can_be_unset_and_those_of_the_run_are_set_too() {
 }
 
 /// A run that starts from the policy of another, with its normaliser.
+/// While one process trains in a folder another is refused, and the first is unharmed: its settings are its own.
+#[test]
+fn one_process_at_a_time_trains_in_a_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let start = |seed: &str| {
+        let run = ["train", "dqn", "CartPole-v1", "--out", "run", "--seed", seed];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args([&run[..], &SMALL[..]].concat()).current_dir(dir);
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.spawn().unwrap()
+    };
+    for _ in 0..3 {
+        let both = [("1", start("1")), ("2", start("2"))]
+            .map(|(seed, child)| (seed, child.wait_with_output().unwrap()));
+        let won: Vec<&str> =
+            both.iter().filter(|(_, out)| out.status.success()).map(|(seed, _)| *seed).collect();
+        assert_eq!(won.len(), 1, "{both:?}");
+        for file in ["config.toml", "summary.json"] {
+            let text = std::fs::read_to_string(dir.join("run").join(file)).unwrap();
+            let own = [format!("seed = {}\n", won[0]), format!("\"seed\":{},", won[0])];
+            assert!(own.iter().any(|own| text.contains(own)), "{won:?} {text}");
+        }
+        std::fs::remove_dir_all(dir.join("run")).unwrap();
+    }
+    // Held from outside: nothing is touched.
+    train(dir, &["--out", "run", "--stop-at", "1000"]);
+    let before = files(dir);
+    let lock = std::fs::File::open(dir.join("run/.lock")).unwrap();
+    lock.try_lock().unwrap();
+    let error = refuse(dir, &["train", "dqn", "CartPole-v1", "--resume", "run", "--steps", "9000"]);
+    assert_eq!(error, "run: another process is training in this folder");
+    assert_eq!(files(dir), before);
+}
+
+/// What is refused changes nothing and leaves nothing.
+#[test]
+fn refused_commands_leave_no_trace() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let train_dqn = ["train", "dqn", "CartPole-v1"];
+    let error = refuse(dir, &[&train_dqn[..], &["--stop-at", "0", "--out", "new"]].concat());
+    assert_eq!(error, "stop_at: expected an integer >= 1, got 0");
+    std::fs::create_dir(dir.join("mine")).unwrap();
+    std::fs::write(dir.join("mine/letter"), b"x").unwrap();
+    refuse(dir, &[&train_dqn[..], &["--out", "mine"]].concat());
+    let names: Vec<String> = files(dir).into_keys().collect();
+    assert_eq!(names, ["mine/letter"]);
+    // A run without a checkpoint keeps its steps.
+    train(dir, &["--out", "run", "--stop-at", "1000"]);
+    std::fs::remove_dir_all(dir.join("run/checkpoints")).unwrap();
+    let before = files(dir);
+    refuse(dir, &[&train_dqn[..], &["--resume", "run", "--steps", "0"]].concat());
+    assert_eq!(files(dir), before);
+}
+
 #[test]
 fn a_run_starts_from_a_policy() {
     let dir = tempfile::tempdir().unwrap();

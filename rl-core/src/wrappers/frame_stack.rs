@@ -38,11 +38,11 @@ where
     /// Wraps `env`; 4 frames as published.
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) for a stack of zero.
+    /// [`Error::Config`](crate::Error::Config) for a stack of zero, or of more numbers than memory could hold.
     pub fn new(env: E, n: usize) -> Result<Self> {
         check::at_least("frames of a stack", 1, n as u64)?;
         let inner = env.observation_space();
-        let space = inner.repeated(n);
+        let space = inner.repeated(n)?;
         let (frames, frame) = (vec![T::default(); space.width()], inner.width());
         Ok(FrameStack { env, space, frames, frame, newest: vec![T::default(); frame] })
     }
