@@ -28,7 +28,7 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
     /// Wraps `envs`; `clip` is 10 in the PPO reference code (Andrychowicz et al., 2021).
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where `clip` is not positive.
+    /// [`Error::Config`] where `clip` is not positive.
     pub fn new(envs: V, clip: f32) -> Result<Self> {
         check::positive("clip", clip.into())?;
         let width = envs.observation_space().width();
