@@ -29,13 +29,6 @@ pub(crate) struct Args {
     short: bool,
 }
 
-impl Args {
-    /// The short test.
-    pub(crate) fn short() -> Self {
-        Args { random: 0, every: 0, short: true }
-    }
-}
-
 /// Settings that make a run take a fraction of a second.
 struct Run {
     algorithm: &'static str,
