@@ -132,8 +132,6 @@ pub struct OffPolicy<R> {
     steps: u64,
     /// Environment steps for which the gradient steps have been done.
     learned: u64,
-    /// Whether the newest transitions in the replay buffer are not the agent's own.
-    foreign: bool,
     /// The last actions, in [-1, 1], `[envs, action width]`.
     actions: Vec<f32>,
     /// The last actions, scaled to the bounds.
@@ -205,7 +203,6 @@ impl<R: Rule> OffPolicy<R> {
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
-            foreign: false,
             actions: vec![0.0; n * action_width],
             handed_out: HandedOut::new(envs.action_space().clone(), n),
             greedy: Vec::new(),
@@ -228,17 +225,7 @@ impl<R: Rule> OffPolicy<R> {
         taken.chunks_exact(width).try_for_each(|action| space.check("action", action))?;
         let unit = taken.iter().enumerate().map(|(i, a)| self.bounds.to_unit(i % width, *a));
         let unit: Vec<f32> = unit.collect();
-        self.store(&transitions.with_actions(&unit), true)
-    }
-
-    /// Stores transitions, `foreign` or the agent's own; no return runs from one kind into the other.
-    fn store(&mut self, transitions: &Transitions<'_, f32, f32>, foreign: bool) -> Result<()> {
-        if self.foreign == foreign {
-            return Ok(self.replay.push(transitions)?);
-        }
-        self.replay.push_apart(transitions)?;
-        self.foreign = foreign;
-        Ok(())
+        Ok(self.replay.push_foreign(&transitions.with_actions(&unit))?)
     }
 
     /// Takes one gradient step of the rule on a minibatch from the replay buffer.
@@ -311,7 +298,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         let to_unit = |dimension, action| bounds.to_unit(dimension, action);
         handed_out.compare(transitions.actions(), actions, to_unit, |_, _| Ok(()))?;
         let actions = std::mem::take(&mut self.actions);
-        let stored = self.store(&transitions.with_actions(&actions), false);
+        let stored = self.replay.push(&transitions.with_actions(&actions));
         self.actions = actions;
         stored?;
         self.steps += transitions.len() as u64;
@@ -354,12 +341,12 @@ impl<R: Rule> Agent for OffPolicy<R> {
         self.rule.save(out)?;
         self.replay.save(out)?;
         let drift = self.exploration.as_ref().map(Noise::state);
-        out.put("off_policy", &(&self.rng, drift, self.steps, self.learned, self.foreign))
+        out.put("off_policy", &(&self.rng, drift, self.steps, self.learned))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // Fallible steps come first, so that an error leaves the agent unchanged.
-        let (rng, drift, steps, learned, foreign): (Rng, Option<Vec<f64>>, u64, u64, bool) =
+        let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
             from.get("off_policy")?;
         let exploration = match (&self.exploration, drift) {
             (None, None) => None,
@@ -372,7 +359,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         let replay = self.replay.loaded(from)?;
         self.rule.load(from)?;
         (self.replay, self.rng, self.exploration) = (replay, rng, exploration);
-        (self.steps, self.learned, self.foreign) = (steps, learned, foreign);
+        (self.steps, self.learned) = (steps, learned);
         Ok(())
     }
 }

@@ -47,13 +47,16 @@ pub struct DqnConfig {
     pub epsilon: Schedule,
     /// What the network learns of returns; their expectation.
     pub head: HeadConfig,
-    /// Whether a value of the state and advantages of the actions make up the output (Wang et al., 2016); no. Each is one
-    /// layer on the body, where the paper gives it a hidden layer of its own.
+    /// Widths of hidden layers between the network and the output: those that each of the two streams has of its own where
+    /// `dueling`, and that are noisy where `noisy`; none. With the activation and the init of `network`.
+    pub output_hidden: Vec<usize>,
+    /// Whether a value of the state and advantages of the actions make up the output (Wang et al., 2016, with one
+    /// `output_hidden` layer); no.
     pub dueling: bool,
-    /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output layer, or of
-    /// the two where `dueling`, by which the agent explores (Fortunato et al., 2018, where it is 0.5 and on hidden layers
-    /// too); none: no noise. `epsilon` is then usually 0. One draw serves all environments of a step; another serves the
-    /// choice of the next actions and the loss of a gradient step.
+    /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output and of
+    /// `output_hidden`, by which the agent explores (Fortunato et al., 2018, where it is 0.5); none: no noise. `epsilon` is
+    /// then usually 0. One draw serves all environments of a step; a gradient step has one for the choice of the next
+    /// actions and the loss, and another for the target network.
     #[serde(with = "rl_core::optional")]
     pub noisy: Option<f64>,
     /// Prioritised sampling (Schaul et al., 2016); none: uniform sampling.
@@ -84,6 +87,7 @@ impl Default for DqnConfig {
             double_q: false,
             epsilon: Schedule::linear(1.0, 0.05).over(0.1),
             head: HeadConfig::Expected,
+            output_hidden: Vec::new(),
             dueling: false,
             noisy: None,
             prioritized: None,
@@ -93,6 +97,35 @@ impl Default for DqnConfig {
 }
 
 impl DqnConfig {
+    /// Rainbow (Hessel et al., 2018): Double DQN, dueling, prioritised, of three steps, categorical and noisy, with the
+    /// paper's settings (its table 1, frames divided by the four that an action lasts). The network is the default's; the
+    /// paper's is [`NetworkConfig::nature`]'s convolutions with `output_hidden = [512]`.
+    ///
+    /// ```
+    /// let rainbow = rl_dqn::DqnConfig::rainbow();
+    /// assert!(rainbow.dueling && rainbow.double_q && rainbow.n_step == 3);
+    /// rainbow.validate()?;
+    /// # Ok::<(), rl_core::Error>(())
+    /// ```
+    pub fn rainbow() -> Self {
+        DqnConfig {
+            network: NetworkConfig::mlp(&[64]),
+            learning_rate: Schedule::constant(6.25e-5),
+            optimizer: OptimizerConfig::adam_with_eps(1.5e-4),
+            n_step: 3,
+            learning_starts: 20_000,
+            target_update_interval: 8_000,
+            double_q: true,
+            epsilon: Schedule::constant(0.0),
+            head: HeadConfig::Categorical { atoms: default_atoms(), v_min: -10.0, v_max: 10.0 },
+            output_hidden: vec![64],
+            dueling: true,
+            noisy: Some(0.5),
+            prioritized: Some(PrioritizedConfig { alpha: 0.5, ..PrioritizedConfig::default() }),
+            ..DqnConfig::default()
+        }
+    }
+
     /// Checks every field.
     ///
     /// ```
@@ -125,6 +158,7 @@ impl DqnConfig {
         check::at_least("target_update_interval", 1, self.target_update_interval)?;
         check::positive_fraction("tau", self.tau)?;
         self.epsilon.validate("epsilon", check::fraction)?;
+        self.output_hidden.iter().try_for_each(|&h| check::at_least("output_hidden", 1, h as u64))?;
         check::optional("noisy", self.noisy, check::non_negative)?;
         if self.noisy.is_some() && self.network.output_init.is_some() {
             let expected = "none: a noisy layer starts as in its paper";

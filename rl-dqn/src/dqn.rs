@@ -1,5 +1,5 @@
 use crate::head::best_actions;
-use crate::output_layer::OutputLayer;
+use crate::output_layers::OutputLayers;
 use crate::{DqnConfig, Head, TdRows};
 use rl_core::{
     Agent, BoxSpace, Discrete, Element, End, Metrics, Policy, Progress, Result, Rng, Sections,
@@ -72,8 +72,6 @@ pub struct Dqn<O: InputSpace = BoxSpace> {
     steps: u64,
     /// Environment steps up to which learning has been done.
     learned: u64,
-    /// Whether the newest transitions in the replay buffer are not the agent's own.
-    foreign: bool,
     scratch: Scratch,
 }
 
@@ -128,7 +126,6 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
-        config.validate()?;
         Self::with_head(config, (body, config.head()?), envs, backend, seeds)
     }
 
@@ -148,9 +145,11 @@ impl<O: InputSpace> Dqn<O> {
     {
         config.validate()?;
         let (space, n) = (envs.observation_space(), envs.action_space().n());
-        let output = OutputLayer {
+        let output = OutputLayers {
             actions: n,
             atoms: head.atoms(),
+            hidden: &config.output_hidden,
+            network: &config.network,
             dueling: config.dueling,
             noisy: config.noisy,
             init: body.output_init().unwrap_or(Init::Pytorch),
@@ -170,7 +169,7 @@ impl<O: InputSpace> Dqn<O> {
     ///
     /// # Errors
     /// Those of [`DqnConfig::validate`], a network with another number of inputs or outputs, and those of candle;
-    /// settings that say `dueling` or `noisy`, which the network itself decides.
+    /// settings that say `output_hidden`, `dueling` or `noisy`, which the network itself decides.
     pub fn with_network<V>(
         config: &DqnConfig,
         q: impl Module + 'static,
@@ -182,7 +181,12 @@ impl<O: InputSpace> Dqn<O> {
         V: VecEnv<Obs = O, Action = Discrete>,
     {
         config.validate()?;
-        for (name, set) in [("dueling", config.dueling), ("noisy", config.noisy.is_some())] {
+        let of_output = [
+            ("output_hidden", !config.output_hidden.is_empty()),
+            ("dueling", config.dueling),
+            ("noisy", config.noisy.is_some()),
+        ];
+        for (name, set) in of_output {
             if set {
                 let expected = "unset: a network of one's own decides that itself";
                 return Err(rl_core::Error::config(name, expected, "it set"));
@@ -191,6 +195,7 @@ impl<O: InputSpace> Dqn<O> {
         Self::with_parts(config, (q, config.head()?), envs, backend, seeds)
     }
 
+    /// The same with settings that have been validated.
     fn with_parts<V>(
         config: &DqnConfig,
         (q, head): (impl Module + 'static, Box<dyn Head>),
@@ -201,7 +206,6 @@ impl<O: InputSpace> Dqn<O> {
     where
         V: VecEnv<Obs = O, Action = Discrete>,
     {
-        config.validate()?;
         let (space, actions, num_envs) =
             (envs.observation_space(), *envs.action_space(), envs.num_envs());
         let (width, outputs) = (space.width(), actions.n() * head.atoms());
@@ -217,7 +221,6 @@ impl<O: InputSpace> Dqn<O> {
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,
-            foreign: false,
             scratch: Scratch {
                 greedy: vec![0; num_envs],
                 next_actions: vec![0; config.batch_size],
@@ -256,11 +259,12 @@ impl<O: InputSpace> Dqn<O> {
     /// # Errors
     /// Transitions that do not fit; an action outside the space or forbidden by the action mask.
     pub fn remember(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        self.store(transitions, true)
+        self.check_actions(transitions)?;
+        Ok(self.replay.push_foreign(transitions)?)
     }
 
-    /// Stores transitions, `foreign` or the agent's own; no return runs from one kind into the other.
-    fn store(&mut self, transitions: &Transitions<'_, O::Elem, u32>, foreign: bool) -> Result<()> {
+    /// Checks that the actions of transitions are ones that the agent could have taken.
+    fn check_actions(&self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
         let taken = transitions.actions();
         taken.chunks_exact(1).try_for_each(|action| self.actions.check("action", action))?;
         if let Some(masks) = self.masks(transitions.observations())? {
@@ -272,11 +276,6 @@ impl<O: InputSpace> Dqn<O> {
                 }
             }
         }
-        if self.foreign == foreign {
-            return Ok(self.replay.push(transitions)?);
-        }
-        self.replay.push_apart(transitions)?;
-        self.foreign = foreign;
         Ok(())
     }
 
@@ -412,7 +411,8 @@ impl<O: InputSpace> Agent for Dqn<O> {
     }
 
     fn observe(&mut self, transitions: &Transitions<'_, O::Elem, u32>) -> Result<()> {
-        self.store(transitions, false)?;
+        self.check_actions(transitions)?;
+        self.replay.push(transitions)?;
         self.steps += transitions.len() as u64;
         Ok(())
     }
@@ -447,15 +447,15 @@ impl<O: InputSpace> Agent for Dqn<O> {
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.q.save("policy", out)?;
         self.replay.save(out)?;
-        out.put("dqn", &(&self.rng, self.steps, self.learned, self.foreign))
+        out.put("dqn", &(&self.rng, self.steps, self.learned))
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         // Everything is read first: what fails here has changed nothing.
         let (q, replay) = (self.q.loaded("policy", from)?, self.replay.loaded(from)?);
-        let (rng, steps, learned, foreign) = from.get("dqn")?;
+        let (rng, steps, learned) = from.get("dqn")?;
         (self.q, self.replay) = (q, replay);
-        (self.rng, self.steps, self.learned, self.foreign) = (rng, steps, learned, foreign);
+        (self.rng, self.steps, self.learned) = (rng, steps, learned);
         Ok(())
     }
 }

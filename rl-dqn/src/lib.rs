@@ -7,7 +7,7 @@ mod config;
 mod distributional;
 mod dqn;
 mod head;
-mod output_layer;
+mod output_layers;
 mod q_learning;
 mod values;
 

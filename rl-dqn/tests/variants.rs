@@ -29,7 +29,7 @@ fn config() -> DqnConfig {
 }
 
 /// Each variant alone, and all that go together.
-fn variants() -> [DqnConfig; 7] {
+fn variants() -> [DqnConfig; 8] {
     let prioritized = Some(PrioritizedConfig::default());
     [
         DqnConfig { head: CATEGORICAL, ..config() },
@@ -38,16 +38,22 @@ fn variants() -> [DqnConfig; 7] {
         DqnConfig { noisy: Some(0.5), ..config() },
         DqnConfig { prioritized: prioritized.clone(), ..config() },
         DqnConfig { head: QUANTILE, dueling: true, double_q: true, ..config() },
+        DqnConfig { output_hidden: vec![16], ..config() },
+        // Rainbow, at the size and speed of a probe.
         DqnConfig {
+            network: NetworkConfig::mlp(&[32]),
+            output_hidden: vec![32],
             head: CATEGORICAL,
-            dueling: true,
-            noisy: Some(0.5),
-            prioritized,
-            double_q: true,
-            n_step: 3,
-            ..config()
+            ..of_rainbow(config())
         },
     ]
+}
+
+/// Settings with what Rainbow adds.
+fn of_rainbow(config: DqnConfig) -> DqnConfig {
+    let DqnConfig { head, output_hidden, dueling, noisy, prioritized, double_q, n_step, .. } =
+        DqnConfig::rainbow();
+    DqnConfig { head, output_hidden, dueling, noisy, prioritized, double_q, n_step, ..config }
 }
 
 fn learned(config: &DqnConfig, kind: ProbeKind, observation: f32) -> Vec<f32> {
@@ -149,6 +155,9 @@ fn no_setting_is_ignored() {
         quantile(6, 1.0),
         quantile(5, 0.5),
         DqnConfig { dueling: true, ..config() },
+        DqnConfig { dueling: true, output_hidden: vec![8], ..config() },
+        DqnConfig { output_hidden: vec![8], ..config() },
+        DqnConfig { noisy: Some(0.5), output_hidden: vec![8], ..config() },
         noisy(0.5),
         noisy(0.4),
         prioritized(0.6, 0.4, 1e-6),
@@ -174,6 +183,7 @@ fn a_network_of_ones_own_decides_its_output_itself() {
     for (config, field) in [
         (DqnConfig { dueling: true, ..config() }, "dueling: "),
         (DqnConfig { noisy: Some(0.5), ..config() }, "noisy: "),
+        (DqnConfig { output_hidden: vec![8], ..config() }, "output_hidden: "),
     ] {
         assert!(build(&config).unwrap_err().to_string().starts_with(field));
     }
@@ -196,6 +206,7 @@ fn settings_out_of_range_are_named() {
         (head(HeadConfig::Categorical { atoms: 5, v_min: -1e39, v_max: 1e39 }), "head.v_min"),
         (head(HeadConfig::Categorical { atoms: 5_000, v_min: 0.0, v_max: 1.0 }), "head.atoms: "),
         (of(DqnConfig { noisy: Some(f64::NAN), ..config() }), "noisy: "),
+        (of(DqnConfig { output_hidden: vec![8, 0], ..config() }), "output_hidden: "),
         (of(with_output_init), "network.output_init: "),
         (prioritized(PrioritizedConfig { alpha: 1.5, ..default() }), "prioritized.alpha: "),
         (prioritized(PrioritizedConfig { eps: 0.0, ..default() }), "prioritized.eps: "),

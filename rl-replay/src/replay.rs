@@ -28,16 +28,20 @@ use rl_core::{Element, Rng, Sections, Transitions};
 pub struct Replay<T, A> {
     store: Box<dyn Store<T, A>>,
     sampler: Box<dyn Sampler>,
+    /// Whether the newest transitions are of foreign origin.
+    foreign: bool,
 }
 
 /// What a sampler has of its own, beside the store's `replay.bin`.
 const SAMPLER: &str = "sampler.bin";
 const REPLAY: &str = "replay.bin";
+/// Whether the newest transitions are of foreign origin.
+const ORIGIN: &str = "replay_origin";
 
 impl<T: Element, A: Element> Replay<T, A> {
     /// A memory of a store, which is empty, and a sampler.
     pub fn new(store: Box<dyn Store<T, A>>, sampler: Box<dyn Sampler>) -> Self {
-        Replay { store, sampler }
+        Replay { store, sampler, foreign: false }
     }
 
     /// Whole transitions, drawn uniformly, see [`Rows::new`].
@@ -72,21 +76,29 @@ impl<T: Element, A: Element> Replay<T, A> {
     /// Stores one step of every environment over the oldest one.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths.
+    /// [`rl_core::Error::Mismatch`] for another number of environments or other widths; nothing is then changed.
     pub fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
+        self.put(transitions, false)
+    }
+
+    /// Stores transitions that the run's environments did not make (offline data, demonstrations), as many as there are
+    /// environments. No n-step return runs from these into those of [`push`](Replay::push), nor the other way.
+    ///
+    /// # Errors
+    /// Those of [`push`](Replay::push).
+    pub fn push_foreign(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
+        self.put(transitions, true)
+    }
+
+    fn put(&mut self, transitions: &Transitions<'_, T, A>, foreign: bool) -> Result<()> {
+        if self.foreign != foreign {
+            self.store.check(transitions)?;
+            self.store.cut();
+            self.foreign = foreign;
+        }
         let places = self.store.push(transitions)?;
         self.sampler.added(places);
         Ok(())
-    }
-
-    /// Stores transitions that do not follow those stored last: episodes that go on end as truncated.
-    ///
-    /// # Errors
-    /// Those of [`push`](Replay::push); nothing is then changed.
-    pub fn push_apart(&mut self, transitions: &Transitions<'_, T, A>) -> Result<()> {
-        self.store.check(transitions)?;
-        self.store.cut();
-        self.push(transitions)
     }
 
     /// Fills `batch` with transitions that the sampler draws, see [`Store::read`]. `fraction` is the share of the run
@@ -124,12 +136,14 @@ impl<T: Element, A: Element> Replay<T, A> {
         self.sampler.update(batch.indices(), errors)
     }
 
-    /// Writes the memory as `replay.bin`, and what the sampler has of its own as `sampler.bin`.
+    /// Writes the memory as `replay.bin`, the origin of its newest transitions as `replay_origin.bin`, and what the sampler
+    /// has of its own as `sampler.bin`.
     ///
     /// # Errors
     /// Where they cannot be encoded.
     pub fn save(&self, out: &mut Sections) -> Result<()> {
         out.put_file(REPLAY, self.store.save()?);
+        out.put(ORIGIN, &self.foreign)?;
         let sampler = self.sampler.save()?;
         if !sampler.is_empty() {
             out.put_file(SAMPLER, sampler);
@@ -147,6 +161,6 @@ impl<T: Element, A: Element> Replay<T, A> {
         };
         let store = self.store.loaded(store)?;
         let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default(), store.len())?;
-        Ok(Replay::new(store, sampler))
+        Ok(Replay { store, sampler, foreign: from.get(ORIGIN)? })
     }
 }

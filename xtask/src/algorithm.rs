@@ -25,20 +25,30 @@ pub(crate) struct Algorithm {
 }
 
 macro_rules! algorithms {
-    ($($name:literal, $config:ty: $($kind:ident)+;)*) => {
+    ($($name:literal, $config:ty: $($kind:ident)+ $(, $defaults:expr)?;)*) => {
         &[$(Algorithm {
             name: $name,
             kinds: &[$(Kind::$kind),+],
             #[allow(unreachable_patterns)] // Where an algorithm serves every kind.
-            build: |run, kind, seeds| match kind {
+            build: |run, kind, seeds| {
+                $(let run = &with_defaults(run, &$defaults)?;)?
+                match kind {
                 $(Kind::$kind => Ok(Built::$kind(Pair::build::<$config>(run, seeds)?)),)+
                 kind => Err(Error::usage(format_args!("{} does not serve {kind:?}", $name))),
-            },
+            }},
         }),*]
     };
 }
 
-/// Every algorithm: its name, its settings, the kinds of environment that it serves.
+/// A run whose settings of the algorithm are these where it says nothing.
+fn with_defaults(run: &RunConfig, defaults: &impl serde::Serialize) -> Result<RunConfig> {
+    let mut agent = toml::Table::try_from(defaults).map_err(Error::usage)?;
+    agent.extend(run.agent.clone());
+    Ok(RunConfig { agent, ..run.clone() })
+}
+
+/// Every algorithm: its name, its settings, the kinds of environment that it serves, and its defaults where they are not
+/// those of the settings.
 pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
     "a2c", A2cConfig: Discrete Continuous Pixels;
     "ddpg", DdpgConfig: Continuous;
@@ -49,6 +59,7 @@ pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
     "ppo-kl", PpoKlConfig: Discrete Continuous Pixels;
     "q-actor-critic", QActorCriticConfig: Discrete;
     "q-learning", QLearningConfig: Tabular;
+    "rainbow", DqnConfig: Discrete Pixels, DqnConfig::rainbow();
     "reinforce", ReinforceConfig: Discrete Continuous;
     "sac", SacConfig: Continuous;
     "simulated-annealing", SimulatedAnnealingConfig: Discrete Continuous;

@@ -95,12 +95,13 @@ macro_rules! presets {
 /// Every preset.
 pub(crate) static PRESETS: &[Preset] = presets![
     "dqn": "CartPole-v1" "MountainCar-v0" "Acrobot-v1" "MinAtar";
-    "ppo": "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0";
+    "rainbow": "MinAtar";
+    "ppo": "MinAtar" "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0";
     "ppo-kl": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
     "trpo": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
     "reinforce": "CartPole-v1";
     "q-actor-critic": "CartPole-v1";
-    "a2c": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "a2c": "MinAtar" "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
     "ddpg": "Pendulum-v1" "MountainCarContinuous-v0";
     "td3": "Pendulum-v1" "MountainCarContinuous-v0";
     "sac": "Pendulum-v1" "MountainCarContinuous-v0";
@@ -263,7 +264,9 @@ mod tests {
                 assert!(config.reference.is_some(), "{env} names a reference");
                 let built = crate::algorithm::build(&config, Seeds::new(0)).unwrap();
                 let name = crate::algorithm::with_pair!(built, |pair| pair.agent.name());
-                assert_eq!(name, config.algorithm);
+                // Rainbow is DQN with settings.
+                let expected = config.algorithm.replace("rainbow", "dqn");
+                assert_eq!(name, expected);
             }
         }
     }

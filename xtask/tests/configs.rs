@@ -137,6 +137,7 @@ impl Draw {
             double_q: self.flag(),
             epsilon: self.schedule(),
             head: self.head(),
+            output_hidden: self.several(Self::count),
             dueling: self.flag(),
             noisy: self.maybe(Self::number),
             prioritized: self.maybe(|d| PrioritizedConfig {
