@@ -158,7 +158,9 @@ impl DqnConfig {
         check::at_least("target_update_interval", 1, self.target_update_interval)?;
         check::positive_fraction("tau", self.tau)?;
         self.epsilon.validate("epsilon", check::fraction)?;
-        self.output_hidden.iter().try_for_each(|&h| check::at_least("output_hidden", 1, h as u64))?;
+        self.output_hidden
+            .iter()
+            .try_for_each(|&h| check::at_least("output_hidden", 1, h as u64))?;
         check::optional("noisy", self.noisy, check::non_negative)?;
         if self.noisy.is_some() && self.network.output_init.is_some() {
             let expected = "none: a noisy layer starts as in its paper";

@@ -39,9 +39,10 @@ impl OutputLayers<'_> {
     /// A chain with the hidden layers and so many outputs on it.
     fn stream(&self, chain: Chain, outputs: usize) -> Result<Chain> {
         let NetworkConfig { activation, init, .. } = self.network;
-        let hidden = self.hidden.iter().try_fold(chain, |chain, &width| {
-            self.layer(chain, width, *activation, *init)
-        })?;
+        let hidden = self
+            .hidden
+            .iter()
+            .try_fold(chain, |chain, &width| self.layer(chain, width, *activation, *init))?;
         self.layer(hidden, outputs, Activation::Identity, self.init)
     }
 

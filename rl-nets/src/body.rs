@@ -41,7 +41,7 @@ impl<F: Fn(&[usize]) -> Result<Chain>> Body for F {
 }
 
 /// The settings of a body: convolutions, where there are any, then fully connected layers; each with an
-/// activation behind it. In a file also by name: `network = "nature"` or `network = "minatar"`.
+/// activation behind it. In a file also by name: `network = "nature"`, `"minatar"` or `"impala-small"`.
 ///
 /// ```
 /// use rl_nets::{Body, Module, NetworkConfig};
@@ -102,6 +102,13 @@ impl NetworkConfig {
     pub fn minatar() -> Self {
         let layer = ConvConfig { channels: 16, kernel: 3, stride: 1, padding: 0 };
         NetworkConfig { conv: vec![layer], ..NetworkConfig::mlp(&[128]) }
+    }
+
+    /// The small network of Espeholt et al. (2018) for images of 84x84, without its recurrent layer: 16 8x8 with stride 4,
+    /// 32 4x4 with stride 2, then 256 units; relu. The network of Mnih et al. (2013) too.
+    pub fn impala_small() -> Self {
+        let layer = |channels, kernel, stride| ConvConfig { channels, kernel, stride, padding: 0 };
+        NetworkConfig { conv: vec![layer(16, 8, 4), layer(32, 4, 2)], ..NetworkConfig::mlp(&[256]) }
     }
 
     /// Checks the fields.
@@ -188,7 +195,9 @@ impl<'de> Deserialize<'de> for NetworkConfig {
             type Value = NetworkConfig;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the settings of a network, \"nature\" or \"minatar\"")
+                f.write_str(
+                    "the settings of a network, \"nature\", \"minatar\" or \"impala-small\"",
+                )
             }
 
             fn visit_str<E: serde::de::Error>(
@@ -198,6 +207,7 @@ impl<'de> Deserialize<'de> for NetworkConfig {
                 match name {
                     "nature" => Ok(NetworkConfig::nature()),
                     "minatar" => Ok(NetworkConfig::minatar()),
+                    "impala-small" => Ok(NetworkConfig::impala_small()),
                     name => Err(E::invalid_value(serde::de::Unexpected::Str(name), &self)),
                 }
             }

@@ -488,13 +488,26 @@ fn hostile_numbers_are_errors() {
 }
 
 #[test]
+fn the_published_networks_have_their_sizes() {
+    for (network, shape, features, params) in [
+        (NetworkConfig::nature(), [4, 84, 84], 512, 8_224 + 32_832 + 36_928 + 1_606_144),
+        (NetworkConfig::impala_small(), [4, 84, 84], 256, 4_112 + 8_224 + 663_808),
+        (NetworkConfig::minatar(), [4, 10, 10], 128, 592 + 131_200),
+    ] {
+        let body = rl_nets::Body::build(&network, &shape).unwrap();
+        assert_eq!((body.output_len(), body.layout().len()), (features, params));
+    }
+}
+
+#[test]
 fn settings_of_networks_are_fields_or_a_name() {
     let read = |text: &str| serde_json::from_str::<NetworkConfig>(text);
     assert_eq!(read("\"nature\"").unwrap(), NetworkConfig::nature());
     assert_eq!(read("\"minatar\"").unwrap(), NetworkConfig::minatar());
+    assert_eq!(read("\"impala-small\"").unwrap(), NetworkConfig::impala_small());
     assert_eq!(read("{\"hidden\": [3]}").unwrap(), NetworkConfig::mlp(&[3]));
     let error = read("\"natur\"").unwrap_err().to_string();
-    assert!(error.contains("\"nature\" or \"minatar\""), "{error}");
+    assert!(error.contains("\"nature\", \"minatar\" or \"impala-small\""), "{error}");
     let error = read("{\"hiden\": [3]}").unwrap_err().to_string();
     assert!(error.contains("unknown field `hiden`"), "{error}");
     let nature = NetworkConfig::nature();
