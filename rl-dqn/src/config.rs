@@ -1,7 +1,7 @@
 use crate::{CategoricalReturn, ExpectedReturn, Head, QuantileReturn};
-use rl_core::{Result, Schedule, check};
+use rl_core::{Element, Result, Schedule, check};
 use rl_nets::{NetworkConfig, OptimizerConfig, Support, TdLoss};
-use rl_replay::PrioritizedConfig;
+use rl_replay::{Frames, Prioritized, PrioritizedConfig, Replay, Rows, Sampler, Store, Uniform};
 use serde::{Deserialize, Serialize};
 
 /// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9), which scale those of
@@ -27,6 +27,10 @@ pub struct DqnConfig {
     pub n_step: usize,
     /// Transitions that the replay memory holds; 1,000,000.
     pub buffer_size: usize,
+    /// Frames that an observation is a stack of ([`FrameStack`](rl_core::FrameStack)), each of which is then stored once
+    /// ([`Frames`]); none: both observations of a transition are stored whole.
+    #[serde(with = "rl_core::optional")]
+    pub frame_stack: Option<usize>,
     /// Transitions in a gradient step; 32.
     pub batch_size: usize,
     /// Environment steps before the first gradient step; 100. Until then actions are drawn with `epsilon` too, which
@@ -78,6 +82,7 @@ impl Default for DqnConfig {
             gamma: 0.99,
             n_step: 1,
             buffer_size: 1_000_000,
+            frame_stack: None,
             batch_size: 32,
             learning_starts: 100,
             train_freq: 4,
@@ -146,6 +151,12 @@ impl DqnConfig {
         check::fraction("gamma", self.gamma)?;
         check::at_least("n_step", 1, self.n_step as u64)?;
         check::at_least("buffer_size", 1, self.buffer_size as u64)?;
+        let frame_stack = self.frame_stack.map_or(1, |n| n as u64);
+        check::at_least("frame_stack", 1, frame_stack)?;
+        if self.action_mask && self.frame_stack.is_some() {
+            let expected = "none with action_mask: a mask is no part of a frame";
+            return Err(rl_core::Error::config("frame_stack", expected, "one"));
+        }
         check::at_least("batch_size", 1, self.batch_size as u64)?;
         check::at_most(
             "batch_size",
@@ -169,6 +180,19 @@ impl DqnConfig {
         let prioritized = self.prioritized.as_ref().map_or(Ok(()), |p| p.validate());
         prioritized.map_err(|error| error.within("prioritized"))?;
         self.head().map(drop)
+    }
+
+    /// The replay buffer that the settings describe, which have been validated.
+    pub(crate) fn replay<T: Element>(&self, envs: usize, width: usize) -> Result<Replay<T, u32>> {
+        let store: Box<dyn Store<T, u32>> = match self.frame_stack {
+            None => Box::new(Rows::new(self.buffer_size, envs, width, 1)?),
+            Some(stack) => Box::new(Frames::new(self.buffer_size, envs, width, stack, 1)?),
+        };
+        let sampler: Box<dyn Sampler> = match &self.prioritized {
+            None => Box::new(Uniform),
+            Some(prioritized) => Box::new(Prioritized::new(prioritized, store.capacity())?),
+        };
+        Ok(Replay::new(store, sampler))
     }
 
     /// What the network's output means.

@@ -2,14 +2,14 @@ use crate::head::best_actions;
 use crate::output_layers::OutputLayers;
 use crate::{DqnConfig, Head, TdRows};
 use rl_core::{
-    Agent, BoxSpace, Discrete, Element, End, Metrics, Policy, Progress, Result, Rng, Sections,
-    Seeds, Space, Transitions, VecEnv, check,
+    Agent, BoxSpace, Discrete, End, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
+    Transitions, VecEnv, check,
 };
 use rl_nets::{
     ActionMasks, AgentConfig, Backend, Body, Chain, Init, InputSpace, Leading, Learned, Module,
     Network, RowElement, check_finite, unmasked_width,
 };
-use rl_replay::{Batch, Horizon, Prioritized, Replay, Rows, Sampler, Store, Uniform};
+use rl_replay::{Batch, Horizon, Replay};
 
 /// Deep Q-learning with experience replay and a fixed target network (Mnih et al., 2015), Double
 /// DQN by one field (van Hasselt et al., 2016).
@@ -86,18 +86,6 @@ struct Scratch {
     /// The gradient of the output, `[batch, actions * atoms]`, and the errors, `[batch]`.
     grad: Vec<f32>,
     errors: Vec<f32>,
-}
-
-/// The replay buffer that the settings describe.
-fn replay<T: Element>(config: &DqnConfig, envs: usize, width: usize) -> Result<Replay<T, u32>> {
-    let rows = Rows::new(config.buffer_size, envs, width, 1)?;
-    let sampler: Box<dyn Sampler> = match &config.prioritized {
-        None => Box::new(Uniform),
-        Some(prioritized) => {
-            Box::new(Prioritized::new(prioritized, Store::<T, u32>::capacity(&rows))?)
-        }
-    };
-    Ok(Replay::new(Box::new(rows), sampler))
 }
 
 impl<O: InputSpace> Dqn<O> {
@@ -216,7 +204,7 @@ impl<O: InputSpace> Dqn<O> {
         let network = Network::for_space(q, space, backend, &mut seeds.stream("init", 0))?;
         Ok(Dqn {
             q: Learned::new(network, &config.optimizer)?.with_target()?,
-            replay: replay(config, num_envs, width)?,
+            replay: config.replay(num_envs, width)?,
             batch: Batch::new(config.batch_size, width, 1),
             rng: seeds.stream("agent", 0),
             steps: 0,

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    BoxSpace, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig, check_resume, evaluate,
+    Agent, BoxSpace, FrameStack, Schedule, Sections, Seeds, SerialVecEnv, Trainer, TrainerConfig,
+    VecEnv, check_resume, evaluate,
 };
 use rl_dqn::{Dqn, DqnConfig};
-use rl_envs::PixelProbe;
+use rl_envs::{Breakout, MinAtar, PixelProbe};
 use rl_nets::{Backend, ConvConfig, NetworkConfig};
+use rl_replay::PrioritizedConfig;
 
 fn envs(seed: u64) -> SerialVecEnv<PixelProbe> {
     SerialVecEnv::new(vec![PixelProbe::default(); 4], Seeds::new(seed)).unwrap()
@@ -87,4 +89,65 @@ fn images_that_do_not_fit_are_errors() {
     };
     let error = error(NetworkConfig::nature());
     assert_eq!(error, "conv.1.kernel: expected at most the padded image's size (1), got 4");
+}
+
+fn stacked(seed: u64) -> SerialVecEnv<FrameStack<MinAtar<Breakout>>> {
+    let env = || FrameStack::new(MinAtar::default(), 3).unwrap();
+    SerialVecEnv::new(vec![env(), env()], Seeds::new(seed)).unwrap()
+}
+
+/// Frames that are stored once are the same frames: the same bits are learned, from a third of the bytes at most.
+#[test]
+fn frames_stored_once_teach_the_same() {
+    let learned = |frame_stack, prioritized: bool| {
+        let config = DqnConfig {
+            frame_stack,
+            prioritized: prioritized.then(PrioritizedConfig::default),
+            n_step: 2,
+            buffer_size: 100,
+            ..config()
+        };
+        let agent = Dqn::new(&config, &stacked(5), &Backend::cpu(), Seeds::new(5)).unwrap();
+        let mut trainer = Trainer::new(stacked(5), agent, TrainerConfig::new(400)).unwrap();
+        trainer.run().unwrap();
+        let (_, agent) = trainer.into_parts();
+        let mut saved = Sections::default();
+        agent.save(&mut saved).unwrap();
+        let replay = saved.find("replay.bin").unwrap().len();
+        (agent.network().params().unwrap(), replay)
+    };
+    for prioritized in [false, true] {
+        let (whole, once) = (learned(None, prioritized), learned(Some(3), prioritized));
+        assert_eq!(whole.0, once.0);
+        assert!(once.1 * 3 < whole.1, "{} {}", once.1, whole.1);
+    }
+    assert_ne!(learned(Some(3), true).0, learned(Some(3), false).0);
+    let dir = tempfile::tempdir().unwrap();
+    let config = DqnConfig { frame_stack: Some(3), n_step: 2, buffer_size: 100, ..config() };
+    let make = || {
+        let agent = Dqn::new(&config, &stacked(3), &Backend::cpu(), Seeds::new(3))?;
+        Ok((stacked(3), agent))
+    };
+    assert_eq!(check_resume(dir.path(), make, 500).unwrap(), [""; 0]);
+}
+
+#[test]
+fn stacks_that_are_none_are_refused() {
+    let build = |config: &DqnConfig| {
+        Dqn::new(config, &stacked(0), &Backend::cpu(), Seeds::new(0)).map(drop)
+    };
+    let of = |config: &DqnConfig| build(config).unwrap_err().to_string();
+    let with = |n| DqnConfig { frame_stack: Some(n), ..config() };
+    assert_eq!(of(&with(0)), "frame_stack: expected an integer >= 1, got 0");
+    assert!(of(&with(11)).starts_with("frame_stack: expected a divisor of"));
+    let masked = DqnConfig { action_mask: true, ..with(3) };
+    assert!(masked.validate().unwrap_err().to_string().starts_with("frame_stack: "));
+    // Observations that are single images.
+    let mut envs = envs(0);
+    let config = DqnConfig { network: NetworkConfig::mlp(&[4]), ..with(4) };
+    let mut agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+    envs.reset().unwrap();
+    envs.step(&[0; 4]).unwrap();
+    let error = agent.observe(&envs.batch().transitions(&[0; 4])).unwrap_err().to_string();
+    assert!(error.contains("moved on by one frame"), "{error}");
 }

@@ -91,12 +91,11 @@ impl<T: Element, A: Element> Replay<T, A> {
     }
 
     fn put(&mut self, transitions: &Transitions<'_, T, A>, foreign: bool) -> Result<()> {
-        if self.foreign != foreign {
-            self.store.check(transitions)?;
-            self.store.cut();
-            self.foreign = foreign;
-        }
-        let places = self.store.push(transitions)?;
+        let places = match self.foreign == foreign {
+            true => self.store.push(transitions)?,
+            false => self.store.push_apart(transitions)?,
+        };
+        self.foreign = foreign;
         self.sampler.added(places);
         Ok(())
     }

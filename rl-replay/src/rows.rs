@@ -41,15 +41,20 @@ struct Saved<C, D> {
     ends: Vec<Option<End>>,
 }
 
-/// Checks that memory for `n` rows of so many bytes can be had, so that a buffer that is too large is an error and does not
-/// end the process.
-fn check_memory(n: usize, bytes: usize) -> Result<()> {
-    let fits = n.checked_mul(bytes).is_some_and(|n| Vec::<u8>::new().try_reserve_exact(n).is_ok());
-    if fits {
+/// Checks that memory for `n` transitions of so many bytes each, and so many bytes `beside` them, can be had, so that a
+/// buffer that is too large is an error and does not end the process. Callers saturate: what overflows does not fit.
+pub(crate) fn check_memory(n: usize, bytes: usize, beside: usize) -> Result<()> {
+    let total = n.saturating_mul(bytes).saturating_add(beside);
+    if Vec::<u8>::new().try_reserve_exact(total).is_ok() {
         return Ok(());
     }
     let expected = format!("a buffer that fits in memory at {bytes} bytes per transition");
     Err(rl_core::Error::config("buffer_size", expected, n).into())
+}
+
+/// Bytes of so many elements; the largest number where they are more.
+pub(crate) fn bytes_of<T>(elements: usize) -> usize {
+    elements.saturating_mul(size_of::<T>().max(1))
 }
 
 impl<T: Element, A: Element> Rows<T, A> {
@@ -65,8 +70,10 @@ impl<T: Element, A: Element> Rows<T, A> {
         check::at_least("buffer_size", envs as u64, capacity as u64)?;
         let steps = capacity / envs;
         let n = steps * envs;
-        let ends = size_of::<f32>() + size_of::<Option<End>>();
-        check_memory(n, 2 * width * size_of::<T>() + action_width * size_of::<A>() + ends)?;
+        let observations = bytes_of::<T>(width.saturating_mul(2));
+        let rest =
+            bytes_of::<A>(action_width).saturating_add(size_of::<f32>() + size_of::<Option<End>>());
+        check_memory(n, observations.saturating_add(rest), 0)?;
         Ok(Rows {
             steps,
             envs,

@@ -42,9 +42,20 @@ pub trait Store<T: Element, A: Element>: Debug + Send {
     /// reset from outside ([`Transitions::resets`]) end as truncated.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for another number of environments, other widths, a reward that is not finite; the
-    /// store is then unchanged.
+    /// [`rl_core::Error::Mismatch`] for another number of environments, other widths, a reward that is not finite, and
+    /// observations that this store cannot keep; the store is then unchanged.
     fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>>;
+
+    /// As [`push`](Store::push), for transitions that do not follow those stored last: the episodes that go on end as
+    /// truncated.
+    ///
+    /// # Errors
+    /// Those of `push`; the store is then unchanged.
+    fn push_apart(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
+        self.check(transitions)?;
+        self.cut();
+        self.push(transitions)
+    }
 
     /// Ends the episodes that go on after the newest step as truncated: what is stored next does not follow.
     fn cut(&mut self);

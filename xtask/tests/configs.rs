@@ -128,6 +128,7 @@ impl Draw {
             gamma: self.number(),
             n_step: self.count(),
             buffer_size: self.count(),
+            frame_stack: self.maybe(Self::count),
             batch_size: self.count(),
             learning_starts: self.count() as u64,
             train_freq: self.count() as u64,
