@@ -9,7 +9,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 # Warm-up and timed transitions of each workload.
-STEPS = {"ppo": (2_048, 20_480), "dqn": (1_024, 4_096), "sac": (256, 1_024)}
+STEPS = {"ppo": (2_048, 20_480), "dqn": (1_024, 4_096), "sac": (256, 1_024), "minatar-dqn": (1_024, 4_096),
+         "minatar-ppo": (8_192, 16_384)}
 
 
 def report(transitions, seconds, parameters, gradient_steps):

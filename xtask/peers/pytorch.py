@@ -1,4 +1,4 @@
-"""Single-file PyTorch, in the manner of CleanRL, on the three workloads; and the step of a perceptron."""
+"""Single-file PyTorch, in the manner of CleanRL, on the workloads; and the step of a perceptron."""
 import copy
 import json
 import sys
@@ -267,4 +267,123 @@ def sac():
     report(timed, time.perf_counter() - started, count(actor, q1, q2), taken)
 
 
-{"ppo": ppo, "dqn": dqn, "sac": sac, "mlp": perceptrons, "conv": convolutions}[workload]()
+class Breakout:
+    """The package's game, its planes channels first. An episode that ends begins anew."""
+    def __init__(self, seed):
+        from minatar import Environment
+
+        self.env = Environment("breakout")
+        self.env.seed(seed)
+        self.env.reset()
+
+    def state(self):
+        return self.env.state().transpose(2, 0, 1)
+
+    def step(self, action):
+        reward, end = self.env.act(action)
+        last = self.state()
+        if end:
+            self.env.reset()
+        return last, (self.state() if end else last), reward, end
+
+
+def trunk():
+    return nn.Sequential(nn.Conv2d(4, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU())
+
+
+def minatar_dqn():
+    """Young and Tian (2019): an update each frame, centred RMSprop, Huber loss."""
+    env = Breakout(0)
+    q = nn.Sequential(*trunk(), nn.Linear(128, 6))
+    target = copy.deepcopy(q)
+    optimizer = torch.optim.RMSprop(q.parameters(), lr=2.5e-4, alpha=0.95, eps=0.01, centered=True)
+    size, n = 10_000, 0
+    o, o2 = np.zeros((size, 4, 10, 10), np.uint8), np.zeros((size, 4, 10, 10), np.uint8)
+    a, r, d = np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    obs = env.state()
+    warm_up, timed = STEPS["minatar-dqn"]
+    taken = 0
+    for step in range(warm_up + timed):
+        if step == warm_up:
+            started, taken = time.perf_counter(), 0
+        if np.random.rand() < 0.1:
+            action = np.random.randint(6)
+        else:
+            with torch.no_grad():
+                action = int(q(torch.as_tensor(obs)[None].float()).argmax(1))
+        last, following, reward, end = env.step(action)
+        i = n % size
+        o[i], a[i], r[i], o2[i], d[i] = obs, action, reward, last, end
+        n += 1
+        obs = following
+        if step >= 64:
+            rows = np.random.randint(0, min(n, size), 32)
+            bo, ba, br, bo2, bd = [torch.as_tensor(x[rows]) for x in (o, a, r, o2, d)]
+            with torch.no_grad():
+                y = br + 0.99 * target(bo2.float()).max(1).values * (1 - bd)
+            loss = F.smooth_l1_loss(q(bo.float()).gather(1, ba[:, None]).squeeze(1), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            taken += 1
+        if step % 1_000 == 0:
+            target.load_state_dict(q.state_dict())
+    report(timed, time.perf_counter() - started, count(q), taken)
+
+
+def minatar_ppo():
+    """64 environments, 128 steps, 4 epochs of 8 minibatches; policy and value share their convolutions."""
+    n, steps, gamma, lam = 64, 128, 0.99, 0.95
+    envs = [Breakout(i) for i in range(n)]
+    body, actor, critic = trunk(), nn.Linear(128, 6), nn.Linear(128, 1)
+    parameters = [p for m in (body, actor, critic) for p in m.parameters()]
+    optimizer = adam(parameters, 3e-4)
+    obs, done = torch.as_tensor(np.stack([env.state() for env in envs])), torch.zeros(n)
+    o, a, l = torch.zeros(steps, n, 4, 10, 10, dtype=torch.uint8), torch.zeros(steps, n), torch.zeros(steps, n)
+    r, d, v = torch.zeros(steps, n), torch.zeros(steps, n), torch.zeros(steps, n)
+    warm_up, timed = STEPS["minatar-ppo"]
+    taken = 0
+    for update in range((warm_up + timed) // (n * steps)):
+        if update == warm_up // (n * steps):
+            started, taken = time.perf_counter(), 0
+        for t in range(steps):
+            o[t], d[t] = obs, done
+            with torch.no_grad():
+                features = body(obs.float())
+                pi = torch.distributions.Categorical(logits=actor(features))
+                action = pi.sample()
+                a[t], l[t], v[t] = action, pi.log_prob(action), critic(features).squeeze(1)
+            results = [env.step(x) for env, x in zip(envs, action.tolist())]
+            obs = torch.as_tensor(np.stack([following for _, following, _, _ in results]))
+            r[t] = torch.tensor([reward for _, _, reward, _ in results])
+            done = torch.tensor([float(end) for _, _, _, end in results])
+        with torch.no_grad():
+            adv, last = torch.zeros(steps, n), torch.zeros(n)
+            next_value, next_done = critic(body(obs.float())).squeeze(1), done
+            for t in reversed(range(steps)):
+                delta = r[t] + gamma * next_value * (1 - next_done) - v[t]
+                adv[t] = last = delta + gamma * lam * (1 - next_done) * last
+                next_value, next_done = v[t], d[t]
+            ret = adv + v
+        bo, ba, bl, badv, bret = o.view(-1, 4, 10, 10), a.view(-1), l.view(-1), adv.view(-1), ret.view(-1)
+        for _ in range(4):
+            order = torch.randperm(n * steps)
+            for start in range(0, n * steps, 1_024):
+                rows = order[start:start + 1_024]
+                features = body(bo[rows].float())
+                pi = torch.distributions.Categorical(logits=actor(features))
+                ratio = (pi.log_prob(ba[rows]) - bl[rows]).exp()
+                mb = badv[rows]
+                mb = (mb - mb.mean()) / (mb.std() + 1e-8)
+                loss = torch.max(-mb * ratio, -mb * ratio.clamp(0.8, 1.2)).mean()
+                loss = loss + 0.5 * (critic(features).squeeze(1) - bret[rows]).pow(2).mean()
+                optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(parameters, 0.5)
+                optimizer.step()
+                taken += 1
+    report(timed, time.perf_counter() - started, count(body, actor, critic), taken)
+
+
+{"ppo": ppo, "dqn": dqn, "sac": sac, "minatar-dqn": minatar_dqn, "minatar-ppo": minatar_ppo, "mlp": perceptrons,
+ "conv": convolutions}[workload]()

@@ -20,7 +20,7 @@ pub(crate) enum Verb {
     Envs(envs::Args),
     /// Throughput of storing in and sampling from the replay buffer.
     Replay(replay::Args),
-    /// Transitions per second on three fixed workloads, optionally compared with other libraries.
+    /// Transitions per second on fixed workloads, optionally compared with other libraries.
     Speed(speed::Args),
     /// Value estimates compared with true values: DQN and Double DQN, DDPG and TD3.
     Overestimation(overestimation::Args),

@@ -1,8 +1,8 @@
 //! The time of the matrix products of each workload alone: a lower bound for an update with these kernels.
 
 use super::{Report, Step, WORKLOADS, steps};
-use rl_nets::ConvConfig;
 use rl_nets::kernels::{Matrix, product};
+use rl_nets::{ConvConfig, NetworkConfig};
 use std::time::Instant;
 
 /// Which operand of a product is stored transposed.
@@ -78,7 +78,7 @@ impl Products {
         &mut self,
         [channels, height, width]: [usize; 3],
         layer: &ConvConfig,
-        batch: usize,
+        (batch, times): (usize, f64),
         passes: &[Pass],
     ) -> [usize; 3] {
         let side = |size: usize| (size - layer.kernel) / layer.stride + 1;
@@ -86,7 +86,7 @@ impl Products {
         let (filters, depth) = (layer.channels, channels * layer.kernel * layer.kernel);
         let positions = batch * output[1] * output[2];
         let rows = (64 * 1024 / depth).min(positions);
-        let times = positions as f64 / rows as f64;
+        let times = times * positions as f64 / rows as f64;
         for pass in passes {
             match pass {
                 Pass::Forward => self.add((rows, filters, depth), Transposed::None, times),
@@ -95,6 +95,35 @@ impl Products {
             }
         }
         output
+    }
+
+    /// A network over images: its forward passes, and its backward passes where it is learning.
+    fn network(
+        &mut self,
+        shape: [usize; 3],
+        body: &NetworkConfig,
+        outputs: usize,
+        (batch, times): (usize, f64),
+        learning: bool,
+    ) {
+        let mut image = shape;
+        for (i, layer) in body.conv.iter().enumerate() {
+            let passes = match (learning, i) {
+                (false, _) => &[Pass::Forward][..],
+                (true, 0) => &[Pass::Forward, Pass::Backward],
+                (true, _) => &[Pass::Forward, Pass::Backward, Pass::InputGradient],
+            };
+            image = self.convolution(image, layer, (batch, times), passes);
+        }
+        let widths = [&[image.iter().product()], &body.hidden[..], &[outputs]].concat();
+        for layer in widths.windows(2) {
+            let (inputs, outputs) = (layer[0], layer[1]);
+            self.add((batch, outputs, inputs), Transposed::Right, times);
+            if learning {
+                self.add((outputs, inputs, batch), Transposed::Left, times);
+                self.add((batch, inputs, outputs), Transposed::None, times);
+            }
+        }
     }
 
     /// The time of the products of one unit in seconds, each measured in its own loop.
@@ -168,30 +197,31 @@ pub(super) fn sac() -> Report {
     products.report(2, 1.0)
 }
 
+/// A unit is a transition: nine tenths of an action, a forward pass of the target network on 32, and a gradient step.
+pub(super) fn minatar_dqn() -> Report {
+    let (mut products, shape, body) = (Products::default(), [4, 10, 10], NetworkConfig::minatar());
+    products.network(shape, &body, 6, (1, 0.9), false);
+    products.network(shape, &body, 6, (32, 1.0), false);
+    products.network(shape, &body, 6, (32, 1.0), true);
+    products.report(4, 1.0)
+}
+
+/// A unit is a rollout: 128 steps of 64 environments, then 4 epochs of 8 minibatches of 1,024. The policy's six outputs and
+/// the value are one product.
+pub(super) fn minatar_ppo() -> Report {
+    let (mut products, shape, body) = (Products::default(), [4, 10, 10], NetworkConfig::minatar());
+    products.network(shape, &body, 7, (64, 128.0), false);
+    products.network(shape, &body, 7, (1_024, 32.0), true);
+    products.report(5, 8_192.0)
+}
+
 /// The products of the gradient steps and forward passes of each convolutional network.
 pub(super) fn convolutions() -> Vec<Step> {
     let mut all = Vec::new();
     for (name, shape, body, batches) in steps::images() {
         let mut measure = |network: String, batch: usize, learning: bool| {
-            let (mut products, mut image) = (Products::default(), shape);
-            for (i, layer) in body.conv.iter().enumerate() {
-                let passes = match (learning, i) {
-                    (false, _) => &[Pass::Forward][..],
-                    (true, 0) => &[Pass::Forward, Pass::Backward],
-                    (true, _) => &[Pass::Forward, Pass::Backward, Pass::InputGradient],
-                };
-                image = products.convolution(image, layer, batch, passes);
-            }
-            let features = image.iter().product();
-            let widths = [&[features], &body.hidden[..], &[6]].concat();
-            for layer in widths.windows(2) {
-                let (inputs, outputs) = (layer[0], layer[1]);
-                products.add((batch, outputs, inputs), Transposed::Right, 1.0);
-                if learning {
-                    products.add((outputs, inputs, batch), Transposed::Left, 1.0);
-                    products.add((batch, inputs, outputs), Transposed::None, 1.0);
-                }
-            }
+            let mut products = Products::default();
+            products.network(shape, &body, 6, (batch, 1.0), learning);
             all.push(Step { network, batch, microseconds: products.seconds() * 1e6 });
         };
         for (batch, _) in batches {

@@ -1,4 +1,4 @@
-//! `cargo xtask bench speed`: transitions per second on three fixed workloads, and the time of gradient steps of MLPs
+//! `cargo xtask bench speed`: transitions per second on fixed workloads, and the time of gradient steps of MLPs
 //! and convolutional networks, on one thread, optionally compared with other libraries.
 //!
 //! The time includes acting, stepping, storing, targets, losses, backward passes, and optimiser and target network
@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// The core that measurements are pinned to.
     #[arg(long, default_value_t = 0)]
     core: usize,
+    /// Measures these alone, of ppo, dqn, sac, ppo-wide, minatar-dqn, minatar-ppo, mlp and conv.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Writes all measurements to this file.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -42,6 +45,13 @@ pub(crate) struct Args {
     /// Measures once in this process and prints a line of JSON.
     #[arg(long, hide = true)]
     worker: Option<String>,
+}
+
+impl Args {
+    /// Whether a workload or a kind of step is to be measured.
+    fn asks(&self, key: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == key)
+    }
 }
 
 /// A runner's report on one measurement.
@@ -70,7 +80,7 @@ struct Workload {
     gradient_steps: u64,
 }
 
-const WORKLOADS: [Workload; 4] = [
+const WORKLOADS: [Workload; 6] = [
     Workload {
         key: "ppo",
         name: "PPO CartPole-v1",
@@ -98,6 +108,20 @@ const WORKLOADS: [Workload; 4] = [
         transitions: 6_144,
         parameters: 134_915,
         gradient_steps: 960,
+    },
+    Workload {
+        key: "minatar-dqn",
+        name: "DQN MinAtar/Breakout-v0",
+        transitions: 4_096,
+        parameters: 132_566,
+        gradient_steps: 4_096,
+    },
+    Workload {
+        key: "minatar-ppo",
+        name: "PPO MinAtar/Breakout-v0",
+        transitions: 16_384,
+        parameters: 132_695,
+        gradient_steps: 64,
     },
 ];
 
@@ -135,6 +159,10 @@ fn worker(what: &str, threads: usize) -> Result<()> {
         "ppo-wide" => workloads::ppo_wide(backend)?,
         "dqn" => workloads::dqn(backend)?,
         "sac" => workloads::sac(backend)?,
+        "minatar-dqn" => workloads::minatar_dqn(backend)?,
+        "minatar-ppo" => workloads::minatar_ppo(backend)?,
+        "floor-minatar-dqn" => floor::minatar_dqn(),
+        "floor-minatar-ppo" => floor::minatar_ppo(),
         "floor-ppo" => floor::ppo(),
         "floor-dqn" => floor::dqn(),
         "floor-sac" => floor::sac(),
@@ -158,6 +186,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     if let Some(what) = &args.worker {
         return worker(what, args.threads);
     }
+    let kinds: Vec<&str> =
+        WORKLOADS.iter().map(|w| w.key).chain(STEPS.map(|(key, _)| key)).collect();
+    if let Some(unknown) = args.only.iter().find(|only| !kinds.contains(&only.as_str())) {
+        let all = kinds.join(", ");
+        return Err(Error::usage(format_args!("--only: expected some of {all}, got '{unknown}'")));
+    }
     let runners = peers::runners(args)?;
     let mut measured: Vec<Measured> = Vec::new();
     let mut keep = |runner: &Runner, workload: String, value: f64| {
@@ -167,7 +201,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             None => measured.push(Measured { runner: runner.name, workload, rounds: vec![value] }),
         }
     };
-    let kinds = WORKLOADS.iter().map(|w| w.key).chain(STEPS.map(|(key, _)| key));
+    let asked = |key: &str| args.asks(key);
+    let kinds = kinds.into_iter().filter(|kind| asked(kind));
     let a_round = kinds.map(|kind| runners.iter().filter(|r| r.runs(kind)).count()).sum::<usize>();
     let bar = progress_bar((a_round * args.rounds) as u64)?;
     let show = |round: usize, what: &str, runner: &Runner| {
@@ -178,7 +213,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         bar.set_message(line);
     };
     for round in 1..=args.rounds {
-        for workload in &WORKLOADS {
+        for workload in WORKLOADS.iter().filter(|workload| asked(workload.key)) {
             for runner in runners.iter().filter(|runner| runner.runs(workload.key)) {
                 show(round, workload.name, runner);
                 for report in runner.measure::<Report>(workload.key, args.core)? {
@@ -188,7 +223,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 bar.inc(1);
             }
         }
-        for (key, what) in STEPS {
+        for (key, what) in STEPS.into_iter().filter(|(key, _)| asked(key)) {
             for runner in runners.iter().filter(|runner| runner.runs(key)) {
                 show(round, what, runner);
                 for step in runner.measure::<Step>(key, args.core)? {

@@ -12,8 +12,8 @@ pub(super) const THREADED: &str = "this library, threaded";
 pub(super) const FLOOR: &str = "its matrix products alone";
 
 /// The peers' packages, by their names on PyPI.
-const PACKAGES: [&str; 7] =
-    ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium", "envpool"];
+const PACKAGES: [&str; 8] =
+    ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium", "envpool", "minatar"];
 
 /// A program that runs a workload in a separate process and reports each as a line of JSON.
 pub(crate) struct Runner {
@@ -87,8 +87,8 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
         let arguments = ["bench", "speed", "--threads", &threads, "--worker"].map(PathBuf::from);
         [vec![own.clone()], arguments.to_vec()].concat()
     };
-    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "mlp", "conv"];
-    let products = &["ppo", "dqn", "sac", "conv"];
+    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "minatar-dqn", "minatar-ppo", "mlp", "conv"];
+    let products = &["ppo", "dqn", "sac", "minatar-dqn", "minatar-ppo", "conv"];
     let runner = |name, workloads: &'static [&'static str], prefix, threads| Runner {
         name,
         workloads,
@@ -118,14 +118,16 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
     runners.push(script("Stable-Baselines3", &["ppo", "dqn", "sac"], "sb3.py"));
     runners.push(script(
         "PyTorch, single file",
-        &["ppo", "dqn", "sac", "mlp", "conv"],
+        &["ppo", "dqn", "sac", "minatar-dqn", "minatar-ppo", "mlp", "conv"],
         "pytorch.py",
     ));
     runners.push(script("SBX (JAX)", &["ppo", "dqn", "sac"], "sbx_jax.py"));
     runners.push(script("JAX, all in one jit", &["ppo"], "jax_ppo.py"));
-    if let Some(program) = modurl(&folder)? {
+    let workloads = &["ppo", "dqn", "sac"];
+    // Built where it is asked for.
+    let program = if workloads.iter().any(|key| args.asks(key)) { modurl(&folder)? } else { None };
+    if let Some(program) = program {
         let name = "ModuRL (candle)";
-        let workloads = &["ppo", "dqn", "sac"];
         runners.push(Runner { name, workloads, prefix: "", command: vec![program], cores: 1 });
     }
     Ok(runners)

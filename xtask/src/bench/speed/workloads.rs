@@ -1,14 +1,13 @@
-//! The three workloads on this library.
+//! The workloads on this library.
 
 use super::Report;
 use crate::Result;
 use rl_core::{
-    Agent, BoxSpace, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit,
-    VecEnv,
+    Agent, Env, Metrics, Progress, Schedule, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
 };
 use rl_ddpg::{Sac, SacConfig};
 use rl_dqn::{Dqn, DqnConfig};
-use rl_envs::{CartPole, Pendulum};
+use rl_envs::{Breakout, CartPole, MinAtar, Pendulum};
 use rl_nets::{Activation, Backend, NetworkConfig, OptimizerConfig, TdLoss};
 use rl_ppo::{Ppo, PpoConfig};
 use std::time::Instant;
@@ -30,8 +29,8 @@ fn measure<V, A>(
     (parameters, step_metric): (usize, &str),
 ) -> Result<Report>
 where
-    V: VecEnv<Obs = BoxSpace>,
-    A: Agent<Obs = BoxSpace, Action = V::Action>,
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
     <V::Action as Space>::Elem: Default + Clone,
 {
     let (n, total) = (envs.num_envs() as u64, warm_up + timed);
@@ -113,4 +112,50 @@ pub(super) fn sac(backend: &Backend) -> Result<Report> {
     let agent = Sac::new(&config, &envs, backend, Seeds::new(0))?;
     let parameters = agent.rule().num_params();
     measure((envs, agent), (256, 1_024), (parameters, "critic_loss"))
+}
+
+fn breakouts(n: usize) -> Result<SerialVecEnv<MinAtar<Breakout>>> {
+    Ok(SerialVecEnv::new(vec![MinAtar::default(); n], Seeds::new(0))?)
+}
+
+/// As published (Young and Tian, 2019), with a smaller buffer.
+pub(super) fn minatar_dqn(backend: &Backend) -> Result<Report> {
+    let envs = breakouts(1)?;
+    let config = DqnConfig {
+        network: NetworkConfig::minatar(),
+        learning_rate: Schedule::constant(2.5e-4),
+        optimizer: OptimizerConfig::RmsProp {
+            alpha: 0.95,
+            eps: 0.01,
+            eps_inside_root: false,
+            centered: true,
+            momentum: 0.0,
+            initial_accumulator: 0.0,
+        },
+        max_grad_norm: None,
+        gamma: 0.99,
+        buffer_size: 10_000,
+        batch_size: 32,
+        learning_starts: 64,
+        train_freq: 1,
+        target_update_interval: 1_000,
+        epsilon: Schedule::constant(0.1),
+        ..DqnConfig::default()
+    };
+    let agent = Dqn::new(&config, &envs, backend, Seeds::new(0))?;
+    let parameters = agent.network().num_params();
+    measure((envs, agent), (1_024, 4_096), (parameters, "loss"))
+}
+
+/// The policy and the value function share convolutions.
+pub(super) fn minatar_ppo(backend: &Backend) -> Result<Report> {
+    let envs = breakouts(64)?;
+    let mut config =
+        PpoConfig { n_steps: 128, batch_size: 1_024, n_epochs: 4, ..PpoConfig::default() };
+    config.network.trunk = Some(NetworkConfig::minatar());
+    (config.network.actor, config.network.critic) =
+        (NetworkConfig::mlp(&[]), NetworkConfig::mlp(&[]));
+    let agent = Ppo::new(&config, &envs, backend, Seeds::new(0))?;
+    let parameters = agent.policy().network().num_params();
+    measure((envs, agent), (8_192, 16_384), (parameters, "grad_norm"))
 }
