@@ -66,6 +66,7 @@ pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
     ActionMap, ActionMask, AppendMask, Clip, ClipAction, ClipReward, Crop, FrameSkip, FrameStack,
-    Greyscale, MapAction, MapObs, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rescale,
-    RescaleAction, Resize, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToRectangle, ToSize,
+    Greyscale, MapAction, MapObs, MapReward, NormalizeObs, NormalizeReward, ObsMap, OneHot,
+    Rescale, RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale,
+    ToRectangle, ToScale, ToSign, ToSize,
 };

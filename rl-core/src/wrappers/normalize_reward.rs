@@ -1,19 +1,33 @@
-use crate::{Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec};
+use crate::{End, MapReward, Result, RewardMap, RunningMoments, VecEnv, check, codec};
+use std::borrow::Cow;
 
 /// Divides rewards by the running standard deviation of the discounted return
 /// `R <- gamma R + r`, and clips the result at ±`clip`. The mean is left alone: shifting rewards
 /// would change the task.
 ///
-/// Episode statistics ([`StepBatch::episodes`]) keep the environment's own rewards.
-#[derive(Debug)]
-pub struct NormalizeReward<V: VecEnv> {
-    envs: V,
+/// Episode statistics ([`StepBatch::episodes`](crate::StepBatch::episodes)) keep the environment's own rewards.
+///
+/// ```
+/// # use rl_core::doc_env::Images;
+/// use rl_core::{NormalizeReward, Seeds, SerialVecEnv, VecEnv};
+/// let envs = SerialVecEnv::new(vec![Images::new(&[1])?], Seeds::new(0))?;
+/// let mut envs = NormalizeReward::new(envs, 0.99, 10.0)?;
+/// envs.reset()?;
+/// (0..100).try_for_each(|_| envs.step(&[0]))?;
+/// // The reward was the value of a pixel, from 0 to 255.
+/// assert!(envs.batch().rewards()[0] < 2.0);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+pub type NormalizeReward<V> = MapReward<V, ToScale>;
+
+/// The mapping of [`NormalizeReward`].
+#[derive(Clone, Debug)]
+pub struct ToScale {
     gamma: f32,
     clip: f32,
+    /// The discounted return so far in each environment, `[n]`.
     returns: Vec<f32>,
     moments: RunningMoments,
-    evaluating: bool,
-    batch: StepBatch<<V::Obs as Space>::Elem>,
 }
 
 impl<V: VecEnv> NormalizeReward<V> {
@@ -25,56 +39,29 @@ impl<V: VecEnv> NormalizeReward<V> {
     pub fn new(envs: V, gamma: f64, clip: f32) -> Result<Self> {
         check::fraction("gamma", gamma)?;
         check::positive("clip", clip.into())?;
-        Ok(NormalizeReward {
-            gamma: gamma as f32,
-            clip,
-            returns: vec![0.0; envs.num_envs()],
-            moments: RunningMoments::new(1),
-            evaluating: false,
-            batch: envs.batch().clone(),
-            envs,
-        })
+        let returns = vec![0.0; envs.num_envs()];
+        let moments = RunningMoments::new(1);
+        Ok(MapReward::wrap(envs, ToScale { gamma: gamma as f32, clip, returns, moments }))
     }
 }
 
-impl<V: VecEnv> VecEnv for NormalizeReward<V> {
-    type Obs = V::Obs;
-    type Action = V::Action;
-
-    fn observation_space(&self) -> &V::Obs {
-        self.envs.observation_space()
-    }
-
-    fn action_space(&self) -> &V::Action {
-        self.envs.action_space()
-    }
-
-    fn batch(&self) -> &StepBatch<<V::Obs as Space>::Elem> {
-        &self.batch
-    }
-
-    fn reset(&mut self) -> Result<()> {
-        self.envs.reset()?;
+impl RewardMap for ToScale {
+    fn begin_episodes(&mut self) {
         self.returns.fill(0.0);
-        self.batch.copy_from(self.envs.batch());
-        Ok(())
     }
 
-    fn step(&mut self, actions: &[<V::Action as Space>::Elem]) -> Result<()> {
-        self.envs.step(actions)?;
-        let shown = self.envs.batch();
-        self.batch.copy_from(shown);
-        for (total, &reward) in self.returns.iter_mut().zip(shown.rewards()) {
+    fn map(&mut self, rewards: &mut [f32], ends: &[Option<End>], evaluating: bool) -> Result<()> {
+        for (total, reward) in self.returns.iter_mut().zip(&*rewards) {
             *total = self.gamma * *total + reward;
         }
-        if !self.evaluating {
+        if !evaluating {
             self.moments.update(&self.returns);
         }
         let inverse_std = (1.0 / (self.moments.variance(0) + 1e-8).sqrt()) as f32;
-        for reward in self.batch.rows_mut().rewards {
+        for reward in rewards {
             *reward = (*reward * inverse_std).clamp(-self.clip, self.clip);
         }
-        for (total, end) in self.returns.iter_mut().zip(shown.ends()) {
+        for (total, end) in self.returns.iter_mut().zip(ends) {
             if end.is_some() {
                 *total = 0.0;
             }
@@ -82,35 +69,15 @@ impl<V: VecEnv> VecEnv for NormalizeReward<V> {
         Ok(())
     }
 
-    fn reseed(&mut self, seeds: Seeds) -> Result<()> {
-        self.envs.reseed(seeds)
+    fn save(&self, envs: Vec<u8>) -> Result<Vec<u8>> {
+        codec::encode(&(envs, &self.moments, &self.returns))
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        codec::encode(&(self.envs.save()?, &self.moments, &self.returns))
-    }
-
-    fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let (inner, moments, returns): (Vec<u8>, RunningMoments, Vec<f32>) =
+    fn load<'a>(&self, bytes: &'a [u8]) -> Result<(Self, Cow<'a, [u8]>)> {
+        let (envs, moments, returns): (Vec<u8>, RunningMoments, Vec<f32>) =
             codec::decode("reward normaliser", bytes)?;
         moments.check_width(1)?;
         check::len("saved returns", self.returns.len(), returns.len())?;
-        self.envs.load(&inner)?;
-        (self.moments, self.returns) = (moments, returns);
-        self.batch.copy_from(self.envs.batch());
-        Ok(())
-    }
-
-    fn moments(&self) -> Vec<RunningMoments> {
-        self.envs.moments()
-    }
-
-    fn set_moments(&mut self, moments: &[RunningMoments]) -> Result<()> {
-        self.envs.set_moments(moments)
-    }
-
-    fn set_evaluating(&mut self, evaluating: bool) {
-        self.evaluating = evaluating;
-        self.envs.set_evaluating(evaluating);
+        Ok((ToScale { moments, returns, ..self.clone() }, Cow::Owned(envs)))
     }
 }

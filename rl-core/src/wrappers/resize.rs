@@ -1,5 +1,6 @@
 use super::crop::image_shape;
 use crate::{BoxSpace, Env, Error, MapObs, ObsMap, Result};
+use std::cell::RefCell;
 
 /// Shows images `[channels, height, width]` smaller: a pixel is the mean of the area it stands for, with a pixel of the
 /// original that lies in two areas counted in each by its share, and rounded. Within one level of `cv2.INTER_AREA`, which
@@ -23,6 +24,8 @@ pub struct ToSize {
     columns: Vec<Area>,
     /// `[height, width]` of the original.
     whole: [usize; 2],
+    /// Scratch: the weighted sum of some rows, `[width]`. A mapping is shared while it maps, hence the cell.
+    sums: RefCell<Vec<f32>>,
 }
 
 /// The pixels of the original that a pixel stands for, along one axis: where they begin, and the share of each.
@@ -60,7 +63,8 @@ impl<E: Env<Obs = BoxSpace<u8>>> Resize<E> {
             }
         }
         let (rows, columns) = (Area::all(from_height, height), Area::all(from_width, width));
-        MapObs::wrap(env, ToSize { rows, columns, whole: [from_height, from_width] })
+        let (whole, sums) = ([from_height, from_width], RefCell::new(vec![0.0; from_width]));
+        MapObs::wrap(env, ToSize { rows, columns, whole, sums })
     }
 }
 
@@ -75,7 +79,7 @@ impl<E: Env<Obs = BoxSpace<u8>>> ObsMap<E> for ToSize {
     fn map(&self, _: &E, from: &[u8], to: &mut [u8]) -> Result<()> {
         let [height, width] = self.whole;
         let pixels = self.rows.len() * self.columns.len();
-        let mut sums = vec![0.0f32; width];
+        let mut sums = self.sums.borrow_mut();
         for (plane, to) in from.chunks_exact(height * width).zip(to.chunks_exact_mut(pixels)) {
             for (area, to) in self.rows.iter().zip(to.chunks_exact_mut(self.columns.len())) {
                 sums.fill(0.0);
