@@ -5,8 +5,8 @@
 use proptest::prelude::prop;
 use proptest::{prop_assert_eq, proptest};
 use rl_core::{
-    BoxSpace, ClipReward, Crop, Discrete, End, Env, FrameSkip, FrameStack, Greyscale, Resize,
-    Result, Rng, Seeds, SerialVecEnv, Space, Step, VecEnv,
+    BoxSpace, ClipReward, Crop, Discrete, End, Env, FrameSkip, FrameStack, Greyscale, MapReward,
+    NormalizeReward, Resize, Result, Rng, Seeds, SerialVecEnv, Space, Step, ToSign, VecEnv,
 };
 
 /// Shows given frames one after another, the first at a reset, and terminates with the last. The reward is the number of
@@ -295,4 +295,61 @@ fn what_is_no_image_or_does_not_fit_is_named() {
     ] {
         assert_eq!(error, expected);
     }
+}
+
+/// What has no state of its own saves that of its environments, and what is off shows what they show.
+#[test]
+fn a_map_of_rewards_saves_and_can_be_off() {
+    let envs = || {
+        let paid = Paid(vec![3.0, -2.0, 5.0]);
+        SerialVecEnv::new(vec![paid], Seeds::new(0)).unwrap()
+    };
+    let rewards = |envs: &mut dyn VecEnv<Obs = BoxSpace<u8>, Action = Discrete>| {
+        envs.step(&[0]).unwrap();
+        envs.batch().rewards()[0]
+    };
+    let (mut plain, mut clipped) = (envs(), ClipReward::new(envs()));
+    let mut off = MapReward::wrap(envs(), None::<ToSign>);
+    let mut on = MapReward::wrap(envs(), Some(ToSign));
+    plain.reset().unwrap();
+    clipped.reset().unwrap();
+    off.reset().unwrap();
+    on.reset().unwrap();
+    for reward in [3.0f32, -2.0] {
+        assert_eq!((rewards(&mut plain), rewards(&mut off)), (reward, reward));
+        let sign = reward.signum();
+        assert_eq!((rewards(&mut clipped), rewards(&mut on)), (sign, sign));
+    }
+    let saved = plain.save().unwrap();
+    assert_eq!(clipped.save().unwrap(), saved);
+    assert_eq!((off.save().unwrap(), on.save().unwrap()), (saved.clone(), saved.clone()));
+    off.load(&saved).unwrap();
+    on.load(&saved).unwrap();
+    assert_eq!((rewards(&mut off), rewards(&mut on)), (5.0, 1.0));
+
+    // A scale is its state, in front of which that of the environments stands; what is damaged changes nothing.
+    let scaled = || NormalizeReward::new(envs(), 0.9, 10.0).unwrap();
+    let (mut one, mut other) = (scaled(), scaled());
+    one.reset().unwrap();
+    rewards(&mut one);
+    rewards(&mut one);
+    let bytes = one.save().unwrap();
+    type Saved = (Vec<u8>, rl_core::RunningMoments, Vec<f32>);
+    let decode = |bytes: &[u8]| -> Saved { rl_core::codec::decode("a scale", bytes).unwrap() };
+    let (inner, moments, returns) = decode(&bytes);
+    assert_eq!((inner, moments.count(), returns), (saved, 2.0, vec![3.0f32 * 0.9 - 2.0]));
+    other.load(&bytes).unwrap();
+    assert!(other.load(&bytes[..bytes.len() - 1]).is_err());
+    assert_eq!(other.save().unwrap(), bytes);
+    assert_eq!(rewards(&mut one), rewards(&mut other));
+
+    // An evaluation leaves the scale alone, and a reset cuts the discounted return.
+    let mut scaled = NormalizeReward::new(envs(), 0.9, 10.0).unwrap();
+    scaled.reset().unwrap();
+    rewards(&mut scaled);
+    scaled.set_evaluating(true);
+    rewards(&mut scaled);
+    scaled.reset().unwrap();
+    let (_, moments, returns) = decode(&scaled.save().unwrap());
+    assert_eq!((moments.count(), returns), (1.0, vec![0.0]));
 }
