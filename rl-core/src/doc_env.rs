@@ -1,6 +1,6 @@
 //! The environment of this crate's examples and tests; hidden from the documentation.
 
-use crate::{BoxSpace, Discrete, Env, Result, Rng, Space, Step};
+use crate::{BoxSpace, Discrete, Env, Lives, Result, Rng, Space, Step};
 
 /// Guess whether the observed number is positive: reward 1 if right; episodes have `length` steps.
 #[derive(Clone, Debug)]
@@ -107,6 +107,55 @@ impl Env for Images {
 
     fn set_state(&mut self, _: ()) -> Result<()> {
         Ok(())
+    }
+}
+
+/// A game of three lives, each of ten frames, `[3, 210, 160]`, which grow brighter. It counts its frames.
+#[derive(Clone, Debug, Default)]
+pub struct Game {
+    frames: u32,
+}
+
+impl Env for Game {
+    type Obs = BoxSpace<u8>;
+    type Action = Discrete;
+    type State = u32;
+
+    #[allow(clippy::expect_used)] // The argument is constant.
+    fn observation_space(&self) -> BoxSpace<u8> {
+        BoxSpace::image(&[3, 210, 160]).expect("positive")
+    }
+
+    #[allow(clippy::expect_used)] // The argument is constant.
+    fn action_space(&self) -> Discrete {
+        Discrete::new(4).expect("four choices")
+    }
+
+    fn reset(&mut self, _: &mut Rng, obs: &mut [u8]) -> Result<()> {
+        self.frames = 0;
+        obs.fill(0);
+        Ok(())
+    }
+
+    fn step(&mut self, _: usize, _: &mut Rng, obs: &mut [u8]) -> Result<Step> {
+        self.frames += 1;
+        obs.fill(8 * self.frames.min(30) as u8);
+        Ok(Step::terminated_if(self.frames >= 30, 2.0))
+    }
+
+    fn state(&self) -> u32 {
+        self.frames
+    }
+
+    fn set_state(&mut self, frames: u32) -> Result<()> {
+        self.frames = frames;
+        Ok(())
+    }
+}
+
+impl Lives for Game {
+    fn lives(&self) -> u32 {
+        3u32.saturating_sub(self.frames / 10)
     }
 }
 

@@ -108,4 +108,11 @@ pub trait Env: Send {
     /// # Errors
     /// A state that this environment cannot be in.
     fn set_state(&mut self, state: Self::State) -> Result<()>;
+
+    /// Whether the last reset went on with the game of the episode before it, as after a lost life
+    /// ([`EpisodicLife`](crate::EpisodicLife)). Episode statistics then go on too, so that they are those of whole
+    /// games. Asked right after a reset; not part of the state. A wrapper forwards it.
+    fn continued(&self) -> bool {
+        false
+    }
 }

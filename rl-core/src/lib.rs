@@ -65,8 +65,9 @@ pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
-    ActionMap, ActionMask, AppendMask, Clip, ClipAction, ClipReward, Crop, FrameSkip, FrameStack,
-    Greyscale, MapAction, MapObs, MapReward, NormalizeObs, NormalizeReward, ObsMap, OneHot,
-    Rescale, RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale,
-    ToRectangle, ToScale, ToSign, ToSize,
+    ActionMap, ActionMask, AppendMask, Atari, AtariConfig, AtariVecEnv, Clip, ClipAction,
+    ClipReward, Crop, EpisodicLife, FireStart, FrameSkip, FrameStack, Greyscale, Lives, MapAction,
+    MapObs, MapReward, NoopStart, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rescale,
+    RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToRectangle,
+    ToScale, ToSign, ToSize,
 };

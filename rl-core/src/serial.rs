@@ -139,12 +139,15 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
             slot.length += 1;
             if step.end.is_some() {
                 final_obs.copy_from_slice(obs);
+                slot.env.reset(&mut slot.rng, obs)?;
+                if slot.env.continued() {
+                    continue;
+                }
                 rows.episodes.push(Episode {
                     env: slot.index,
                     episode_return: slot.episode_return,
                     length: slot.length,
                 });
-                slot.env.reset(&mut slot.rng, obs)?;
                 (slot.episode_return, slot.length) = (0.0, 0);
             }
         }

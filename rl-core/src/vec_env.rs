@@ -3,7 +3,8 @@
 use crate::{Element, End, Result, RunningMoments, Seeds, Space, check};
 use serde::{Deserialize, Serialize};
 
-/// A finished episode: the undiscounted sum of the environment's own rewards, and its length.
+/// A finished episode: the undiscounted sum of the environment's own rewards, and its length. Where an episode goes on
+/// with the game of the one before ([`Env::continued`](crate::Env::continued)), the two count as one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
     /// The index of the environment that it ran in.

@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Element, Env, Result, Rng, Space, Step, check};
+use crate::{BoxSpace, Element, Env, Lives, Result, Rng, Space, Step, check};
 
 /// Repeats each action and shows the larger, element by element, of the last two frames, since some games draw an object
 /// only every second frame (Mnih et al., 2015). Rewards are added up. An episode that ends earlier ends there; its last
@@ -94,5 +94,21 @@ where
 
     fn set_state(&mut self, state: E::State) -> Result<()> {
         self.env.set_state(state)
+    }
+
+    fn continued(&self) -> bool {
+        self.env.continued()
+    }
+}
+
+impl<E, T> Lives for FrameSkip<E, T>
+where
+    E: Lives<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element + PartialOrd,
+    for<'a> <E::Action as Space>::Value<'a>: Copy,
+{
+    fn lives(&self) -> u32 {
+        self.env.lives()
     }
 }

@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Element, Env, Result, Rng, Space, Step, check};
+use crate::{BoxSpace, Element, Env, Lives, Result, Rng, Space, Step, check};
 
 /// Shows the last `n` observations as one, the oldest first, so that motion is seen: `[channels, height, width]` becomes
 /// `[n * channels, height, width]`, a row of `k` numbers one of `n * k`. The first observation of an episode is shown
@@ -97,5 +97,20 @@ where
         self.env.set_state(state)?;
         self.frames = frames;
         Ok(())
+    }
+
+    fn continued(&self) -> bool {
+        self.env.continued()
+    }
+}
+
+impl<E, T> Lives for FrameStack<E, T>
+where
+    E: Lives<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element,
+{
+    fn lives(&self) -> u32 {
+        self.env.lives()
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Env, Result, Rng, Space, Step};
+use crate::{Env, Lives, Result, Rng, Space, Step};
 
 /// How an action reaches the environment: what differs between wrappers of actions. [`MapAction`] is the wrapper.
 ///
@@ -106,5 +106,15 @@ impl<E: Env, M: ActionMap<E>> Env for MapAction<E, M> {
 
     fn set_state(&mut self, state: E::State) -> Result<()> {
         self.env.set_state(state)
+    }
+
+    fn continued(&self) -> bool {
+        self.env.continued()
+    }
+}
+
+impl<E: Lives, M: ActionMap<E>> Lives for MapAction<E, M> {
+    fn lives(&self) -> u32 {
+        self.env.lives()
     }
 }

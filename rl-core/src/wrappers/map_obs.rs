@@ -1,4 +1,4 @@
-use crate::{Env, Result, Rng, Space, Step};
+use crate::{Env, Lives, Result, Rng, Space, Step};
 
 /// How an observation is shown: what differs between wrappers of observations. [`MapObs`] is the wrapper.
 ///
@@ -111,5 +111,15 @@ impl<E: Env, M: ObsMap<E>> Env for MapObs<E, M> {
 
     fn set_state(&mut self, state: E::State) -> Result<()> {
         self.env.set_state(state)
+    }
+
+    fn continued(&self) -> bool {
+        self.env.continued()
+    }
+}
+
+impl<E: Lives, M: ObsMap<E>> Lives for MapObs<E, M> {
+    fn lives(&self) -> u32 {
+        self.env.lives()
     }
 }

@@ -1,15 +1,20 @@
 //! Environments around environments.
 
 mod append_mask;
+mod atari;
 mod box_action;
 mod clip_reward;
 mod crop;
+mod episodic_life;
+mod fire_start;
 mod frame_skip;
 mod frame_stack;
 mod greyscale;
+mod lives;
 mod map_action;
 mod map_obs;
 mod map_reward;
+mod noop_start;
 mod normalize_obs;
 mod normalize_reward;
 mod one_hot;
@@ -17,15 +22,20 @@ mod resize;
 mod time_limit;
 
 pub use append_mask::{ActionMask, AppendMask, ShowMask};
+pub use atari::{Atari, AtariConfig, AtariVecEnv};
 pub use box_action::{Clip, ClipAction, Rescale, RescaleAction};
 pub use clip_reward::{ClipReward, ToSign};
 pub use crop::{Crop, ToRectangle};
+pub use episodic_life::EpisodicLife;
+pub use fire_start::FireStart;
 pub use frame_skip::FrameSkip;
 pub use frame_stack::FrameStack;
 pub use greyscale::{Greyscale, ToGreyscale};
+pub use lives::Lives;
 pub use map_action::{ActionMap, MapAction};
 pub use map_obs::{MapObs, ObsMap};
 pub use map_reward::{MapReward, RewardMap};
+pub use noop_start::NoopStart;
 pub use normalize_obs::NormalizeObs;
 pub use normalize_reward::{NormalizeReward, ToScale};
 pub use one_hot::{OneHot, ShowOneHot};

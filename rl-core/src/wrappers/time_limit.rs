@@ -1,4 +1,4 @@
-use crate::{End, Env, Result, Rng, Space, Step, check};
+use crate::{End, Env, Lives, Result, Rng, Space, Step, check};
 
 /// Truncates episodes after `max_steps` steps. An episode that terminates in that very step
 /// counts as terminated.
@@ -70,5 +70,15 @@ impl<E: Env> Env for TimeLimit<E> {
     fn set_state(&mut self, (steps, state): Self::State) -> Result<()> {
         self.steps = steps;
         self.env.set_state(state)
+    }
+
+    fn continued(&self) -> bool {
+        self.env.continued()
+    }
+}
+
+impl<E: Lives> Lives for TimeLimit<E> {
+    fn lives(&self) -> u32 {
+        self.env.lives()
     }
 }
