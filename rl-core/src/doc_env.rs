@@ -1,6 +1,6 @@
 //! The environment of this crate's examples and tests; hidden from the documentation.
 
-use crate::{BoxSpace, Discrete, Env, Lives, Result, Rng, Space, Step};
+use crate::{BoxSpace, Discrete, Env, Image, Lives, Render, Result, Rng, Space, Step};
 
 /// Guess whether the observed number is positive: reward 1 if right; episodes have `length` steps.
 #[derive(Clone, Debug)]
@@ -59,6 +59,18 @@ impl Env for Sign {
 
     fn set_state(&mut self, (x, t): (f32, u32)) -> Result<()> {
         (self.x, self.t) = (x, t);
+        Ok(())
+    }
+}
+
+/// The brighter, the larger the number.
+impl Render for Sign {
+    fn image_size(&self) -> [usize; 2] {
+        [4, 6]
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        image.fill([(127.5 * (self.x + 1.0)) as u8; 3]);
         Ok(())
     }
 }

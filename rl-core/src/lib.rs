@@ -33,6 +33,7 @@ mod evaluate;
 mod metrics;
 mod moments;
 pub mod optional;
+mod render;
 mod resume_check;
 mod schedule;
 mod seed;
@@ -56,6 +57,7 @@ pub use error::{Error, Result, check};
 pub use evaluate::{Evaluation, evaluate};
 pub use metrics::{ConsoleSink, FileFormat, FileSink, MemorySink, Metrics, Row, Sink};
 pub use moments::RunningMoments;
+pub use render::{Image, Render, interleave};
 pub use resume_check::check_resume;
 pub use schedule::{Changing, Schedule};
 pub use seed::{Rng, Seeds};
@@ -67,7 +69,7 @@ pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
     ActionMap, ActionMask, AppendMask, Atari, AtariConfig, AtariVecEnv, Clip, ClipAction,
     ClipReward, Crop, EpisodicLife, FireStart, FrameSkip, FrameStack, Greyscale, Lives, MapAction,
-    MapObs, MapReward, NoopStart, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rescale,
-    RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToRectangle,
-    ToScale, ToSign, ToSize,
+    MapObs, MapReward, NoopStart, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rendered, Rescale,
+    RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToPicture,
+    ToRectangle, ToScale, ToSign, ToSize,
 };

@@ -1,5 +1,6 @@
 //! Environments: Gymnasium's classic control and toy-text tasks with the same dynamics, rewards,
-//! limits and start distributions; MinAtar's games; and probe environments with exact answers.
+//! limits and start distributions, two of them from pictures too; MinAtar's games; and probe environments with exact
+//! answers. The environments of classic control and the games can draw themselves ([`rl_core::Render`]).
 //!
 //! ```
 //! use rl_core::{Seeds, VecEnv};
@@ -22,7 +23,9 @@ mod minatar;
 mod mountain_car;
 mod mountain_car_continuous;
 mod pendulum;
+mod pictures;
 mod pixel_probe;
+mod pixels;
 mod probe;
 mod registry;
 mod tabular;
@@ -36,9 +39,11 @@ pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
 pub use pendulum::Pendulum;
 pub use pixel_probe::PixelProbe;
+pub use pixels::{CartPolePixels, PendulumPixels, cart_pole_pixels, pendulum_pixels};
 pub use probe::{Probe, ProbeKind};
 pub use registry::{
-    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, PixelVecEnv, Spec,
-    TabularVecEnv, find, make_continuous, make_discrete, make_pixels, make_tabular, registry,
+    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, PixelContinuousVecEnv,
+    PixelVecEnv, Spec, TabularVecEnv, find, make_continuous, make_discrete, make_pixels,
+    make_pixels_continuous, make_tabular, registry,
 };
 pub use tabular::{Successor, Table, Tabular};

@@ -4,7 +4,7 @@ use rl_core::{BoxSpace, Env, Error, Result, Rng, Step};
 const MIN_POSITION: f32 = -1.2;
 const MAX_POSITION: f32 = 0.6;
 const MAX_SPEED: f32 = 0.07;
-const GOAL: f32 = 0.45;
+pub(crate) const GOAL: f32 = 0.45;
 const POWER: f64 = 0.0015;
 const GRAVITY: f64 = 0.0025;
 

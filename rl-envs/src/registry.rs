@@ -2,7 +2,8 @@
 
 use crate::{
     Acrobot, Asterix, Breakout, CartPole, Freeway, MinAtar, MountainCar, MountainCarContinuous,
-    Pendulum, PixelProbe, Probe, ProbeKind, SpaceInvaders, Tabular,
+    Pendulum, PixelProbe, Probe, ProbeKind, SpaceInvaders, Tabular, cart_pole_pixels,
+    pendulum_pixels,
 };
 use rl_core::{
     BoxSpace, Discrete, Env, OneHot, Result, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, VecEnv,
@@ -17,6 +18,8 @@ pub type TabularVecEnv = Box<dyn VecEnv<Obs = Discrete, Action = Discrete>>;
 
 /// Environments with images, or planes, of bytes and discrete actions.
 pub type PixelVecEnv = Box<dyn VecEnv<Obs = BoxSpace<u8>, Action = Discrete>>;
+/// Environments with images of bytes and continuous actions.
+pub type PixelContinuousVecEnv = Box<dyn VecEnv<Obs = BoxSpace<u8>, Action = BoxSpace>>;
 
 /// What went wrong in this crate.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +59,8 @@ pub enum Kind {
     Tabular,
     /// Images or planes of bytes, discrete actions.
     Pixels,
+    /// Images of bytes, continuous actions.
+    PixelsContinuous,
 }
 
 impl Kind {
@@ -63,6 +68,7 @@ impl Kind {
     pub fn describe(self) -> &'static str {
         match self {
             Kind::Pixels => "images and discrete actions",
+            Kind::PixelsContinuous => "images and continuous actions",
             Kind::Discrete => "discrete actions",
             Kind::Continuous => "continuous actions",
             Kind::Tabular => "numbered states and discrete actions",
@@ -117,6 +123,8 @@ pub enum AnyVecEnv {
     Tabular(TabularVecEnv),
     /// Images or planes of bytes, discrete actions.
     Pixels(PixelVecEnv),
+    /// Images of bytes, continuous actions.
+    PixelsContinuous(PixelContinuousVecEnv),
 }
 
 /// A registered environment.
@@ -134,7 +142,8 @@ pub struct Spec {
 }
 
 fn limited<E: Env>(spec: &Spec, copies: Copies, env: E) -> Result<TimeLimit<E>> {
-    let limit = if spec.kind == Kind::Pixels { PIXEL_LIMIT } else { LIMIT };
+    let pixels = matches!(spec.kind, Kind::Pixels | Kind::PixelsContinuous);
+    let limit = if pixels { PIXEL_LIMIT } else { LIMIT };
     let limit = spec.max_episode_steps.or(copies.limited.then_some(limit));
     TimeLimit::new(env, limit.unwrap_or(u32::MAX))
 }
@@ -170,7 +179,7 @@ macro_rules! table {
 type DiscreteProbe = Probe<Discrete>;
 type ContinuousProbe = Probe<BoxSpace>;
 
-static REGISTRY: [Spec; 31] = [
+static REGISTRY: [Spec; 33] = [
     entry!("CartPole-v1", Discrete, Some(500), CartPole::default()),
     entry!("MountainCar-v0", Discrete, Some(200), MountainCar::default()),
     entry!("Acrobot-v1", Discrete, Some(500), Acrobot::default()),
@@ -190,6 +199,8 @@ static REGISTRY: [Spec; 31] = [
     entry!("MinAtar/Freeway-v1", Pixels, None, MinAtar::<Freeway>::default().minimal()),
     entry!("MinAtar/SpaceInvaders-v0", Pixels, None, MinAtar::<SpaceInvaders>::default()),
     entry!("MinAtar/SpaceInvaders-v1", Pixels, None, MinAtar::<SpaceInvaders>::default().minimal()),
+    entry!("CartPolePixels-v0", Pixels, Some(500), cart_pole_pixels()?),
+    entry!("PendulumPixels-v0", PixelsContinuous, Some(200), pendulum_pixels()?),
     entry!("ProbePixels", Pixels, None, PixelProbe::default()),
     entry!("ProbeConstant", Discrete, None, DiscreteProbe::new(ProbeKind::Constant)),
     entry!("ProbeObservation", Discrete, None, DiscreteProbe::new(ProbeKind::Observation)),
@@ -320,5 +331,28 @@ pub fn make_pixels(name: &str, copies: Copies) -> std::result::Result<PixelVecEn
     match spec.make(copies)? {
         AnyVecEnv::Pixels(envs) => Ok(envs),
         _ => Err(spec.kind_error(Kind::Pixels)),
+    }
+}
+
+/// Makes an environment with images of bytes and continuous actions.
+///
+/// ```
+/// use rl_core::{Seeds, VecEnv};
+/// let copies = rl_envs::Copies::new(2, Seeds::new(0));
+/// let envs = rl_envs::make_pixels_continuous("PendulumPixels-v0", copies)?;
+/// assert_eq!((envs.observation_space().shape(), envs.batch().width()), (&[4, 84, 84][..], 4 * 84 * 84));
+/// # Ok::<(), rl_envs::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
+pub fn make_pixels_continuous(
+    name: &str,
+    copies: Copies,
+) -> std::result::Result<PixelContinuousVecEnv, Error> {
+    let spec = find(name)?;
+    match spec.make(copies)? {
+        AnyVecEnv::PixelsContinuous(envs) => Ok(envs),
+        _ => Err(spec.kind_error(Kind::PixelsContinuous)),
     }
 }

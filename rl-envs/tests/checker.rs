@@ -46,6 +46,7 @@ fn the_registry_makes_what_it_lists() {
             AnyVecEnv::Discrete(mut envs) => envs.reset(),
             AnyVecEnv::Continuous(mut envs) => envs.reset(),
             AnyVecEnv::Pixels(mut envs) => envs.reset(),
+            AnyVecEnv::PixelsContinuous(mut envs) => envs.reset(),
             AnyVecEnv::Tabular(mut envs) => {
                 make_discrete(spec.id, copies).unwrap().reset().unwrap();
                 envs.reset()

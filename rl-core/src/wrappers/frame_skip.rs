@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Element, Env, Lives, Result, Rng, Space, Step, check};
+use crate::{BoxSpace, Element, Env, Image, Lives, Render, Result, Rng, Space, Step, check};
 
 /// Repeats each action and shows the larger, element by element, of the last two frames, since some games draw an object
 /// only every second frame (Mnih et al., 2015). Rewards are added up. An episode that ends earlier ends there; its last
@@ -110,5 +110,21 @@ where
 {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E, T> Render for FrameSkip<E, T>
+where
+    E: Render<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element + PartialOrd,
+    for<'a> <E::Action as Space>::Value<'a>: Copy,
+{
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Element, Env, Lives, Result, Rng, Space, Step, check};
+use crate::{BoxSpace, Element, Env, Image, Lives, Render, Result, Rng, Space, Step, check};
 
 /// Shows the last `n` observations as one, the oldest first, so that motion is seen: `[channels, height, width]` becomes
 /// `[n * channels, height, width]`, a row of `k` numbers one of `n * k`. The first observation of an episode is shown
@@ -112,5 +112,20 @@ where
 {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E, T> Render for FrameStack<E, T>
+where
+    E: Render<Obs = BoxSpace<T>>,
+    BoxSpace<T>: Space<Elem = T>,
+    T: Element,
+{
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Env, Lives, Result, Rng, Space, Step};
+use crate::{Env, Image, Lives, Render, Result, Rng, Space, Step};
 
 /// How an action reaches the environment: what differs between wrappers of actions. [`MapAction`] is the wrapper.
 ///
@@ -116,5 +116,15 @@ impl<E: Env, M: ActionMap<E>> Env for MapAction<E, M> {
 impl<E: Lives, M: ActionMap<E>> Lives for MapAction<E, M> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render, M: ActionMap<E>> Render for MapAction<E, M> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -1,4 +1,4 @@
-use crate::{Env, Lives, Result, Rng, Space, Step};
+use crate::{Env, Image, Lives, Render, Result, Rng, Space, Step};
 
 /// How an observation is shown: what differs between wrappers of observations. [`MapObs`] is the wrapper.
 ///
@@ -121,5 +121,15 @@ impl<E: Env, M: ObsMap<E>> Env for MapObs<E, M> {
 impl<E: Lives, M: ObsMap<E>> Lives for MapObs<E, M> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render, M: ObsMap<E>> Render for MapObs<E, M> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -18,6 +18,7 @@ mod noop_start;
 mod normalize_obs;
 mod normalize_reward;
 mod one_hot;
+mod rendered;
 mod resize;
 mod time_limit;
 
@@ -39,5 +40,6 @@ pub use noop_start::NoopStart;
 pub use normalize_obs::NormalizeObs;
 pub use normalize_reward::{NormalizeReward, ToScale};
 pub use one_hot::{OneHot, ShowOneHot};
+pub use rendered::{Rendered, ToPicture};
 pub use resize::{Resize, ToSize};
 pub use time_limit::TimeLimit;

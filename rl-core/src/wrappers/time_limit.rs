@@ -1,4 +1,4 @@
-use crate::{End, Env, Lives, Result, Rng, Space, Step, check};
+use crate::{End, Env, Image, Lives, Render, Result, Rng, Space, Step, check};
 
 /// Truncates episodes after `max_steps` steps. An episode that terminates in that very step
 /// counts as terminated.
@@ -80,5 +80,15 @@ impl<E: Env> Env for TimeLimit<E> {
 impl<E: Lives> Lives for TimeLimit<E> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render> Render for TimeLimit<E> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -5,6 +5,7 @@
 mod asterix;
 mod breakout;
 mod freeway;
+mod picture;
 mod space_invaders;
 #[cfg(test)]
 mod traces;
@@ -106,12 +107,22 @@ pub struct MinAtar<G> {
     last_action: usize,
     /// None before the first reset and after an episode's end.
     game: Option<G>,
+    /// The game of the episode that ended last, for its picture alone: no step and no observation depends on it, so it
+    /// is not part of the state.
+    ended: Option<G>,
 }
 
 impl<G: Game> Default for MinAtar<G> {
     /// As published: all six actions, an action that repeats itself in one of ten frames, games that grow harder.
     fn default() -> Self {
-        MinAtar { actions: &ACTIONS, sticky: 0.1, ramping: true, last_action: 0, game: None }
+        MinAtar {
+            actions: &ACTIONS,
+            sticky: 0.1,
+            ramping: true,
+            last_action: 0,
+            game: None,
+            ended: None,
+        }
     }
 }
 
@@ -138,7 +149,7 @@ impl<G: Game> MinAtar<G> {
     fn start(&mut self, choices: &mut impl Choices, obs: &mut [u8]) {
         let game = G::start(choices);
         show(&game, obs);
-        self.game = Some(game);
+        (self.game, self.ended) = (Some(game), None);
     }
 
     fn advance(
@@ -160,7 +171,7 @@ impl<G: Game> MinAtar<G> {
         let (reward, end) = game.advance(self.actions[self.last_action], self.ramping, choices);
         show(game, obs);
         if end.is_some() {
-            self.game = None;
+            self.ended = self.game.take();
         }
         Ok(Step { reward: reward as f32, end })
     }
@@ -204,7 +215,7 @@ impl<G: Game> Env for MinAtar<G> {
             "the last action's number",
             last_action as u64,
         )?;
-        (self.last_action, self.game) = (last_action, game);
+        (self.last_action, self.game, self.ended) = (last_action, game, None);
         Ok(())
     }
 }
