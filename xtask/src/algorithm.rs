@@ -8,7 +8,10 @@ use rl_core::{
 };
 use rl_ddpg::{DdpgConfig, SacConfig, Td3Config};
 use rl_dqn::{DqnConfig, QLearningConfig};
-use rl_envs::{ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, PixelVecEnv, Spec, TabularVecEnv};
+use rl_envs::{
+    ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, PixelContinuousVecEnv, PixelVecEnv, Spec,
+    TabularVecEnv,
+};
 use rl_nets::{AgentConfig, Backend};
 use rl_pg::{
     A2cConfig, EvolutionStrategiesConfig, HillClimbingConfig, QActorCriticConfig, ReinforceConfig,
@@ -50,13 +53,13 @@ fn with_defaults(run: &RunConfig, defaults: &impl serde::Serialize) -> Result<Ru
 /// Every algorithm: its name, its settings, the kinds of environment that it serves, and its defaults where they are not
 /// those of the settings.
 pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
-    "a2c", A2cConfig: Discrete Continuous Pixels;
+    "a2c", A2cConfig: Discrete Continuous Pixels PixelsContinuous;
     "ddpg", DdpgConfig: Continuous;
     "dqn", DqnConfig: Discrete Pixels;
     "evolution-strategies", EvolutionStrategiesConfig: Discrete Continuous;
     "hill-climbing", HillClimbingConfig: Discrete Continuous;
-    "ppo", PpoConfig: Discrete Continuous Pixels;
-    "ppo-kl", PpoKlConfig: Discrete Continuous Pixels;
+    "ppo", PpoConfig: Discrete Continuous Pixels PixelsContinuous;
+    "ppo-kl", PpoKlConfig: Discrete Continuous Pixels PixelsContinuous;
     "q-actor-critic", QActorCriticConfig: Discrete;
     "q-learning", QLearningConfig: Tabular;
     "rainbow", DqnConfig: Discrete Pixels, DqnConfig::rainbow();
@@ -64,7 +67,7 @@ pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
     "sac", SacConfig: Continuous;
     "simulated-annealing", SimulatedAnnealingConfig: Discrete Continuous;
     "td3", Td3Config: Continuous;
-    "trpo", TrpoConfig: Discrete Continuous Pixels;
+    "trpo", TrpoConfig: Discrete Continuous Pixels PixelsContinuous;
 ];
 
 /// Finds an algorithm by name.
@@ -89,6 +92,7 @@ pub(crate) enum Built {
     Continuous(Pair<BoxSpace, BoxSpace>),
     Tabular(Pair<Discrete, Discrete>),
     Pixels(Pair<BoxSpace<u8>, Discrete>),
+    PixelsContinuous(Pair<BoxSpace<u8>, BoxSpace>),
 }
 
 /// Does the same with a pair of whichever kind.
@@ -99,6 +103,7 @@ macro_rules! with_pair {
             $crate::algorithm::Built::Continuous($pair) => $body,
             $crate::algorithm::Built::Tabular($pair) => $body,
             $crate::algorithm::Built::Pixels($pair) => $body,
+            $crate::algorithm::Built::PixelsContinuous($pair) => $body,
         }
     };
 }
@@ -188,6 +193,13 @@ impl RunEnvs for PixelVecEnv {
     fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
         refuse_normaliser(run, "images")?;
         Ok(rl_envs::make_pixels(&run.env, copies(run, seeds, frozen)?)?)
+    }
+}
+
+impl RunEnvs for PixelContinuousVecEnv {
+    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+        refuse_normaliser(run, "images")?;
+        Ok(rl_envs::make_pixels_continuous(&run.env, copies(run, seeds, frozen)?)?)
     }
 }
 

@@ -94,7 +94,7 @@ macro_rules! presets {
 
 /// Every preset.
 pub(crate) static PRESETS: &[Preset] = presets![
-    "dqn": "CartPole-v1" "MountainCar-v0" "Acrobot-v1" "MinAtar";
+    "dqn": "CartPole-v1" "CartPolePixels-v0" "MountainCar-v0" "Acrobot-v1" "MinAtar";
     "rainbow": "MinAtar";
     "ppo": "MinAtar" "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0";
     "ppo-kl": "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
