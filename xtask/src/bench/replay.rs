@@ -1,9 +1,12 @@
-//! `cargo xtask bench replay`: throughput of storing and sampling transitions, and memory per transition.
+//! `cargo xtask bench replay`: the time of storing and of sampling transitions, uniformly and by priority, as whole rows
+//! and as frames stored once; and the memory that they take.
 
 use super::statistics::median;
-use crate::Result;
+use crate::{Error, Result};
 use rl_core::{Element, Seeds, StepBatch};
-use rl_replay::{Batch, Horizon, Replay};
+use rl_replay::{
+    Batch, Frames, Horizon, Prioritized, PrioritizedConfig, Replay, Rows, Sampler, Store, Uniform,
+};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -11,67 +14,183 @@ pub(crate) struct Args {
     /// Rounds; medians are reported.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// Images of 84x84 bytes that are stored once, 7 GB a million.
+    #[arg(long, default_value_t = 200_000)]
+    frames: usize,
+    /// Rows of 4 numbers that are drawn from.
+    #[arg(long, default_value_t = 1_000_000)]
+    rows: usize,
 }
 
-/// The capacity of the buffer, the width of an observation, and the minibatch size.
-struct Kind {
-    name: &'static str,
+/// Transitions as one environment makes them.
+struct Stream<T> {
+    shown: StepBatch<T>,
+    /// Elements of a frame; all of an observation where it is no stack.
+    frame: usize,
+    steps: usize,
+}
+
+impl<T: Element> Stream<T> {
+    fn new(width: usize, frame: usize) -> Self {
+        let mut shown = StepBatch::new(1, width);
+        shown.begin_episodes();
+        Stream { shown, frame, steps: 0 }
+    }
+
+    /// The next observation: the last one, moved on by a frame.
+    fn step(&mut self, number: fn(usize) -> T) -> &StepBatch<T> {
+        self.shown.begin_step();
+        let previous = self.shown.transitions(&[0u32]).observations().to_vec();
+        let observations = self.shown.rows_mut().observations;
+        let older = observations.len() - self.frame;
+        observations[..older].copy_from_slice(&previous[self.frame..]);
+        observations[older..].fill(number(self.steps));
+        self.steps += 1;
+        &self.shown
+    }
+}
+
+fn wrap(error: rl_replay::Error) -> Error {
+    rl_core::Error::from(error).into()
+}
+
+/// Microseconds per stored transition, and per minibatch that is drawn, for several memories in turns.
+struct Measured {
+    name: String,
+    insert: Vec<f64>,
+    sample: Vec<f64>,
+    update: Vec<f64>,
+    bytes: Option<f64>,
+}
+
+/// What is stored how, and how it is drawn.
+struct Kind<'a> {
+    name: &'a str,
     capacity: usize,
     width: usize,
+    /// Frames of an observation, each stored once; none: whole observations.
+    stack: Option<usize>,
     batch: usize,
 }
 
-fn rates<T: Element>(args: &Args, kind: &Kind, number: fn(usize) -> T) -> Result<()> {
-    let Kind { name, capacity, width, batch } = *kind;
-    let wrap = |e: rl_replay::Error| rl_core::Error::from(e);
-    let mut replay: Replay<T, u32> = Replay::uniform(capacity, 1, width, 1).map_err(wrap)?;
-    let mut shown: StepBatch<T> = StepBatch::new(1, width);
-    let fill = |(i, x): (usize, &mut T)| *x = number(i);
-    shown.rows_mut().observations.iter_mut().enumerate().for_each(fill);
-    let mut rows = Batch::new(batch, width, 1);
-    let (mut rng, horizon) =
-        (Seeds::new(0).stream("replay", 0), Horizon { n_step: 1, gamma: 0.99 });
-    let (mut insert, mut sample) = (Vec::new(), Vec::new());
-    // The first round fills the buffer.
-    for round in 0..=args.rounds {
-        let started = Instant::now();
-        for _ in 0..capacity {
-            replay.push(&shown.transitions(&[0])).map_err(wrap)?;
-        }
-        let inserted = capacity as f64 / started.elapsed().as_secs_f64();
-        let times = (capacity / batch).max(1);
-        let started = Instant::now();
-        for _ in 0..times {
-            replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
-        }
-        let sampled = (times * batch) as f64 / started.elapsed().as_secs_f64();
-        if round > 0 {
-            insert.push(inserted);
-            sample.push(sampled);
-        }
+impl Kind<'_> {
+    fn replay<T: Element>(&self, prioritized: bool) -> Result<Replay<T, u32>> {
+        let store: Box<dyn Store<T, u32>> = match self.stack {
+            None => Box::new(Rows::new(self.capacity, 1, self.width, 1).map_err(wrap)?),
+            Some(n) => Box::new(Frames::new(self.capacity, 1, self.width, n, 1).map_err(wrap)?),
+        };
+        let sampler: Box<dyn Sampler> = match prioritized {
+            false => Box::new(Uniform),
+            true => {
+                let config = PrioritizedConfig::default();
+                Box::new(Prioritized::new(&config, self.capacity).map_err(wrap)?)
+            }
+        };
+        Ok(Replay::new(store, sampler))
     }
-    // Both observations, the action, the reward, and how the step ended.
-    let bytes = 2 * width * size_of::<T>()
-        + size_of::<u32>()
-        + size_of::<f32>()
-        + size_of::<Option<rl_core::End>>();
-    println!(
-        "| {name} | {batch} | {:.2} million | {:.2} million | {bytes} |",
-        median(&insert) / 1e6,
-        median(&sample) / 1e6
-    );
-    Ok(())
+
+    /// Uniform and prioritised draws from memories that are full, in turns.
+    fn measure<T: Element>(&self, args: &Args, number: fn(usize) -> T) -> Result<Vec<Measured>> {
+        let frame = self.stack.map_or(self.width, |n| self.width / n);
+        let mut rows = Batch::new(self.batch, self.width, 1);
+        let horizon = Horizon { n_step: 1, gamma: 0.99 };
+        let (mut all, mut rng) = (Vec::new(), Seeds::new(0).stream("replay", 0));
+        // One memory at a time: two of a million images do not fit everywhere.
+        for (prioritized, how) in [(false, "uniform"), (true, "prioritised")] {
+            let before = resident();
+            let mut replay = self.replay(prioritized)?;
+            let mut stream = Stream::new(self.width, frame);
+            let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
+                let started = Instant::now();
+                for _ in 0..times {
+                    let step = stream.step(number);
+                    replay.push(&step.transitions(&[0])).map_err(wrap)?;
+                }
+                Ok(started.elapsed().as_secs_f64() * 1e6 / times as f64)
+            };
+            push(&mut replay, self.capacity)?;
+            let bytes = before.zip(resident()).map(|(before, after)| after - before);
+            let bytes = bytes.map(|bytes| bytes / self.capacity as f64);
+            let name = format!("{}, {how}", self.name);
+            let (insert, sample, update) = (Vec::new(), Vec::new(), Vec::new());
+            let mut measured = Measured { name, insert, sample, update, bytes };
+            // Priorities of all sizes.
+            let mut errors = vec![0.0; self.batch];
+            for _ in 0..self.capacity.min(200_000) / self.batch {
+                replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
+                errors.fill_with(|| rng.uniform(0.0, 1.0) as f32);
+                replay.update(&rows, &errors).map_err(wrap)?;
+            }
+            for _ in 0..args.rounds {
+                measured.insert.push(push(&mut replay, 10_000)?);
+                let (times, mut drawing, mut updating) = (2_000, 0.0, 0.0);
+                for _ in 0..times {
+                    let started = Instant::now();
+                    replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
+                    drawing += started.elapsed().as_secs_f64();
+                    let started = Instant::now();
+                    replay.update(&rows, &errors).map_err(wrap)?;
+                    updating += started.elapsed().as_secs_f64();
+                }
+                measured.sample.push(drawing * 1e6 / f64::from(times));
+                measured.update.push(updating * 1e6 / f64::from(times));
+            }
+            all.push(measured);
+        }
+        Ok(all)
+    }
+}
+
+/// Bytes of memory that this process has, where the system tells.
+fn resident() -> Option<f64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: f64 = statm.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096.0)
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
+    rl_core::check::at_least("--frames", 1_000, args.frames as u64)?;
+    rl_core::check::at_least("--rows", 1_000, args.rows as u64)?;
+    rl_core::check::at_least("--rounds", 1, args.rounds as u64)?;
     println!(
-        "| observations | minibatch | inserted per second | sampled per second | bytes per transition |"
+        "| stored | transitions | minibatch | stored in | drawn in | errors taken in | of uniform | resident bytes a transition |"
     );
-    println!("|---|---|---|---|---|");
-    let small = Kind { name: "4 numbers", capacity: 100_000, width: 4, batch: 64 };
-    let medium = Kind { name: "17 numbers", capacity: 1_000_000, width: 17, batch: 256 };
-    let image = Kind { name: "84 x 84 x 4 bytes", capacity: 10_000, width: 84 * 84 * 4, batch: 32 };
-    rates(args, &small, |i| i as f32)?;
-    rates(args, &medium, |i| i as f32)?;
-    rates(args, &image, |i| i as u8)
+    println!("|---|---|---|---|---|---|---|---|");
+    let four = Kind { name: "4 numbers", capacity: args.rows, width: 4, stack: None, batch: 32 };
+    let seventeen =
+        Kind { name: "17 numbers", capacity: args.rows, width: 17, stack: None, batch: 256 };
+    let image = 84 * 84 * 4;
+    let whole =
+        Kind { name: "84x84x4, whole", capacity: 10_000, width: image, stack: None, batch: 32 };
+    let once = Kind {
+        name: "84x84x4, frames once",
+        capacity: args.frames,
+        width: image,
+        stack: Some(4),
+        batch: 32,
+    };
+    for kind in [&four, &seventeen] {
+        table(kind, &kind.measure(args, |i| i as f32)?);
+    }
+    for kind in [&whole, &once] {
+        table(kind, &kind.measure(args, |i| i as u8)?);
+    }
+    Ok(())
+}
+
+fn table(kind: &Kind<'_>, measured: &[Measured]) {
+    let uniform = measured.first().map_or(f64::NAN, |m| median(&m.sample));
+    for m in measured {
+        let drawn = median(&m.sample);
+        println!(
+            "| {} | {} | {} | {:.2} us | {drawn:.2} us | {:.2} us | {:.2} | {} |",
+            m.name,
+            kind.capacity,
+            kind.batch,
+            median(&m.insert),
+            median(&m.update),
+            drawn / uniform,
+            m.bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.0}"))
+        );
+    }
 }
