@@ -267,40 +267,24 @@ def sac():
     report(timed, time.perf_counter() - started, count(actor, q1, q2), taken)
 
 
-class Breakout:
-    """The package's game, its planes channels first. An episode that ends begins anew."""
-    def __init__(self, seed):
-        from minatar import Environment
-
-        self.env = Environment("breakout")
-        self.env.seed(seed)
-        self.env.reset()
-
-    def state(self):
-        return self.env.state().transpose(2, 0, 1)
-
-    def step(self, action):
-        reward, end = self.env.act(action)
-        last = self.state()
-        if end:
-            self.env.reset()
-        return last, (self.state() if end else last), reward, end
-
-
 def trunk():
     return nn.Sequential(nn.Conv2d(4, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU())
 
 
 def minatar_dqn():
     """Young and Tian (2019): an update each frame, centred RMSprop, Huber loss."""
-    env = Breakout(0)
+    import gymnasium as gym
+    from minatar.gym import register_envs
+
+    register_envs()
+    env, planes = gym.make("MinAtar/Breakout-v0"), lambda obs: np.moveaxis(obs, -1, -3)
     q = nn.Sequential(*trunk(), nn.Linear(128, 6))
     target = copy.deepcopy(q)
     optimizer = torch.optim.RMSprop(q.parameters(), lr=2.5e-4, alpha=0.95, eps=0.01, centered=True)
     size, n = 10_000, 0
     o, o2 = np.zeros((size, 4, 10, 10), np.uint8), np.zeros((size, 4, 10, 10), np.uint8)
     a, r, d = np.zeros(size, np.int64), np.zeros(size, np.float32), np.zeros(size, np.float32)
-    obs = env.state()
+    obs = planes(env.reset(seed=0)[0])
     warm_up, timed = STEPS["minatar-dqn"]
     taken = 0
     for step in range(warm_up + timed):
@@ -311,11 +295,11 @@ def minatar_dqn():
         else:
             with torch.no_grad():
                 action = int(q(torch.as_tensor(obs)[None].float()).argmax(1))
-        last, following, reward, end = env.step(action)
-        i = n % size
-        o[i], a[i], r[i], o2[i], d[i] = obs, action, reward, last, end
+        obs2, reward, terminated, truncated, _ = env.step(action)
+        obs2, i = planes(obs2), n % size
+        o[i], a[i], r[i], o2[i], d[i] = obs, action, reward, obs2, terminated
         n += 1
-        obs = following
+        obs = planes(env.reset()[0]) if terminated or truncated else obs2
         if step >= 64:
             rows = np.random.randint(0, min(n, size), 32)
             bo, ba, br, bo2, bd = [torch.as_tensor(x[rows]) for x in (o, a, r, o2, d)]
@@ -332,13 +316,18 @@ def minatar_dqn():
 
 
 def minatar_ppo():
-    """64 environments, 128 steps, 4 epochs of 8 minibatches; policy and value share their convolutions."""
+    """64 environments, 128 steps, 4 epochs of 32 minibatches; policy and value share their convolutions."""
+    import gymnasium as gym
+    from minatar.gym import register_envs
+
+    register_envs()
     n, steps, gamma, lam = 64, 128, 0.99, 0.95
-    envs = [Breakout(i) for i in range(n)]
+    envs = gym.make_vec("MinAtar/Breakout-v0", n, vectorization_mode="sync")
+    planes = lambda obs: torch.as_tensor(np.ascontiguousarray(np.moveaxis(obs, -1, -3)))
     body, actor, critic = trunk(), nn.Linear(128, 6), nn.Linear(128, 1)
     parameters = [p for m in (body, actor, critic) for p in m.parameters()]
     optimizer = adam(parameters, 3e-4)
-    obs, done = torch.as_tensor(np.stack([env.state() for env in envs])), torch.zeros(n)
+    obs, done = planes(envs.reset(seed=0)[0]), torch.zeros(n)
     o, a, l = torch.zeros(steps, n, 4, 10, 10, dtype=torch.uint8), torch.zeros(steps, n), torch.zeros(steps, n)
     r, d, v = torch.zeros(steps, n), torch.zeros(steps, n), torch.zeros(steps, n)
     warm_up, timed = STEPS["minatar-ppo"]
@@ -353,10 +342,9 @@ def minatar_ppo():
                 pi = torch.distributions.Categorical(logits=actor(features))
                 action = pi.sample()
                 a[t], l[t], v[t] = action, pi.log_prob(action), critic(features).squeeze(1)
-            results = [env.step(x) for env, x in zip(envs, action.tolist())]
-            obs = torch.as_tensor(np.stack([following for _, following, _, _ in results]))
-            r[t] = torch.tensor([reward for _, _, reward, _ in results])
-            done = torch.tensor([float(end) for _, _, _, end in results])
+            obs, reward, terminated, truncated, _ = envs.step(action.numpy())
+            obs, done = planes(obs), torch.as_tensor(np.logical_or(terminated, truncated), dtype=torch.float32)
+            r[t] = torch.as_tensor(reward)
         with torch.no_grad():
             adv, last = torch.zeros(steps, n), torch.zeros(n)
             next_value, next_done = critic(body(obs.float())).squeeze(1), done
@@ -368,8 +356,8 @@ def minatar_ppo():
         bo, ba, bl, badv, bret = o.view(-1, 4, 10, 10), a.view(-1), l.view(-1), adv.view(-1), ret.view(-1)
         for _ in range(4):
             order = torch.randperm(n * steps)
-            for start in range(0, n * steps, 1_024):
-                rows = order[start:start + 1_024]
+            for start in range(0, n * steps, 256):
+                rows = order[start:start + 256]
                 features = body(bo[rows].float())
                 pi = torch.distributions.Categorical(logits=actor(features))
                 ratio = (pi.log_prob(ba[rows]) - bl[rows]).exp()

@@ -206,12 +206,12 @@ pub(super) fn minatar_dqn() -> Report {
     products.report(4, 1.0)
 }
 
-/// A unit is a rollout: 128 steps of 64 environments, then 4 epochs of 8 minibatches of 1,024. The policy's six outputs and
+/// A unit is a rollout: 128 steps of 64 environments, then 4 epochs of 32 minibatches of 256. The policy's six outputs and
 /// the value are one product.
 pub(super) fn minatar_ppo() -> Report {
     let (mut products, shape, body) = (Products::default(), [4, 10, 10], NetworkConfig::minatar());
     products.network(shape, &body, 7, (64, 128.0), false);
-    products.network(shape, &body, 7, (1_024, 32.0), true);
+    products.network(shape, &body, 7, (256, 128.0), true);
     products.report(5, 8_192.0)
 }
 

@@ -121,7 +121,7 @@ const WORKLOADS: [Workload; 6] = [
         name: "PPO MinAtar/Breakout-v0",
         transitions: 16_384,
         parameters: 132_695,
-        gradient_steps: 64,
+        gradient_steps: 256,
     },
 ];
 

@@ -147,11 +147,11 @@ pub(super) fn minatar_dqn(backend: &Backend) -> Result<Report> {
     measure((envs, agent), (1_024, 4_096), (parameters, "loss"))
 }
 
-/// The policy and the value function share convolutions.
+/// With the shape of the preset; the policy and the value function share convolutions.
 pub(super) fn minatar_ppo(backend: &Backend) -> Result<Report> {
     let envs = breakouts(64)?;
     let mut config =
-        PpoConfig { n_steps: 128, batch_size: 1_024, n_epochs: 4, ..PpoConfig::default() };
+        PpoConfig { n_steps: 128, batch_size: 256, n_epochs: 4, ..PpoConfig::default() };
     config.network.trunk = Some(NetworkConfig::minatar());
     (config.network.actor, config.network.critic) =
         (NetworkConfig::mlp(&[]), NetworkConfig::mlp(&[]));
