@@ -1,5 +1,6 @@
 //! Sequential composition of modules.
 
+use crate::aligned::Aligned;
 use crate::module::copy_tangent;
 use crate::{Layout, Module, Result, Threads};
 use candle_core::Tensor;
@@ -38,12 +39,12 @@ struct Link {
     module: Box<dyn Module>,
     params: Range<usize>,
     /// The gradient of its input, for all links except the first.
-    grad_input: Vec<f32>,
+    grad_input: Aligned,
 }
 
 impl Link {
     fn new(module: Box<dyn Module>, params: Range<usize>) -> Self {
-        Link { module, params, grad_input: Vec::new() }
+        Link { module, params, grad_input: Aligned::default() }
     }
 }
 

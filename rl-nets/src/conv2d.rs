@@ -1,5 +1,6 @@
 //! The two-dimensional convolution.
 
+use crate::aligned::Aligned;
 use crate::kernels::conv::{
     add_kernel, convolve, image_gradient, kernel_columns, kernel_gradient, kernel_rows,
 };
@@ -67,11 +68,11 @@ pub struct Conv2d {
     init: Init,
     threads: Threads,
     /// The output, `[batch, filters, positions]`.
-    y: Vec<f32>,
+    y: Aligned,
     /// The input of the activation, shaped as the output, if its derivative needs it.
-    z: Vec<f32>,
+    z: Aligned,
     /// The gradient of the linear part, `[batch, positions, filters]`.
-    grad: Vec<f32>,
+    grad: Aligned,
     /// Reordered copies of the weight, each of its length: the operand of the forward product; the direction or the
     /// gradient; the operand of the image gradient's product.
     kernels: [Vec<f32>; 3],
@@ -106,9 +107,9 @@ impl Conv2d {
             activation: Activation::Identity,
             init: Init::Pytorch,
             threads: Threads::one(),
-            y: Vec::new(),
-            z: Vec::new(),
-            grad: Vec::new(),
+            y: Aligned::default(),
+            z: Aligned::default(),
+            grad: Aligned::default(),
             kernels: Default::default(),
         })
     }

@@ -12,6 +12,7 @@
 mod activation;
 mod actor_critic_policy;
 mod agent_config;
+mod aligned;
 mod architectures;
 mod backend;
 mod body;

@@ -1,5 +1,6 @@
 //! The fully connected layer.
 
+use crate::aligned::Aligned;
 use crate::kernels::{Matrix, add_column_sums, fill_rows, product};
 use crate::layer_norm::{LayerNorm, normalise};
 use crate::{Activation, Init, Layout, Module, Result, Threads};
@@ -31,9 +32,9 @@ pub struct Linear {
     norm: Option<LayerNorm>,
     threads: Threads,
     /// The output, `[batch, outputs]`.
-    y: Vec<f32>,
+    y: Aligned,
     /// The activation's input, `[batch, outputs]`, where its derivative needs it.
-    z: Vec<f32>,
+    z: Aligned,
 }
 
 impl Linear {
@@ -59,8 +60,8 @@ impl Linear {
             layout,
             norm: None,
             threads: Threads::one(),
-            y: Vec::new(),
-            z: Vec::new(),
+            y: Aligned::default(),
+            z: Aligned::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Networks: a module, its parameters, and its backend.
 
+use crate::aligned::Aligned;
 use crate::pass::Pass;
 use crate::{
     Backend, Error, InputRows, InputSpace, Layout, Module, Optimizer, OptimizerConfig, Result,
@@ -48,11 +49,11 @@ pub struct Network {
     /// The divisor of byte inputs.
     byte_range: f32,
     /// Byte inputs converted to numbers.
-    pub(crate) scaled: Vec<f32>,
+    pub(crate) scaled: Aligned,
 }
 
 pub(crate) enum Store {
-    Fused { params: Vec<f32>, grads: Vec<f32> },
+    Fused { params: Aligned, grads: Aligned },
     Candle { device: Device, params: Tensor, grads: Tensor, output: Vec<f32> },
 }
 
@@ -90,7 +91,7 @@ impl Network {
             device => device,
         };
         let store = match device {
-            None => Store::Fused { params, grads: vec![0.0; len] },
+            None => Store::Fused { params: Aligned::of(&params), grads: Aligned::filled(len, 0.0) },
             Some(device) => Store::Candle {
                 params: Tensor::from_vec(params, len, device)?,
                 grads: Tensor::zeros(len, DType::F32, device)?,
@@ -99,7 +100,7 @@ impl Network {
             },
         };
         let threads = backend.threads().clone();
-        Ok(Network { module, store, threads, byte_range: 255.0, scaled: Vec::new() })
+        Ok(Network { module, store, threads, byte_range: 255.0, scaled: Aligned::default() })
     }
 
     /// A network for observations of a space; bytes are divided by the space's largest value.
@@ -129,7 +130,7 @@ impl Network {
     pub fn twin(&self) -> Result<Self> {
         let store = match &self.store {
             Store::Fused { params, grads } => {
-                Store::Fused { params: params.clone(), grads: vec![0.0; grads.len()] }
+                Store::Fused { params: params.clone(), grads: Aligned::filled(grads.len(), 0.0) }
             }
             Store::Candle { device, params, grads, .. } => Store::Candle {
                 device: device.clone(),
@@ -143,7 +144,7 @@ impl Network {
             store,
             threads: self.threads.clone(),
             byte_range: self.byte_range,
-            scaled: Vec::new(),
+            scaled: Aligned::default(),
         })
     }
 
@@ -208,7 +209,7 @@ impl Network {
     /// Errors of candle, if it is on a device.
     pub fn grads(&self) -> Result<Vec<f32>> {
         match &self.store {
-            Store::Fused { grads, .. } => Ok(grads.clone()),
+            Store::Fused { grads, .. } => Ok(grads.to_vec()),
             Store::Candle { grads, .. } => Ok(grads.to_vec1()?),
         }
     }
@@ -242,8 +243,9 @@ impl Network {
     pub(crate) fn scale(&mut self, rows: InputRows<'_>) {
         if let InputRows::U8(bytes) = rows {
             let range = self.byte_range;
-            self.scaled.clear();
-            self.scaled.extend(bytes.iter().map(|&byte| f32::from(byte) / range));
+            self.scaled.resize(bytes.len(), 0.0);
+            let scaled = self.scaled.iter_mut().zip(bytes);
+            scaled.for_each(|(x, &byte)| *x = f32::from(byte) / range);
         }
     }
 

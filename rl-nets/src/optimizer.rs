@@ -3,6 +3,7 @@
 //! Each method is implemented twice: as one pass over slices, and in candle's operations for parameters on a device.
 //! Both follow PyTorch's update rules.
 
+use crate::aligned::Aligned;
 use crate::kernels::dispatch;
 use crate::{OptimizerConfig, Result, Threads, check_finite};
 use candle_core::{Device, Tensor};
@@ -34,7 +35,7 @@ const STEP_WORK: usize = 40;
 
 #[derive(Clone, Debug)]
 enum Slots {
-    Host(Vec<Vec<f32>>),
+    Host(Vec<Aligned>),
     Device(Vec<Tensor>),
 }
 
@@ -62,7 +63,9 @@ impl Optimizer {
     /// Those of [`OptimizerConfig::validate`].
     pub fn new(config: OptimizerConfig, len: usize) -> Result<Self> {
         config.validate()?;
-        let slots = Slots::Host(config.slots().into_iter().map(|start| vec![start; len]).collect());
+        let slots = Slots::Host(
+            config.slots().into_iter().map(|start| Aligned::filled(len, start)).collect(),
+        );
         Ok(Optimizer { config, len, steps: 0, slots, threads: Threads::one() })
     }
 
@@ -110,7 +113,7 @@ impl Optimizer {
         let clip = clip_factor(norm, max_norm) as f32;
         let (config, t) = (&self.config, self.steps);
         let count = slots.len();
-        let mut slots = slots.iter_mut().map(Vec::as_mut_slice);
+        let mut slots = slots.iter_mut().map(|slot| &mut slot[..]);
         let mut slot = || slots.next().unwrap_or_default();
         let data = [params, slot(), slot(), slot()];
         let work = self.len * STEP_WORK;
@@ -153,7 +156,7 @@ impl Optimizer {
     /// Errors of candle, if the moments are on a device.
     pub fn save(&self) -> Result<Vec<u8>> {
         let slots = match &self.slots {
-            Slots::Host(slots) => slots.clone(),
+            Slots::Host(slots) => slots.iter().map(|slot| slot.to_vec()).collect(),
             Slots::Device(slots) => {
                 slots.iter().map(|s| s.to_vec1()).collect::<candle_core::Result<_>>()?
             }
@@ -178,7 +181,7 @@ impl Optimizer {
             check::len("optimizer moment", self.len, slot.len())?;
         }
         match &mut self.slots {
-            Slots::Host(slots) => *slots = saved.slots,
+            Slots::Host(slots) => *slots = saved.slots.iter().map(|s| Aligned::of(s)).collect(),
             Slots::Device(slots) => {
                 let Some(device) = slots.first().map(|s| s.device().clone()) else {
                     self.steps = saved.steps;

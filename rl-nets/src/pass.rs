@@ -238,7 +238,7 @@ impl<'a> Pass<'a> {
         let Network { module, store, scaled, .. } = &mut *self.network;
         let rows = numbers(self.rows, scaled);
         let params = match (&*store, &copied) {
-            (Store::Fused { params, .. }, _) => params,
+            (Store::Fused { params, .. }, _) => &params[..],
             (_, Some(params)) => params,
             (_, None) => return Err(Error::Unsupported("a pass without parameters")),
         };
