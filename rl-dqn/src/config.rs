@@ -182,6 +182,18 @@ impl DqnConfig {
         self.head().map(drop)
     }
 
+    /// Refuses settings of the output, for a network of one's own that decides it.
+    pub(crate) fn check_network_decides(&self) -> Result<()> {
+        let of_output = [
+            ("output_hidden", !self.output_hidden.is_empty()),
+            ("dueling", self.dueling),
+            ("noisy", self.noisy.is_some()),
+        ];
+        let Some((name, _)) = of_output.iter().find(|(_, set)| *set) else { return Ok(()) };
+        let expected = "unset: a network of one's own decides that itself";
+        Err(rl_core::Error::config(*name, expected, "it set"))
+    }
+
     /// The replay buffer that the settings describe, which have been validated.
     pub(crate) fn replay<T: Element>(&self, envs: usize, width: usize) -> Result<Replay<T, u32>> {
         let store: Box<dyn Store<T, u32>> = match self.frame_stack {

@@ -169,17 +169,7 @@ impl<O: InputSpace> Dqn<O> {
         V: VecEnv<Obs = O, Action = Discrete>,
     {
         config.validate()?;
-        let of_output = [
-            ("output_hidden", !config.output_hidden.is_empty()),
-            ("dueling", config.dueling),
-            ("noisy", config.noisy.is_some()),
-        ];
-        for (name, set) in of_output {
-            if set {
-                let expected = "unset: a network of one's own decides that itself";
-                return Err(rl_core::Error::config(name, expected, "it set"));
-            }
-        }
+        config.check_network_decides()?;
         Self::with_parts(config, (q, config.head()?), envs, backend, seeds)
     }
 

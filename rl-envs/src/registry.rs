@@ -179,7 +179,7 @@ macro_rules! table {
 type DiscreteProbe = Probe<Discrete>;
 type ContinuousProbe = Probe<BoxSpace>;
 
-static REGISTRY: [Spec; 33] = [
+static REGISTRY: [Spec; 37] = [
     entry!("CartPole-v1", Discrete, Some(500), CartPole::default()),
     entry!("MountainCar-v0", Discrete, Some(200), MountainCar::default()),
     entry!("Acrobot-v1", Discrete, Some(500), Acrobot::default()),
@@ -201,6 +201,31 @@ static REGISTRY: [Spec; 33] = [
     entry!("MinAtar/SpaceInvaders-v1", Pixels, None, MinAtar::<SpaceInvaders>::default().minimal()),
     entry!("CartPolePixels-v0", Pixels, Some(500), cart_pole_pixels()?),
     entry!("PendulumPixels-v0", PixelsContinuous, Some(200), pendulum_pixels()?),
+    // The easier rules of gymnax: no sticky actions, the minimal ones, 1,000 steps at most (Freeway has its own limit).
+    entry!(
+        "MinAtar/Breakout-gymnax",
+        Pixels,
+        Some(1_000),
+        MinAtar::<Breakout>::default().minimal().with_sticky_actions(0.0)?
+    ),
+    entry!(
+        "MinAtar/Asterix-gymnax",
+        Pixels,
+        Some(1_000),
+        MinAtar::<Asterix>::default().minimal().with_sticky_actions(0.0)?
+    ),
+    entry!(
+        "MinAtar/Freeway-gymnax",
+        Pixels,
+        None,
+        MinAtar::<Freeway>::default().minimal().with_sticky_actions(0.0)?
+    ),
+    entry!(
+        "MinAtar/SpaceInvaders-gymnax",
+        Pixels,
+        Some(1_000),
+        MinAtar::<SpaceInvaders>::default().minimal().with_sticky_actions(0.0)?
+    ),
     entry!("ProbePixels", Pixels, None, PixelProbe::default()),
     entry!("ProbeConstant", Discrete, None, DiscreteProbe::new(ProbeKind::Constant)),
     entry!("ProbeObservation", Discrete, None, DiscreteProbe::new(ProbeKind::Observation)),

@@ -1,4 +1,4 @@
-//! The command line: `train`, `eval`, `list`, `bench`, `kills`, `ci`. One file a verb.
+//! The command line: `train`, `eval`, `list`, `picture`, `bench`, `kills`, `ci`. One file a verb.
 #![forbid(unsafe_code)]
 // A program, unlike the libraries, prints and exits.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
@@ -13,6 +13,7 @@ mod eval;
 mod interrupt;
 mod kills;
 mod list;
+mod picture;
 mod plot;
 mod preset;
 mod progress;
@@ -31,6 +32,8 @@ enum Verb {
     Eval(eval::Args),
     /// List algorithms, environments and presets.
     List,
+    /// Draw what an agent sees in an environment of images.
+    Picture(picture::Args),
     /// Measure returns over many seeds, or speed.
     #[command(subcommand)]
     Bench(bench::Verb),
@@ -45,6 +48,7 @@ fn main() {
         Verb::Train(args) => train::main(&args),
         Verb::Eval(args) => eval::main(&args),
         Verb::List => list::main(),
+        Verb::Picture(args) => picture::main(&args),
         Verb::Bench(verb) => bench::main(&verb),
         Verb::Kills(args) => kills::main(&args),
         Verb::Ci => ci::main(),

@@ -1,7 +1,9 @@
 //! Once an agent has been through every part of its work, acting, observing and learning allocate nothing.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
-use rl_core::{Agent, Env, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv};
+use rl_core::{
+    Agent, Env, FrameStack, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
+};
 use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config};
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::PixelProbe;
@@ -102,6 +104,27 @@ fn dqn_allocates_nothing() {
         let agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
         assert_eq!(allocations(envs, agent, (1_000, 1_000), "loss"), NOTHING);
     }
+}
+
+/// All of Rainbow on rows, and on frames that are stored once.
+#[test]
+fn rainbow_allocates_nothing() {
+    let config = DqnConfig {
+        buffer_size: 300,
+        learning_starts: 100,
+        target_update_interval: 50,
+        ..DqnConfig::rainbow()
+    };
+    let envs = copies(3, CartPole::default);
+    let agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+    assert_eq!(allocations(envs, agent, (1_000, 500), "loss"), NOTHING);
+    let envs = || {
+        let env = || FrameStack::new(PixelProbe::default(), 2).unwrap();
+        SerialVecEnv::new(vec![env(), env()], Seeds::new(0)).unwrap()
+    };
+    let config = DqnConfig { frame_stack: Some(2), ..config };
+    let agent = Dqn::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
+    assert_eq!(allocations(envs(), agent, (1_000, 500), "loss"), NOTHING);
 }
 
 #[test]
@@ -235,6 +258,7 @@ fn no_algorithm_is_left_out() {
         "ppo-kl",
         "q-actor-critic",
         "q-learning",
+        "rainbow",
         "reinforce",
         "sac",
         "simulated-annealing",

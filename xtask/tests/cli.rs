@@ -446,3 +446,27 @@ fn foreign_and_damaged_runs_are_refused() {
     let error = refuse(dir, &["train", "dqn", "CartPole-v1", "--out", "run"]);
     assert_eq!(error, "--out run: not an empty folder; --resume run continues the run in it");
 }
+
+#[test]
+fn what_an_agent_sees_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let drawn = |env: &str, steps: &str| {
+        let told = succeed(dir.path(), &["picture", env, "--out", "p.png", "--steps", steps]);
+        let file = std::fs::File::open(dir.path().join("p.png")).unwrap();
+        let mut reader = png::Decoder::new(std::io::BufReader::new(file)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let info = reader.next_frame(&mut pixels).unwrap();
+        (told, (info.width, info.height), pixels)
+    };
+    // Four channels of 10 by 10, each cell 17 pixels, and three gaps.
+    let (told, size, first) = drawn("MinAtar/Breakout-v1", "0");
+    assert_eq!((told.trim_end(), size), ("p.png: 4 channels of 10x10", (4 * 170 + 24, 170)));
+    // Channel 0 is the paddle: one cell of 289 pixels.
+    let rows = first.chunks_exact(4 * 170 + 24);
+    assert_eq!(rows.flat_map(|row| &row[..170]).filter(|p| **p == 255).count(), 289);
+    assert_ne!(drawn("MinAtar/Breakout-v1", "5").2, first);
+    assert_eq!(drawn("PendulumPixels-v0", "1").1, (4 * 168 + 24, 168));
+    let error = refuse(dir.path(), &["picture", "CartPole-v1"]);
+    assert!(error.starts_with("CartPole-v1: expected an environment of images"), "{error}");
+    refuse(dir.path(), &["picture", "MinAtar/Breakout-v1", "--out", "no/such/folder.png"]);
+}
