@@ -114,7 +114,8 @@ pub trait Render: Env {
     fn image_size(&self) -> [usize; 2];
 
     /// Draws the present state. The picture's size is the caller's choice: what is drawn is stretched to it. Every pixel
-    /// is written, and the same state gives the same bytes.
+    /// is written, and the same state gives the same bytes; between the end of an episode and the next reset an environment
+    /// that was restored may draw black.
     ///
     /// # Errors
     /// A state that cannot be drawn, such as one that is not finite.

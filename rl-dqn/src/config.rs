@@ -4,8 +4,7 @@ use rl_nets::{NetworkConfig, OptimizerConfig, Support, TdLoss};
 use rl_replay::{Frames, Prioritized, PrioritizedConfig, Replay, Rows, Sampler, Store, Uniform};
 use serde::{Deserialize, Serialize};
 
-/// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9), which scale those of
-/// Mnih et al. (2015) down to vector observations.
+/// The settings of [`Dqn`](crate::Dqn). Defaults are Stable-Baselines3's (2.9).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DqnConfig {
@@ -52,15 +51,16 @@ pub struct DqnConfig {
     /// What the network learns of returns; their expectation.
     pub head: HeadConfig,
     /// Widths of hidden layers between the network and the output: those that each of the two streams has of its own where
-    /// `dueling`, and that are noisy where `noisy`; none. With the activation and the init of `network`.
+    /// `dueling`, and that are noisy where `noisy`; none. With the activation of `network`, and its init unless noisy: noisy
+    /// layers start as in their paper.
     pub output_hidden: Vec<usize>,
     /// Whether a value of the state and advantages of the actions make up the output (Wang et al., 2016, with one
-    /// `output_hidden` layer); no.
+    /// `output_hidden` layer, and a gradient scaled by the root of a half where the streams join); no.
     pub dueling: bool,
     /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output and of
     /// `output_hidden`, by which the agent explores (Fortunato et al., 2018, where it is 0.5); none: no noise. `epsilon` is
     /// then usually 0. One draw serves all environments of a step; a gradient step has one for the choice of the next
-    /// actions and the loss, and another for the target network.
+    /// actions and the loss, for which the paper has one each, and another for the target network.
     #[serde(with = "rl_core::optional")]
     pub noisy: Option<f64>,
     /// Prioritised sampling (Schaul et al., 2016); none: uniform sampling.
@@ -103,7 +103,7 @@ impl Default for DqnConfig {
 
 impl DqnConfig {
     /// Rainbow (Hessel et al., 2018): Double DQN, dueling, prioritised, of three steps, categorical and noisy, with the
-    /// paper's settings (its table 1, frames divided by the four that an action lasts). The network is the default's; the
+    /// paper's settings (its table 1, frames divided by the four that an action lasts; gradients are not clipped). The network is the default's; the
     /// paper's is [`NetworkConfig::nature`]'s convolutions with `output_hidden = [512]`.
     ///
     /// ```
@@ -117,6 +117,7 @@ impl DqnConfig {
             network: NetworkConfig::mlp(&[64]),
             learning_rate: Schedule::constant(6.25e-5),
             optimizer: OptimizerConfig::adam_with_eps(1.5e-4),
+            max_grad_norm: None,
             n_step: 3,
             learning_starts: 20_000,
             target_update_interval: 8_000,

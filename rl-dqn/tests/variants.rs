@@ -218,3 +218,22 @@ fn settings_out_of_range_are_named() {
         assert!(error.starts_with(expected), "{error}, expected {expected}");
     }
 }
+
+/// Its table 1, an action being four frames.
+#[test]
+fn rainbow_has_the_papers_numbers() {
+    let rainbow = DqnConfig::rainbow();
+    assert_eq!(rainbow.learning_starts, 80_000 / 4);
+    assert_eq!(rainbow.learning_rate, Schedule::constant(0.0000625));
+    assert_eq!(rainbow.optimizer, rl_nets::OptimizerConfig::adam_with_eps(1.5e-4));
+    assert_eq!(rainbow.epsilon, Schedule::constant(0.0));
+    assert_eq!(rainbow.noisy, Some(0.5));
+    assert_eq!(rainbow.target_update_interval, 32_000 / 4);
+    let prioritized = rainbow.prioritized.unwrap();
+    assert_eq!(prioritized.alpha, 0.5);
+    assert_eq!(prioritized.beta, Schedule::linear(0.4, 1.0));
+    assert_eq!((rainbow.n_step, rainbow.double_q, rainbow.dueling), (3, true, true));
+    assert_eq!(rainbow.head, HeadConfig::Categorical { atoms: 51, v_min: -10.0, v_max: 10.0 });
+    assert_eq!((rainbow.batch_size, rainbow.train_freq, rainbow.gamma), (32, 4, 0.99));
+    assert_eq!((rainbow.buffer_size, rainbow.max_grad_norm), (1_000_000, None));
+}

@@ -222,8 +222,8 @@ impl<T: Element, A: Element> Frames<T, A> {
                 if !frames.all(|(stored, frame)| same(stored, frame)) {
                     let what = format!("observation of environment {env}");
                     let expected = format!(
-                        "the next observation of the step before ({k} frames of {f} elements, the oldest first), \
-                         as no end, reset or cut lies between"
+                        "the next observation of the step before, as no end, reset or cut lies between, \
+                         with a frame_stack of {k} frames of {f} elements, the oldest first"
                     );
                     return Err(Error::mismatch(what, expected, "other frames").into());
                 }
@@ -231,7 +231,8 @@ impl<T: Element, A: Element> Frames<T, A> {
             if !same(&observation[f..], &transitions.next_observation(env)[..w - f]) {
                 let what = format!("next observation of environment {env}");
                 let expected = format!(
-                    "the observation moved on by one frame ({k} frames of {f} elements, the oldest first)"
+                    "the observation moved on by one frame, with a frame_stack of {k} frames of {f} elements, \
+                     the oldest first"
                 );
                 return Err(Error::mismatch(what, expected, "other frames").into());
             }

@@ -16,6 +16,13 @@ torch.manual_seed(0)
 workload = sys.argv[1]
 
 
+def same_step():
+    """An environment whose episode ends begins anew in the same step, as the loops below have it."""
+    from gymnasium.vector import AutoresetMode
+
+    return {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+
 def mlp(*sizes):
     layers = []
     for inputs, outputs in zip(sizes, sizes[1:]):
@@ -107,7 +114,7 @@ def ppo():
     import gymnasium as gym
 
     n, steps, gamma, lam = 8, 256, 0.99, 0.95
-    envs = gym.make_vec("CartPole-v1", n, vectorization_mode="sync")
+    envs = gym.make_vec("CartPole-v1", n, vectorization_mode="sync", vector_kwargs=same_step())
     actor, critic = mlp(4, 64, 64, 2), mlp(4, 64, 64, 1)
     parameters = list(actor.parameters()) + list(critic.parameters())
     optimizer = adam(parameters, 3e-4)
@@ -277,7 +284,7 @@ def minatar_dqn():
     from minatar.gym import register_envs
 
     register_envs()
-    env, planes = gym.make("MinAtar/Breakout-v0"), lambda obs: np.moveaxis(obs, -1, -3)
+    env, planes = gym.make("MinAtar/Breakout-v0"), lambda obs: np.ascontiguousarray(np.moveaxis(obs, -1, -3))
     q = nn.Sequential(*trunk(), nn.Linear(128, 6))
     target = copy.deepcopy(q)
     optimizer = torch.optim.RMSprop(q.parameters(), lr=2.5e-4, alpha=0.95, eps=0.01, centered=True)
@@ -322,7 +329,7 @@ def minatar_ppo():
 
     register_envs()
     n, steps, gamma, lam = 64, 128, 0.99, 0.95
-    envs = gym.make_vec("MinAtar/Breakout-v0", n, vectorization_mode="sync")
+    envs = gym.make_vec("MinAtar/Breakout-v0", n, vectorization_mode="sync", vector_kwargs=same_step())
     planes = lambda obs: torch.as_tensor(np.ascontiguousarray(np.moveaxis(obs, -1, -3)))
     body, actor, critic = trunk(), nn.Linear(128, 6), nn.Linear(128, 1)
     parameters = [p for m in (body, actor, critic) for p in m.parameters()]

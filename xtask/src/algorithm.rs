@@ -46,8 +46,26 @@ macro_rules! algorithms {
 /// A run whose settings of the algorithm are these where it says nothing.
 fn with_defaults(run: &RunConfig, defaults: &impl serde::Serialize) -> Result<RunConfig> {
     let mut agent = toml::Table::try_from(defaults).map_err(Error::usage)?;
-    agent.extend(run.agent.clone());
+    merge(&mut agent, &run.agent);
     Ok(RunConfig { agent, ..run.clone() })
+}
+
+/// Puts settings over others. Tables are joined, unless they are of another kind.
+fn merge(under: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        let joined = match (under.get_mut(key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over))
+                if over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind)) =>
+            {
+                merge(under, over);
+                true
+            }
+            _ => false,
+        };
+        if !joined {
+            under.insert(key.clone(), value.clone());
+        }
+    }
 }
 
 /// Every algorithm: its name, its settings, the kinds of environment that it serves, and its defaults where they are not

@@ -32,7 +32,11 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
     let Latest { manifest, sections, skipped } = checkpoints.read_latest()?;
     skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
-    if manifest.algorithm != config.algorithm {
+    let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
+    let built = build(&config, Seeds::new(config.seed))?;
+    // The agent's name, which is not always the settings': Rainbow is DQN with settings.
+    let name = with_pair!(&built, |pair| pair.agent.name());
+    if manifest.algorithm != name {
         return Err(Error::usage(format_args!(
             "{}: its checkpoint is of {}, its settings are of {}",
             args.dir.display(),
@@ -40,8 +44,6 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             config.algorithm
         )));
     }
-    let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
-    let built = build(&config, Seeds::new(config.seed))?;
     let evaluation = with_pair!(built, |pair| run(&config, pair, &sections, seeds, args.episodes))?;
     let (mean, std, n) = (evaluation.mean(), evaluation.std(), evaluation.returns.len());
     println!(

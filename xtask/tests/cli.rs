@@ -470,3 +470,27 @@ fn what_an_agent_sees_is_drawn() {
     assert!(error.starts_with("CartPole-v1: expected an environment of images"), "{error}");
     refuse(dir.path(), &["picture", "MinAtar/Breakout-v1", "--out", "no/such/folder.png"]);
 }
+
+/// Settings of Rainbow are DQN's over Rainbow's own defaults, also within tables.
+#[test]
+fn rainbow_is_trained_evaluated_and_set_part_by_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let trained = |out: &str, sets: &[&str]| {
+        let small = ["buffer_size=500", "learning_starts=100"];
+        let sets = small.iter().chain(sets).flat_map(|set| ["--set", set]);
+        let run = ["train", "rainbow", "CartPole-v1", "--steps", "300", "--out", out];
+        succeed(dir.path(), &run.into_iter().chain(sets).collect::<Vec<_>>());
+        std::fs::read_to_string(dir.path().join(out).join("config.toml")).unwrap()
+    };
+    let config = trained("a", &["prioritized.beta=0.5", "head.atoms=21"]);
+    for kept in ["alpha = 0.5", "beta = 0.5", "atoms = 21", "v_max = 10.0", "noisy = 0.5"] {
+        assert!(config.lines().any(|line| line == kept), "{kept}: {config}");
+    }
+    assert!(
+        succeed(dir.path(), &["eval", "a", "--episodes", "2"]).contains("rainbow on CartPole-v1")
+    );
+    let config = trained("b", &["head.kind=quantile", "network.activation=tanh"]);
+    for kept in ["quantiles = 200", "hidden = [64]", "activation = \"tanh\""] {
+        assert!(config.lines().any(|line| line == kept), "{kept}: {config}");
+    }
+}

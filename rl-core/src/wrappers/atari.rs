@@ -22,6 +22,10 @@ const MAX_STACK: u64 = 256;
 /// The game must show every frame by itself, as `[3, height, width]` in red, green and blue. Machado et al. (2018) advise
 /// against ends at lost lives, and for actions that stick with probability 0.25; the latter is the emulator's setting.
 ///
+/// A game may go on for ever, as Breakout does where nobody fires: emulators cut it after 108,000 frames, and where one does
+/// not, [`TimeLimit`](crate::TimeLimit) goes around the game itself. Stacks begin with the first frame repeated, as in
+/// Gymnasium; Stable-Baselines3's begin with zeros.
+///
 /// ```
 /// # use rl_core::doc_env::Game;
 /// use rl_core::{AtariConfig, Env, Seeds, VecEnv};

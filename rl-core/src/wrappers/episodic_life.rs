@@ -1,5 +1,5 @@
 use super::noop_start::check_action;
-use crate::{Discrete, End, Env, Lives, Result, Rng, Step};
+use crate::{Discrete, End, Env, Image, Lives, Render, Result, Rng, Step};
 
 /// Ends the episode as a termination where a life is lost, which teaches the value of a life (Mnih et al., 2015). The
 /// next reset goes on with the game where it stands, by one no-op step, so that late parts of a game are seen too; it
@@ -125,5 +125,15 @@ impl<E: Lives<Action = Discrete>> Env for EpisodicLife<E> {
 impl<E: Lives<Action = Discrete>> Lives for EpisodicLife<E> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render + Lives<Action = Discrete>> Render for EpisodicLife<E> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -1,5 +1,5 @@
 use super::noop_start::check_action;
-use crate::{Discrete, Env, Lives, Result, Rng, Space, Step};
+use crate::{Discrete, Env, Image, Lives, Render, Result, Rng, Space, Step};
 
 /// The action that launches the ball, and the one that follows it.
 const ACTIONS: [usize; 2] = [1, 2];
@@ -96,5 +96,15 @@ impl<E: Env<Action = Discrete>> Env for FireStart<E> {
 impl<E: Lives<Action = Discrete>> Lives for FireStart<E> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render<Action = Discrete>> Render for FireStart<E> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -1,6 +1,6 @@
-use crate::{Discrete, Env, Error, Lives, Result, Rng, Space, Step, check};
+use crate::{Discrete, Env, Error, Image, Lives, Render, Result, Rng, Space, Step, check};
 
-/// The frames of half an hour, after which a game is cut as a rule (Machado et al., 2018): more are a mistake.
+/// The frames of half an hour, after which a game is cut as a rule (Hessel et al., 2018, appendix): more are a mistake.
 pub(super) const GAME_FRAMES: u32 = 108_000;
 
 /// Does nothing for 1 to `noop_max` steps after a reset, a uniformly random number of them, so that a deterministic game
@@ -119,5 +119,15 @@ impl<E: Env<Action = Discrete>> Env for NoopStart<E> {
 impl<E: Lives<Action = Discrete>> Lives for NoopStart<E> {
     fn lives(&self) -> u32 {
         self.env.lives()
+    }
+}
+
+impl<E: Render<Action = Discrete>> Render for NoopStart<E> {
+    fn image_size(&self) -> [usize; 2] {
+        self.env.image_size()
+    }
+
+    fn render(&self, image: &mut Image<'_>) -> Result<()> {
+        self.env.render(image)
     }
 }

@@ -3,7 +3,7 @@
 
 use super::statistics::median;
 use crate::{Error, Result};
-use rl_core::{Element, Seeds, StepBatch};
+use rl_core::{Element, End, Seeds, StepBatch};
 use rl_replay::{
     Batch, Frames, Horizon, Prioritized, PrioritizedConfig, Replay, Rows, Sampler, Store, Uniform,
 };
@@ -21,6 +21,9 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 1_000_000)]
     rows: usize,
 }
+
+/// Steps of an episode.
+const EPISODE: usize = 200;
 
 /// Transitions as one environment makes them.
 struct Stream<T> {
@@ -45,7 +48,15 @@ impl<T: Element> Stream<T> {
         let older = observations.len() - self.frame;
         observations[..older].copy_from_slice(&previous[self.frame..]);
         observations[older..].fill(number(self.steps));
+        let rows = self.shown.rows_mut();
         self.steps += 1;
+        rows.ends[0] = None;
+        if self.steps.is_multiple_of(EPISODE) {
+            rows.ends[0] = Some(End::Truncated);
+            rows.finals.copy_from_slice(rows.observations);
+            // The next episode begins with its first frame, repeated.
+            rows.observations.fill(number(self.steps));
+        }
         &self.shown
     }
 }
@@ -54,7 +65,7 @@ fn wrap(error: rl_replay::Error) -> Error {
     rl_core::Error::from(error).into()
 }
 
-/// Microseconds per stored transition, and per minibatch that is drawn, for several memories in turns.
+/// Microseconds per stored transition, and per minibatch that is drawn and whose errors are taken in, one a round.
 struct Measured {
     name: String,
     insert: Vec<f64>,
@@ -89,7 +100,7 @@ impl Kind<'_> {
         Ok(Replay::new(store, sampler))
     }
 
-    /// Uniform and prioritised draws from memories that are full, in turns.
+    /// Uniform and prioritised draws from memories that are full.
     fn measure<T: Element>(&self, args: &Args, number: fn(usize) -> T) -> Result<Vec<Measured>> {
         let frame = self.stack.map_or(self.width, |n| self.width / n);
         let mut rows = Batch::new(self.batch, self.width, 1);
@@ -101,12 +112,14 @@ impl Kind<'_> {
             let mut replay = self.replay(prioritized)?;
             let mut stream = Stream::new(self.width, frame);
             let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
-                let started = Instant::now();
+                let mut storing = 0.0;
                 for _ in 0..times {
                     let step = stream.step(number);
+                    let started = Instant::now();
                     replay.push(&step.transitions(&[0])).map_err(wrap)?;
+                    storing += started.elapsed().as_secs_f64();
                 }
-                Ok(started.elapsed().as_secs_f64() * 1e6 / times as f64)
+                Ok(storing * 1e6 / times as f64)
             };
             push(&mut replay, self.capacity)?;
             let bytes = before.zip(resident()).map(|(before, after)| after - before);
