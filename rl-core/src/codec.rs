@@ -123,7 +123,7 @@ mod tests {
         let mut bytes = encode(&1u8).unwrap();
         bytes[8] = 9;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
-        assert_eq!(e, "state: has format version 9; this library reads version 2");
+        assert_eq!(e, "state: has format version 9; this library reads version 3");
         bytes[0] = 0;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
         assert_eq!(e, "state: not a file of this library");

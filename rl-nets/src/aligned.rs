@@ -35,7 +35,8 @@ impl Aligned {
     /// As [`Vec::resize`]: numbers stay; new ones have this value.
     pub(crate) fn resize(&mut self, len: usize, value: f32) {
         if self.data.len() < len + SPARE {
-            let mut data = vec![value; len + SPARE];
+            // At least twice as much as before, so that batches that grow a little each time seldom allocate.
+            let mut data = vec![value; (len + SPARE).max(2 * self.data.len())];
             // On no machine is it further; were it so, the numbers would only be read more slowly.
             let start = data.as_ptr().align_offset(LINE).min(SPARE);
             data[start..][..self.len].copy_from_slice(self);

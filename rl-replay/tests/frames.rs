@@ -454,13 +454,13 @@ fn errors_say_what_was_expected() {
     push(&[1.0, 1.0, 2.0, 2.0], &[2.0, 2.0, 3.0, 3.0], true).unwrap();
     assert_eq!(
         push(&[1.0, 1.0, 3.0, 3.0], &[3.0, 3.0, 4.0, 4.0], true).unwrap_err(),
-        "observation of environment 0: expected the next observation of the step before (2 frames of 2 elements, the \
-         oldest first), as no end, reset or cut lies between, got other frames"
+        "observation of environment 0: expected the next observation of the step before, as no end, reset or cut lies \
+         between, with a frame_stack of 2 frames of 2 elements, the oldest first, got other frames"
     );
     assert_eq!(
         push(&[2.0, 2.0, 3.0, 3.0], &[2.0, 2.0, 3.0, 3.0], true).unwrap_err(),
-        "next observation of environment 0: expected the observation moved on by one frame (2 frames of 2 elements, \
-         the oldest first), got other frames"
+        "next observation of environment 0: expected the observation moved on by one frame, with a frame_stack of 2 \
+         frames of 2 elements, the oldest first, got other frames"
     );
     assert!(push(&[1.0; 2], &[1.0; 2], true).unwrap_err().starts_with("observations: expected 4"));
     push(&[1.0, 1.0, 3.0, 3.0], &[3.0, 3.0, 4.0, 4.0], false).unwrap();
