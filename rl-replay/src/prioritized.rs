@@ -64,6 +64,8 @@ pub struct Prioritized {
     config: PrioritizedConfig,
     priorities: SumTree,
     largest: f64,
+    /// Scratch: the points that are drawn of the sum.
+    points: Vec<f64>,
 }
 
 impl Prioritized {
@@ -74,7 +76,7 @@ impl Prioritized {
     pub fn new(config: &PrioritizedConfig, capacity: usize) -> Result<Self> {
         config.validate()?;
         let priorities = SumTree::new(capacity);
-        Ok(Prioritized { config: config.clone(), priorities, largest: 1.0 })
+        Ok(Prioritized { config: config.clone(), priorities, largest: 1.0, points: Vec::new() })
     }
 
     /// The probability with which the transition in a place is drawn.
@@ -98,10 +100,11 @@ impl Sampler for Prioritized {
     ) {
         let (total, n) = (self.priorities.total(), indices.len() as f64);
         let beta = self.config.beta.at(fraction);
-        for (k, index) in indices.iter_mut().enumerate() {
-            let at = (k as f64 + rng.uniform(0.0, 1.0)) / n * total;
-            *index = self.priorities.find(at).min(stored - 1);
-        }
+        self.points.clear();
+        let strata = 0..indices.len();
+        self.points.extend(strata.map(|k| (k as f64 + rng.uniform(0.0, 1.0)) / n * total));
+        self.priorities.find(&mut self.points, indices);
+        indices.iter_mut().for_each(|index| *index = (*index).min(stored - 1));
         let rarest = indices.iter().map(|i| self.priorities.get(*i)).fold(f64::INFINITY, f64::min);
         for (index, weight) in indices.iter().zip(weights.iter_mut()) {
             // The number stored and the sum of priorities cancel.
@@ -139,13 +142,18 @@ impl Sampler for Prioritized {
             let problem = "priorities that do not fit the stored transitions";
             return Err(rl_core::Error::corrupt("priorities", problem).into());
         }
-        let mut priorities = SumTree::new(weights.len());
-        weights.iter().enumerate().for_each(|(place, weight)| priorities.set(place, *weight));
-        Ok(Box::new(Prioritized { config: self.config.clone(), priorities, largest }))
+        let mut loaded = Prioritized::new(&self.config, weights.len())?;
+        loaded.largest = largest;
+        weights
+            .iter()
+            .enumerate()
+            .for_each(|(place, weight)| loaded.priorities.set(place, *weight));
+        Ok(Box::new(loaded))
     }
 
     fn empty(&self) -> Box<dyn Sampler> {
         let priorities = SumTree::new(self.priorities.weights().len());
-        Box::new(Prioritized { config: self.config.clone(), priorities, largest: 1.0 })
+        let config = self.config.clone();
+        Box::new(Prioritized { config, priorities, largest: 1.0, points: Vec::new() })
     }
 }

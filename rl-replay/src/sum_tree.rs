@@ -50,24 +50,28 @@ impl SumTree {
         }
     }
 
-    /// The place that the point `at` of `[0, total)` falls into, the weights being laid end to end; one with a weight.
-    pub(crate) fn find(&self, at: f64) -> usize {
-        let (mut node, mut rest) = (0, at);
+    /// The places that points of `[0, total)` fall into, the weights being laid end to end; ones with a weight. `rests`
+    /// holds the points, and afterwards how far each lies into its place.
+    pub(crate) fn find(&self, rests: &mut [f64], places: &mut [usize]) {
+        places.fill(0);
+        // All points go down by a level together: what they read of it does not depend on one another, so that the
+        // memory is waited for once, not once a point.
         for children in self.levels.iter().rev().skip(1) {
-            let first = node * FAN;
-            let group = &children[first..(first + FAN).min(children.len())];
-            let mut chosen = None;
-            for (i, weight) in group.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-                chosen = Some(i);
-                if rest < *weight {
-                    break;
+            for (rest, node) in rests.iter_mut().zip(places.iter_mut()) {
+                let first = *node * FAN;
+                let group = &children[first..(first + FAN).min(children.len())];
+                let mut chosen = None;
+                for (i, weight) in group.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+                    chosen = Some(i);
+                    if *rest < *weight {
+                        break;
+                    }
+                    *rest -= weight;
                 }
-                rest -= weight;
+                // Where rounding carries the point past the end it falls into the last one that has a weight.
+                *node = first + chosen.unwrap_or(0);
             }
-            // Where rounding carries the point past the end it falls into the last one that has a weight.
-            node = first + chosen.unwrap_or(0);
         }
-        node
     }
 }
 
@@ -98,8 +102,11 @@ mod tests {
                 let at = share * total;
                 let mut sum = 0.0;
                 let expected = weights.iter().position(|w| { sum += w; at < sum }).unwrap();
-                prop_assert_eq!(tree.find(at), expected);
-                prop_assert!(weights[tree.find(total)] > 0.0, "past the end");
+                let (mut points, mut places) = ([at, total, 0.0], [usize::MAX; 3]);
+                tree.find(&mut points, &mut places);
+                prop_assert_eq!(places[0], expected);
+                prop_assert!(weights[places[1]] > 0.0, "past the end");
+                prop_assert_eq!(Some(places[2]), weights.iter().position(|w| *w > 0.0));
             }
         }
     }
