@@ -68,8 +68,8 @@ pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
     ActionMap, ActionMask, AppendMask, Atari, AtariConfig, AtariVecEnv, Clip, ClipAction,
-    ClipReward, Crop, EpisodicLife, FireStart, FrameSkip, FrameStack, Greyscale, Lives, MapAction,
-    MapObs, MapReward, NoopStart, NormalizeObs, NormalizeReward, ObsMap, OneHot, Rendered, Rescale,
-    RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit, ToGreyscale, ToPicture,
-    ToRectangle, ToScale, ToSign, ToSize,
+    ClipReward, Crop, EpisodicLife, FireStart, FrameSkip, FrameStack, Greyscale, Invert, Lives,
+    MapAction, MapObs, MapReward, NoopStart, NormalizeObs, NormalizeReward, ObsMap, OneHot,
+    Rendered, Rescale, RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit,
+    ToGreyscale, ToNegative, ToPicture, ToRectangle, ToScale, ToSign, ToSize,
 };

@@ -1,18 +1,18 @@
 //! Classic control from pictures: environments composed of wrappers, whose observations are stacks of four grey frames
-//! `[4, 84, 84]`, the oldest first, so that speeds can be seen.
+//! `[4, 84, 84]` on a dark background, the oldest first, so that speeds can be seen.
 
 use crate::{CartPole, Pendulum};
-use rl_core::{Crop, FrameStack, Greyscale, Rendered, Resize, Result};
+use rl_core::{Crop, FrameStack, Greyscale, Invert, Rendered, Resize, Result};
 
 /// Height and width of an observation.
 const SIDE: usize = 84;
 const FRAMES: usize = 4;
 
 /// See [`cart_pole_pixels`].
-pub type CartPolePixels = FrameStack<Resize<Greyscale<Crop<Rendered<CartPole>>>>>;
+pub type CartPolePixels = FrameStack<Invert<Resize<Greyscale<Crop<Rendered<CartPole>>>>>>;
 
 /// See [`pendulum_pixels`].
-pub type PendulumPixels = FrameStack<Resize<Greyscale<Crop<Rendered<Pendulum>>>>>;
+pub type PendulumPixels = FrameStack<Invert<Resize<Greyscale<Crop<Rendered<Pendulum>>>>>>;
 
 /// [`CartPole`] from pictures: drawn at 200 by 300 pixels, cropped to the 84 rows that cart and pole can reach, in grey,
 /// 84 by 84, the last four frames. A tilt by two degrees moves the top of the pole by 0.6 pixels. Registered as
@@ -30,7 +30,7 @@ pub fn cart_pole_pixels() -> Result<CartPolePixels> {
     let (height, width) = (200, 300);
     let picture = Rendered::new(CartPole::default(), height, width)?;
     let frame = Greyscale::new(Crop::new(picture, 80..164, 0..width)?)?;
-    FrameStack::new(Resize::new(frame, SIDE, SIDE)?, FRAMES)
+    FrameStack::new(Invert::new(Resize::new(frame, SIDE, SIDE)?)?, FRAMES)
 }
 
 /// [`Pendulum`] from pictures: drawn at 200 by 200 pixels, cropped to the 104 by 104 that the rod can reach, in grey, 84 by
@@ -48,5 +48,5 @@ pub fn pendulum_pixels() -> Result<PendulumPixels> {
     let side = 200;
     let picture = Rendered::new(Pendulum::default(), side, side)?;
     let frame = Greyscale::new(Crop::new(picture, 48..152, 48..152)?)?;
-    FrameStack::new(Resize::new(frame, SIDE, SIDE)?, FRAMES)
+    FrameStack::new(Invert::new(Resize::new(frame, SIDE, SIDE)?)?, FRAMES)
 }
