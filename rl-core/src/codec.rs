@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: &[u8; 8] = b"RLSTATE\n";
 /// The format version; incremented when a stored layout changes.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 const HEADER: usize = 24;
 
 fn options(limit: u64) -> impl Options {
@@ -123,7 +123,7 @@ mod tests {
         let mut bytes = encode(&1u8).unwrap();
         bytes[8] = 9;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
-        assert_eq!(e, "state: has format version 9; this library reads version 3");
+        assert_eq!(e, "state: has format version 9; this library reads version 4");
         bytes[0] = 0;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
         assert_eq!(e, "state: not a file of this library");

@@ -53,8 +53,8 @@ impl Env for Sign {
         Ok(Step::terminated_if(self.t == self.length, reward))
     }
 
-    fn state(&self) -> (f32, u32) {
-        (self.x, self.t)
+    fn state(&self) -> Option<(f32, u32)> {
+        Some((self.x, self.t))
     }
 
     fn set_state(&mut self, (x, t): (f32, u32)) -> Result<()> {
@@ -115,7 +115,9 @@ impl Env for Images {
         Ok(Step::running(f32::from(obs[0])))
     }
 
-    fn state(&self) {}
+    fn state(&self) -> Option<()> {
+        Some(())
+    }
 
     fn set_state(&mut self, _: ()) -> Result<()> {
         Ok(())
@@ -155,8 +157,8 @@ impl Env for Game {
         Ok(Step::terminated_if(self.frames >= 30, 2.0))
     }
 
-    fn state(&self) -> u32 {
-        self.frames
+    fn state(&self) -> Option<u32> {
+        Some(self.frames)
     }
 
     fn set_state(&mut self, frames: u32) -> Result<()> {

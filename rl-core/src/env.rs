@@ -64,7 +64,7 @@ impl Step {
 ///         let right = (action == 1) == (self.x > 0.0);
 ///         Ok(Step::terminated_if(true, if right { 1.0 } else { 0.0 }))
 ///     }
-///     fn state(&self) -> f32 { self.x }
+///     fn state(&self) -> Option<f32> { Some(self.x) }
 ///     fn set_state(&mut self, state: f32) -> Result<()> { self.x = state; Ok(()) }
 /// }
 /// ```
@@ -74,7 +74,7 @@ pub trait Env: Send {
     type Obs: Space;
     /// The kind of action.
     type Action: Space;
-    /// All that must be kept to go on from here, the generator left out.
+    /// All that must be kept to go on from here, the generator left out; `()` where that cannot be saved.
     type State: Serialize + DeserializeOwned;
 
     /// The observations' extent.
@@ -100,8 +100,10 @@ pub trait Env: Send {
         obs: &mut [<Self::Obs as Space>::Elem],
     ) -> Result<Step>;
 
-    /// The present state, for a checkpoint.
-    fn state(&self) -> Self::State;
+    /// The present state, for a checkpoint; `None` where it cannot be saved, as that of a simulator in another process.
+    /// [`VecEnv::load`](crate::VecEnv::load) then begins a new episode, and learners see the old one end as a truncation.
+    /// Whether an environment can save its state does not change in the course of its life.
+    fn state(&self) -> Option<Self::State>;
 
     /// Goes back to `state`.
     ///

@@ -23,14 +23,15 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Records a value of `name`.
-    pub fn record(&mut self, name: &'static str, value: f64) {
-        match self.sums.iter_mut().find(|(n, ..)| n == name) {
+    /// Records a value of `name`, which is a literal or, if it is known only at run time, a `String`.
+    pub fn record(&mut self, name: impl Into<Cow<'static, str>>, value: f64) {
+        let name = name.into();
+        match self.sums.iter_mut().find(|(n, ..)| *n == name) {
             Some((_, sum, count)) => {
                 *sum += value;
                 *count += 1;
             }
-            None => self.sums.push((Cow::Borrowed(name), value, 1)),
+            None => self.sums.push((name, value, 1)),
         }
     }
 

@@ -15,8 +15,8 @@ pub struct SerialVecEnv<E: Env> {
     batch: StepBatch<<E::Obs as Space>::Elem>,
 }
 
-/// The state, the generator, and the return and length so far of an episode.
-type SavedSlot<S> = (S, Rng, f64, u64);
+/// The state, if it can be saved, the generator, and the return and length so far of an episode.
+type SavedSlot<S> = (Option<S>, Rng, f64, u64);
 
 #[derive(Debug)]
 struct Slot<E> {
@@ -79,14 +79,31 @@ impl<E: Env> SerialVecEnv<E> {
         self.slots.iter().map(encode).collect()
     }
 
-    /// Restores saved states, one per environment.
-    pub(crate) fn load_slots(&mut self, saved: &[Vec<u8>]) -> Result<()> {
-        check::len("saved environments", self.slots.len(), saved.len())?;
+    /// Restores saved states, one per environment. Where there is none, an episode begins: its first observation
+    /// replaces the saved one, and the environment counts as reset from outside.
+    pub(crate) fn load_slots(
+        &mut self,
+        saved: &mut SavedEnvs<<E::Obs as Space>::Elem>,
+    ) -> Result<()> {
+        let width = self.batch.width();
+        check::len("saved environments", self.slots.len(), saved.slots.len())?;
+        check::len("saved observations", self.slots.len() * width, saved.observations.len())?;
+        check::len("saved resets", self.slots.len(), saved.reset_since.len())?;
         let decode = |bytes: &Vec<u8>| codec::decode("environment state", bytes);
-        let decoded = saved.iter().map(decode).collect::<Result<Vec<SavedSlot<E::State>>>>()?;
-        for (slot, (state, rng, episode_return, length)) in self.slots.iter_mut().zip(decoded) {
-            slot.env.set_state(state)?;
-            (slot.rng, slot.episode_return, slot.length) = (rng, episode_return, length);
+        let decoded =
+            saved.slots.iter().map(decode).collect::<Result<Vec<SavedSlot<E::State>>>>()?;
+        let rows = saved.observations.chunks_exact_mut(width).zip(saved.reset_since.iter_mut());
+        for ((slot, decoded), (obs, reset_since)) in self.slots.iter_mut().zip(decoded).zip(rows) {
+            let (state, rng, episode_return, length) = decoded;
+            slot.rng = rng;
+            (slot.episode_return, slot.length) = (episode_return, length);
+            match state {
+                Some(state) => slot.env.set_state(state)?,
+                None => {
+                    slot.env.reset(&mut slot.rng, obs)?;
+                    (slot.episode_return, slot.length, *reset_since) = (0.0, 0, true);
+                }
+            }
         }
         Ok(())
     }
@@ -168,13 +185,12 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let saved: SavedEnvs<<E::Obs as Space>::Elem> = codec::decode("environment state", bytes)?;
-        check::len(
-            "saved observations",
-            self.batch.observations().len(),
-            saved.observations.len(),
-        )?;
-        self.load_slots(&saved.slots)?;
+        let mut saved = codec::decode("environment state", bytes)?;
+        self.load_slots(&mut saved)?;
         self.batch.restore(&saved.observations, &saved.reset_since)
+    }
+
+    fn resumes_exactly(&self) -> bool {
+        self.slots.iter().all(|slot| slot.env.state().is_some())
     }
 }

@@ -24,6 +24,7 @@ pub struct ThreadedVecEnv<O: Space, A: Space> {
     observation_space: O,
     action_space: A,
     batch: StepBatch<O::Elem>,
+    resumes_exactly: bool,
 }
 
 struct Worker<O: Space, A: Space> {
@@ -47,7 +48,7 @@ enum Order<O: Space, A: Space> {
     Reset(Parcel<O, A>),
     Reseed(Seeds),
     Save,
-    Load(Vec<Vec<u8>>),
+    Load(SavedEnvs<O::Elem>),
 }
 
 #[allow(clippy::large_enum_variant)] // As for orders.
@@ -55,6 +56,8 @@ enum Reply<O: Space, A: Space> {
     Parcel(Parcel<O, A>, Result<()>),
     Done(Result<()>),
     Saved(Result<Vec<Vec<u8>>>),
+    /// The part that was to be loaded, with the first observations of episodes that had to begin.
+    Loaded(Result<SavedEnvs<O::Elem>>),
 }
 
 impl<O: Space, A: Space> std::fmt::Debug for ThreadedVecEnv<O, A> {
@@ -83,6 +86,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         };
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
         let batch = StepBatch::new(envs.len(), observation_space.width());
+        let resumes_exactly = envs.iter().all(|env| env.state().is_some());
         let share = envs.len().div_ceil(threads);
         let mut workers = Vec::new();
         let mut envs = envs.into_iter().enumerate().peekable();
@@ -101,7 +105,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             }
             workers.push(Worker::start(part, range)?);
         }
-        Ok(ThreadedVecEnv { workers, observation_space, action_space, batch })
+        Ok(ThreadedVecEnv { workers, observation_space, action_space, batch, resumes_exactly })
     }
 
     /// Copies the rows of every worker; waits for all of them even after an error, so that no reply stays unread.
@@ -155,7 +159,9 @@ impl<O: Space, A: Space> Worker<O, A> {
                         }
                         Order::Reseed(seeds) => Reply::Done(envs.reseed(seeds)),
                         Order::Save => Reply::Saved(envs.save_slots()),
-                        Order::Load(saved) => Reply::Done(envs.load_slots(&saved)),
+                        Order::Load(mut saved) => {
+                            Reply::Loaded(envs.load_slots(&mut saved).map(|()| saved))
+                        }
                     };
                     if outgoing.send(reply).is_err() {
                         break;
@@ -260,16 +266,30 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let SavedEnvs { slots, observations, reset_since } =
+        let SavedEnvs { slots, mut observations, mut reset_since } =
             codec::decode("environment state", bytes)?;
         check::len("saved environments", self.num_envs(), slots.len())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
+        check::len("saved resets", self.num_envs(), reset_since.len())?;
+        let width = self.batch.width();
         for worker in &self.workers {
-            worker.send(Order::Load(slots[worker.envs.clone()].to_vec()))?;
-            if let Reply::Done(result) = worker.receive()? {
-                result?;
+            let range = worker.envs.clone();
+            let wide = range.start * width..range.end * width;
+            worker.send(Order::Load(SavedEnvs {
+                slots: slots[range.clone()].to_vec(),
+                observations: observations[wide.clone()].to_vec(),
+                reset_since: reset_since[range.clone()].to_vec(),
+            }))?;
+            if let Reply::Loaded(loaded) = worker.receive()? {
+                let loaded = loaded?;
+                observations[wide].copy_from_slice(&loaded.observations);
+                reset_since[range].copy_from_slice(&loaded.reset_since);
             }
         }
         self.batch.restore(&observations, &reset_since)
+    }
+
+    fn resumes_exactly(&self) -> bool {
+        self.resumes_exactly
     }
 }

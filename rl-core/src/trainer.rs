@@ -215,6 +215,7 @@ where
         let before = self.counters.step;
         self.agent.act(self.envs.batch().observations(), self.progress(), &mut self.actions)?;
         self.envs.step(&self.actions)?;
+        self.envs.record(&mut self.counters.metrics);
         self.counters.step += self.envs.num_envs() as u64;
         self.agent.observe(&self.envs.batch().transitions(&self.actions))?;
         let progress = self.progress();

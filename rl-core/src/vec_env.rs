@@ -1,6 +1,6 @@
 //! Vectorised environments: several environments stepped together, and the result of one step.
 
-use crate::{Element, End, Result, RunningMoments, Seeds, Space, check};
+use crate::{Element, End, Metrics, Result, RunningMoments, Seeds, Space, check};
 use serde::{Deserialize, Serialize};
 
 /// A finished episode: the undiscounted sum of the environment's own rewards, and its length. Where an episode goes on
@@ -344,16 +344,21 @@ pub trait VecEnv {
     /// If the environments can no longer be reached.
     fn reseed(&mut self, seeds: Seeds) -> Result<()>;
 
-    /// The state that a resumed run needs, as bytes.
+    /// The state that a resumed run needs, as bytes. Of environments that cannot be saved ([`Env::state`]) these are
+    /// the random generators.
+    ///
+    /// [`Env::state`]: crate::Env::state
     ///
     /// # Errors
     /// If the environments can no longer be reached.
     fn save(&self) -> Result<Vec<u8>>;
 
-    /// Restores a saved state.
+    /// Restores a saved state. An environment that could not be saved begins a new episode, drawn from its saved
+    /// generator; the next step reports this through [`Transitions::resets`].
     ///
     /// # Errors
-    /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that are not a state of these environments.
+    /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that are not a state of these environments; those of
+    /// [`Env::reset`](crate::Env::reset) where an episode has to begin.
     fn load(&mut self, bytes: &[u8]) -> Result<()>;
 
     /// The statistics gathered by observation-normalising wrappers, innermost first. They are the part of a policy
@@ -373,6 +378,19 @@ pub trait VecEnv {
     /// Starts or ends evaluation mode, in which wrappers do not update their statistics.
     fn set_evaluating(&mut self, evaluating: bool) {
         let _ = evaluating;
+    }
+
+    /// Whether [`load`](VecEnv::load) goes on in the midst of an episode, so that a resumed run equals one that was not
+    /// stopped; `false` if an environment cannot save its state. A wrapper forwards it.
+    fn resumes_exactly(&self) -> bool {
+        true
+    }
+
+    /// Records what the environments measured of the episodes that the last step finished, beside their return and
+    /// length: whether they succeeded, say. The [`Trainer`](crate::Trainer) calls it after each step. Nothing is
+    /// recorded by default; a wrapper forwards it.
+    fn record(&self, metrics: &mut Metrics) {
+        let _ = metrics;
     }
 
     /// The number of environments.
@@ -417,5 +435,11 @@ impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
     }
     fn set_evaluating(&mut self, evaluating: bool) {
         (**self).set_evaluating(evaluating);
+    }
+    fn resumes_exactly(&self) -> bool {
+        (**self).resumes_exactly()
+    }
+    fn record(&self, metrics: &mut Metrics) {
+        (**self).record(metrics);
     }
 }

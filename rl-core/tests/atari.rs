@@ -134,29 +134,29 @@ fn each_wrapper_shows_what_that_of_stable_baselines_shows() {
         match kind {
             0 => {
                 let env = NoopStart::new(Toy::default(), config.noop_max).unwrap();
-                replay(env, trace, |env| env.state().game, equal_checksum);
+                replay(env, trace, |env| env.state().unwrap().game, equal_checksum);
             }
             1 => {
                 let env = FrameSkip::new(Toy::default(), config.frame_skip).unwrap();
-                replay(env, trace, |env| env.state().game, equal_checksum);
+                replay(env, trace, |env| env.state().unwrap().game, equal_checksum);
             }
             2 => {
                 let env = EpisodicLife::new(Toy::default()).unwrap();
-                replay(env, trace, |env| env.state().2.game, equal_checksum);
+                replay(env, trace, |env| env.state().unwrap().2.game, equal_checksum);
             }
             3 if config.terminal_on_life_loss => {
                 let env = FireStart::new(EpisodicLife::new(Toy::default()).unwrap()).unwrap();
-                replay(env, trace, |env| env.state().2.game, equal_checksum);
+                replay(env, trace, |env| env.state().unwrap().2.game, equal_checksum);
             }
             3 => {
                 let env = FireStart::new(Toy::default()).unwrap();
-                replay(env, trace, |env| env.state().game, equal_checksum);
+                replay(env, trace, |env| env.state().unwrap().game, equal_checksum);
             }
             _ => {
                 let size = config.screen_size;
                 let env = Resize::new(Greyscale::new(Toy::default()).unwrap(), size, size).unwrap();
                 let compare = |obs: &[u8], row: &Row| at_most_one_apart(obs, &row.shown);
-                replay(env, trace, |env| env.state().game, compare);
+                replay(env, trace, |env| env.state().unwrap().game, compare);
             }
         }
     }

@@ -40,7 +40,9 @@ impl Env for Noise {
         self.space.sample(rng, obs);
         Ok(Step::running(0.0))
     }
-    fn state(&self) {}
+    fn state(&self) -> Option<()> {
+        Some(())
+    }
     fn set_state(&mut self, _: ()) -> Result<()> {
         Ok(())
     }
@@ -74,7 +76,7 @@ fn every_setting_of_the_stack_counts() {
         for _ in 0..steps {
             env.step(0, &mut rng, &mut obs).unwrap();
         }
-        let (_, (_, _, game)) = env.state();
+        let (_, (_, _, game)) = env.state().unwrap();
         game.t
     };
     let earned = |config: &AtariConfig, actions: &[u32]| {

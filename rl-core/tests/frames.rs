@@ -45,8 +45,8 @@ impl Env for Film {
         obs.copy_from_slice(&self.frames[self.at]);
         Ok(Step::terminated_if(self.at + 1 == self.frames.len(), self.at as f32))
     }
-    fn state(&self) -> usize {
-        self.at
+    fn state(&self) -> Option<usize> {
+        Some(self.at)
     }
     fn set_state(&mut self, at: usize) -> Result<()> {
         self.at = at;
@@ -139,7 +139,7 @@ proptest! {
         for _ in 0..at {
             env.step(0, &mut rng, &mut obs).unwrap();
         }
-        copy.set_state(env.state()).unwrap();
+        copy.set_state(env.state().unwrap()).unwrap();
         env.step(0, &mut rng, &mut obs).unwrap();
         copy.step(0, &mut rng, &mut of_copy).unwrap();
         prop_assert_eq!(obs, of_copy);
@@ -206,8 +206,8 @@ impl Env for Paid {
     fn step(&mut self, _: usize, _: &mut Rng, _: &mut [u8]) -> Result<Step> {
         Ok(Step::running(self.0.remove(0)))
     }
-    fn state(&self) -> Vec<f32> {
-        self.0.clone()
+    fn state(&self) -> Option<Vec<f32>> {
+        Some(self.0.clone())
     }
     fn set_state(&mut self, state: Vec<f32>) -> Result<()> {
         self.0 = state;

@@ -99,8 +99,8 @@ impl Env for Counter {
         obs[0] = self.0 as f32;
         Ok(Step::running(1.0))
     }
-    fn state(&self) -> u32 {
-        self.0
+    fn state(&self) -> Option<u32> {
+        Some(self.0)
     }
     fn set_state(&mut self, state: u32) -> Result<()> {
         self.0 = state;
@@ -188,8 +188,8 @@ fn a_worker_that_dies_is_an_error() {
         fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
             panic!("a bug in a user's environment")
         }
-        fn state(&self) -> u32 {
-            0
+        fn state(&self) -> Option<u32> {
+            Some(0)
         }
         fn set_state(&mut self, _: u32) -> Result<()> {
             Ok(())

@@ -61,7 +61,7 @@ fn a_picture_follows_each_step() {
     for _ in 0..9 {
         let before = obs;
         env.step(0, &mut rng, &mut obs).unwrap();
-        assert_eq!(obs, [(127.5 * (env.state().0 + 1.0)) as u8; 3]);
+        assert_eq!(obs, [(127.5 * (env.state().unwrap().0 + 1.0)) as u8; 3]);
         assert_ne!(obs, before);
     }
 }

@@ -72,7 +72,9 @@ impl Env for Recorded {
         }
         Ok(step)
     }
-    fn state(&self) {}
+    fn state(&self) -> Option<()> {
+        Some(())
+    }
     fn set_state(&mut self, (): ()) -> Result<()> {
         Ok(())
     }

@@ -190,8 +190,8 @@ impl Env for Boom {
         obs.fill(1.0);
         Ok(Step::running(10f32.powi(self.t.min(38))))
     }
-    fn state(&self) -> i32 {
-        self.t
+    fn state(&self) -> Option<i32> {
+        Some(self.t)
     }
     fn set_state(&mut self, t: i32) -> Result<()> {
         self.t = t;
@@ -224,7 +224,9 @@ impl Env for Bounds {
         obs.fill(0.0);
         Ok(Step::running(0.0))
     }
-    fn state(&self) {}
+    fn state(&self) -> Option<()> {
+        Some(())
+    }
     fn set_state(&mut self, (): ()) -> Result<()> {
         Ok(())
     }

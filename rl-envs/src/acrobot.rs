@@ -17,7 +17,7 @@ const CENTRE: f64 = 0.5;
 /// reaches the line and terminates the episode.
 #[derive(Clone, Debug, Default)]
 pub struct Acrobot {
-    state: [f64; 4],
+    pub(crate) state: [f64; 4],
 }
 
 impl Acrobot {
@@ -100,8 +100,8 @@ impl Env for Acrobot {
         Ok(Step::terminated_if(terminated, if terminated { 0.0 } else { -1.0 }))
     }
 
-    fn state(&self) -> [f64; 4] {
-        self.state
+    fn state(&self) -> Option<[f64; 4]> {
+        Some(self.state)
     }
 
     fn set_state(&mut self, state: [f64; 4]) -> Result<()> {

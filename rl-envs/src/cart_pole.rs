@@ -20,7 +20,7 @@ const MAX_POSITION: f64 = 2.4;
 /// one; the episode terminates when `|x| > 2.4` or `|theta| > 12°`.
 #[derive(Clone, Debug, Default)]
 pub struct CartPole {
-    state: [f64; 4],
+    pub(crate) state: [f64; 4],
 }
 
 impl CartPole {
@@ -73,8 +73,8 @@ impl Env for CartPole {
         Ok(Step::terminated_if(x.abs() > MAX_POSITION || theta.abs() > MAX_ANGLE, 1.0))
     }
 
-    fn state(&self) -> [f64; 4] {
-        self.state
+    fn state(&self) -> Option<[f64; 4]> {
+        Some(self.state)
     }
 
     fn set_state(&mut self, state: [f64; 4]) -> Result<()> {

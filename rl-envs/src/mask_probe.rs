@@ -61,8 +61,8 @@ impl Env for MaskProbe {
         Ok(Step::terminated_if(true, if best { 1.0 } else { 0.0 }))
     }
 
-    fn state(&self) -> [bool; 4] {
-        self.open
+    fn state(&self) -> Option<[bool; 4]> {
+        Some(self.open)
     }
 
     fn set_state(&mut self, open: [bool; 4]) -> Result<()> {

@@ -14,7 +14,7 @@ const GRAVITY: f64 = 0.0025;
 /// Observations are `[position, velocity]`. The reward is -1 per step; the episode terminates at position 0.5.
 #[derive(Clone, Debug, Default)]
 pub struct MountainCar {
-    state: [f64; 2],
+    pub(crate) state: [f64; 2],
 }
 
 impl MountainCar {
@@ -63,8 +63,8 @@ impl Env for MountainCar {
         Ok(Step::terminated_if(position >= GOAL && velocity >= 0.0, -1.0))
     }
 
-    fn state(&self) -> [f64; 2] {
-        self.state
+    fn state(&self) -> Option<[f64; 2]> {
+        Some(self.state)
     }
 
     fn set_state(&mut self, state: [f64; 2]) -> Result<()> {

@@ -18,7 +18,7 @@ const GRAVITY: f64 = 0.0025;
 /// are bit-identical.
 #[derive(Clone, Debug, Default)]
 pub struct MountainCarContinuous {
-    position: f64,
+    pub(crate) position: f64,
     velocity: f64,
     /// Whether the state is the initial one, in double precision.
     fresh: bool,
@@ -81,8 +81,8 @@ impl Env for MountainCarContinuous {
         Ok(Step::terminated_if(terminated, reward as f32))
     }
 
-    fn state(&self) -> Self::State {
-        (self.position, self.velocity, self.fresh)
+    fn state(&self) -> Option<Self::State> {
+        Some((self.position, self.velocity, self.fresh))
     }
 
     fn set_state(&mut self, state: Self::State) -> Result<()> {

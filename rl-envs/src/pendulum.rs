@@ -14,7 +14,7 @@ const GRAVITY: f64 = 10.0;
 /// `-(theta² + 0.1 theta'² + 0.001 torque²)` with theta in [-pi, pi]. Torques are clipped to the bounds.
 #[derive(Clone, Debug, Default)]
 pub struct Pendulum {
-    state: [f64; 2],
+    pub(crate) state: [f64; 2],
 }
 
 impl Pendulum {
@@ -56,8 +56,8 @@ impl Env for Pendulum {
         Ok(Step::running(-cost as f32))
     }
 
-    fn state(&self) -> [f64; 2] {
-        self.state
+    fn state(&self) -> Option<[f64; 2]> {
+        Some(self.state)
     }
 
     fn set_state(&mut self, state: [f64; 2]) -> Result<()> {

@@ -67,8 +67,8 @@ impl Env for PixelProbe {
         Ok(Step::terminated_if(true, if right { 1.0 } else { -1.0 }))
     }
 
-    fn state(&self) -> bool {
-        self.stands
+    fn state(&self) -> Option<bool> {
+        Some(self.stands)
     }
 
     fn set_state(&mut self, stands: bool) -> Result<()> {

@@ -138,8 +138,8 @@ impl Env for Probe<Discrete> {
         let wanted = self.kind != ProbeKind::ObservationChoice || self.observation > 0.0;
         Ok(self.advance(if (action == 1) == wanted { 1.0 } else { -1.0 }, obs))
     }
-    fn state(&self) -> (f32, u32) {
-        (self.observation, self.t)
+    fn state(&self) -> Option<(f32, u32)> {
+        Some((self.observation, self.t))
     }
     fn set_state(&mut self, state: (f32, u32)) -> Result<()> {
         self.restore(state)
@@ -167,8 +167,8 @@ impl Env for Probe<BoxSpace> {
         let best = if looks { 0.5 * self.observation } else { 0.5 };
         Ok(self.advance(-(action - best).powi(2), obs))
     }
-    fn state(&self) -> (f32, u32) {
-        (self.observation, self.t)
+    fn state(&self) -> Option<(f32, u32)> {
+        Some((self.observation, self.t))
     }
     fn set_state(&mut self, state: (f32, u32)) -> Result<()> {
         self.restore(state)

@@ -298,8 +298,8 @@ impl Env for Tabular {
         Ok(Step::terminated_if(outcome.terminated, outcome.reward))
     }
 
-    fn state(&self) -> u32 {
-        self.state
+    fn state(&self) -> Option<u32> {
+        Some(self.state)
     }
 
     fn set_state(&mut self, state: u32) -> Result<()> {

@@ -105,8 +105,8 @@ impl Env for Faulty {
         let reward = if self.fault == "reward" { f32::INFINITY } else { 1.0 };
         Ok(Step::terminated_if(self.t == 20, reward))
     }
-    fn state(&self) -> u32 {
-        self.t
+    fn state(&self) -> Option<u32> {
+        Some(self.t)
     }
     fn set_state(&mut self, state: u32) -> Result<()> {
         self.t = state;

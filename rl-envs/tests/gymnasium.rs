@@ -35,7 +35,7 @@ macro_rules! traced {
                 self.set_state($start(state))
             }
             fn numbers(&self) -> Vec<f64> {
-                $numbers(self.state())
+                $numbers(self.state().unwrap())
             }
             fn act(&mut self, action: &Value, obs: &mut [f32]) -> rl_core::Step {
                 let mut rng = Seeds::new(0).stream("unused", 0);

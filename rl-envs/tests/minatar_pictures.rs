@@ -59,7 +59,7 @@ fn shows_its_observations<G: Game>() {
     }
     assert!(ends > 0);
     let mut copy = MinAtar::<G>::default();
-    copy.set_state(env.state()).unwrap();
+    copy.set_state(env.state().unwrap()).unwrap();
     check(&copy, &obs);
 }
 

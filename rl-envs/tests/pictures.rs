@@ -58,7 +58,7 @@ where
     ) -> Result<Step> {
         self.env.step(action, rng, obs)
     }
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
     fn set_state(&mut self, state: E::State) -> Result<()> {

@@ -49,8 +49,8 @@ impl Env for TwoSteps {
         show(self.state, obs);
         Ok(Step::terminated_if(self.t == 2, reward))
     }
-    fn state(&self) -> (usize, u8) {
-        (self.state, self.t)
+    fn state(&self) -> Option<(usize, u8)> {
+        Some((self.state, self.t))
     }
     fn set_state(&mut self, (state, t): (usize, u8)) -> Result<()> {
         (self.state, self.t) = (state, t);

@@ -95,8 +95,8 @@ impl Env for Side {
         Ok(Step::terminated_if(self.step == 10, f32::from(action == right)))
     }
 
-    fn state(&self) -> [usize; 2] {
-        [self.pixel, self.step]
+    fn state(&self) -> Option<[usize; 2]> {
+        Some([self.pixel, self.step])
     }
 
     fn set_state(&mut self, [pixel, step]: [usize; 2]) -> rl_core::Result<()> {

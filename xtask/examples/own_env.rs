@@ -46,8 +46,8 @@ impl Env for Strip {
         Ok(Step::terminated_if(self.at == LENGTH, -1.0))
     }
 
-    fn state(&self) -> usize {
-        self.at
+    fn state(&self) -> Option<usize> {
+        Some(self.at)
     }
 
     fn set_state(&mut self, at: usize) -> Result<()> {

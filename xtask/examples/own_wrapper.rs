@@ -81,7 +81,7 @@ impl<E: Env> Env for ScaleReward<E> {
         Ok(Step { reward: step.reward / self.by, ..step })
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

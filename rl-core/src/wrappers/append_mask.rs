@@ -23,7 +23,7 @@ pub trait ActionMask: Env<Obs = BoxSpace, Action = Discrete> {
 /// #     fn step(&mut self, action: usize, rng: &mut rl_core::Rng, obs: &mut [f32]) -> rl_core::Result<rl_core::Step> {
 /// #         self.0.step(action, rng, obs)
 /// #     }
-/// #     fn state(&self) -> (f32, u32) { self.0.state() }
+/// #     fn state(&self) -> Option<(f32, u32)> { self.0.state() }
 /// #     fn set_state(&mut self, state: (f32, u32)) -> rl_core::Result<()> { self.0.set_state(state) }
 /// # }
 /// impl ActionMask for OnlyFirst {

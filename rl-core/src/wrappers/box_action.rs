@@ -11,7 +11,7 @@ use crate::{ActionMap, BoxSpace, Env, Error, MapAction, Result, Space};
 /// #     fn action_space(&self) -> BoxSpace { BoxSpace::new(vec![0.0], vec![4.0]).unwrap() }
 /// #     fn reset(&mut self, _: &mut Rng, _: &mut [f32]) -> Result<()> { Ok(()) }
 /// #     fn step(&mut self, a: &[f32], _: &mut Rng, _: &mut [f32]) -> Result<Step> { Ok(Step::running(a[0])) }
-/// #     fn state(&self) {}
+/// #     fn state(&self) -> Option<()> { Some(()) }
 /// #     fn set_state(&mut self, _: ()) -> Result<()> { Ok(()) }
 /// # }
 /// // `Torque` accepts [0, 4] and rewards the torque itself.

@@ -107,8 +107,8 @@ impl<E: Lives<Action = Discrete>> Env for EpisodicLife<E> {
         Ok(step)
     }
 
-    fn state(&self) -> Self::State {
-        (self.lives, self.life_lost, self.env.state())
+    fn state(&self) -> Option<Self::State> {
+        Some((self.lives, self.life_lost, self.env.state()?))
     }
 
     fn set_state(&mut self, (lives, life_lost, state): Self::State) -> Result<()> {

@@ -17,7 +17,7 @@ const ACTIONS: [usize; 2] = [1, 2];
 /// let mut env = FireStart::new(Game::default())?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 3 * 210 * 160]);
 /// env.reset(&mut rng, &mut obs)?;
-/// let frames = env.state(); // the game's state is the number of its frames
+/// let frames = env.state().unwrap(); // the game's state is the number of its frames
 /// assert_eq!(frames, 2);
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -80,7 +80,7 @@ impl<E: Env<Action = Discrete>> Env for FireStart<E> {
         self.env.step(action, rng, obs)
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

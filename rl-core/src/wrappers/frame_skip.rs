@@ -88,7 +88,7 @@ where
         Ok(total)
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

@@ -88,8 +88,9 @@ where
         Ok(step)
     }
 
-    fn state(&self) -> Self::State {
-        (self.frames.clone(), self.env.state())
+    fn state(&self) -> Option<Self::State> {
+        let state = self.env.state()?;
+        Some((self.frames.clone(), state))
     }
 
     fn set_state(&mut self, (frames, state): Self::State) -> Result<()> {

@@ -100,7 +100,7 @@ impl<E: Env, M: ActionMap<E>> Env for MapAction<E, M> {
         self.env.step(E::Action::value(&self.inner), rng, obs)
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

@@ -105,7 +105,7 @@ impl<E: Env, M: ObsMap<E>> Env for MapObs<E, M> {
         Ok(step)
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

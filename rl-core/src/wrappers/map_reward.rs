@@ -1,4 +1,4 @@
-use crate::{End, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv};
+use crate::{End, Metrics, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv};
 use std::borrow::Cow;
 
 /// How rewards are shown: what differs between wrappers of rewards. [`MapReward`] is the wrapper.
@@ -142,6 +142,9 @@ impl<V: VecEnv, M: RewardMap> VecEnv for MapReward<V, M> {
         let (map, envs) = self.map.load(bytes)?;
         self.envs.load(&envs)?;
         self.map = map;
+        if !self.envs.resumes_exactly() {
+            self.map.begin_episodes();
+        }
         self.batch.copy_from(self.envs.batch());
         Ok(())
     }
@@ -157,5 +160,12 @@ impl<V: VecEnv, M: RewardMap> VecEnv for MapReward<V, M> {
     fn set_evaluating(&mut self, evaluating: bool) {
         self.evaluating = evaluating;
         self.envs.set_evaluating(evaluating);
+    }
+    fn resumes_exactly(&self) -> bool {
+        self.envs.resumes_exactly()
+    }
+
+    fn record(&self, metrics: &mut Metrics) {
+        self.envs.record(metrics);
     }
 }

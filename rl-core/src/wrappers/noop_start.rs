@@ -13,7 +13,7 @@ pub(super) const GAME_FRAMES: u32 = 108_000;
 /// let mut env = NoopStart::new(Game::default(), 5)?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 3 * 210 * 160]);
 /// env.reset(&mut rng, &mut obs)?;
-/// let frames = env.state(); // the game's state is the number of its frames
+/// let frames = env.state().unwrap(); // the game's state is the number of its frames
 /// assert!((1..=5).contains(&frames));
 /// # Ok::<(), rl_core::Error>(())
 /// ```
@@ -103,7 +103,7 @@ impl<E: Env<Action = Discrete>> Env for NoopStart<E> {
         self.env.step(action, rng, obs)
     }
 
-    fn state(&self) -> E::State {
+    fn state(&self) -> Option<E::State> {
         self.env.state()
     }
 

@@ -1,5 +1,5 @@
 use crate::{
-    BoxSpace, Error, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec,
+    BoxSpace, Error, Metrics, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec,
 };
 
 /// Normalises observations by their running mean and standard deviation, each dimension by its
@@ -70,27 +70,32 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
         } else {
             self.batch.begin_episodes();
         }
+        self.update_scale();
+        let (shown, scale, clip) = (self.envs.batch(), &self.scale, self.clip);
+        let rows = self.batch.rows_mut();
+        normalise(scale, clip, shown.observations(), rows.observations);
+        normalise(scale, clip, shown.finals(), rows.finals);
+        rows.rewards.copy_from_slice(shown.rewards());
+        rows.ends.copy_from_slice(shown.ends());
+        rows.episodes.extend_from_slice(shown.episodes());
+        Ok(())
+    }
+
+    fn update_scale(&mut self) {
         for (i, scale) in self.scale.iter_mut().enumerate() {
             let std = (self.moments.variance(i) + 1e-8).sqrt();
             *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
         }
         self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
-        let (scale, clip) = (&self.scale, self.clip);
-        let normalise = |from: &[f32], to: &mut [f32]| {
-            let rows = from.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len()));
-            for (from, to) in rows {
-                for ((x, y), &(mean, inverse_std)) in from.iter().zip(to).zip(scale) {
-                    *y = ((x - mean) * inverse_std).clamp(-clip, clip);
-                }
-            }
-        };
-        let rows = self.batch.rows_mut();
-        normalise(shown.observations(), rows.observations);
-        normalise(shown.finals(), rows.finals);
-        rows.rewards.copy_from_slice(shown.rewards());
-        rows.ends.copy_from_slice(shown.ends());
-        rows.episodes.extend_from_slice(shown.episodes());
-        Ok(())
+    }
+}
+
+/// Writes the rows `from`, `[n, width]`, normalised by the mean and inverse standard deviation of each column.
+fn normalise(scale: &[(f32, f32)], clip: f32, from: &[f32], to: &mut [f32]) {
+    for (from, to) in from.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len())) {
+        for ((x, y), &(mean, inverse_std)) in from.iter().zip(to).zip(scale) {
+            *y = ((x - mean) * inverse_std).clamp(-clip, clip);
+        }
     }
 }
 
@@ -138,7 +143,19 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         self.envs.load(&inner)?;
         self.moments = moments;
-        self.batch.restore(&observations, &reset_since)
+        if self.envs.resumes_exactly() {
+            return self.batch.restore(&observations, &reset_since);
+        }
+        // Where an episode had to begin, its first observation replaces the saved one.
+        self.update_scale();
+        let (mut observations, width) = (observations, self.scale.len());
+        let inner = self.envs.batch();
+        let rows =
+            observations.chunks_exact_mut(width).zip(inner.observations().chunks_exact(width));
+        for ((to, from), _) in rows.zip(inner.reset_since()).filter(|(_, reset)| **reset) {
+            normalise(&self.scale, self.clip, from, to);
+        }
+        self.batch.restore(&observations, inner.reset_since())
     }
 
     fn moments(&self) -> Vec<RunningMoments> {
@@ -160,5 +177,12 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
     fn set_evaluating(&mut self, evaluating: bool) {
         self.evaluating = evaluating;
         self.envs.set_evaluating(evaluating);
+    }
+    fn resumes_exactly(&self) -> bool {
+        self.envs.resumes_exactly()
+    }
+
+    fn record(&self, metrics: &mut Metrics) {
+        self.envs.record(metrics);
     }
 }

@@ -63,8 +63,8 @@ impl<E: Env> Env for TimeLimit<E> {
         Ok(step)
     }
 
-    fn state(&self) -> Self::State {
-        (self.steps, self.env.state())
+    fn state(&self) -> Option<Self::State> {
+        Some((self.steps, self.env.state()?))
     }
 
     fn set_state(&mut self, (steps, state): Self::State) -> Result<()> {

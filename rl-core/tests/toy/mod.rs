@@ -85,8 +85,8 @@ impl Env for Toy {
         Ok(Step { reward, end })
     }
 
-    fn state(&self) -> Toy {
-        self.clone()
+    fn state(&self) -> Option<Toy> {
+        Some(self.clone())
     }
 
     fn set_state(&mut self, state: Toy) -> Result<()> {

@@ -204,8 +204,8 @@ impl<G: Game> Env for MinAtar<G> {
         self.advance(action, rng, obs)
     }
 
-    fn state(&self) -> Self::State {
-        (self.last_action, self.game.clone())
+    fn state(&self) -> Option<Self::State> {
+        Some((self.last_action, self.game.clone()))
     }
 
     fn set_state(&mut self, (last_action, game): Self::State) -> Result<()> {

@@ -1,7 +1,7 @@
 use super::canvas::{Pivot, draw};
 use super::{BLACK, SQUARE, size};
 use crate::Acrobot;
-use rl_core::{Env, Image, Render, Result};
+use rl_core::{Image, Render, Result};
 use std::f64::consts::FRAC_PI_2;
 
 /// Units per link: the picture reaches 2.2 to each side of the first joint.
@@ -18,7 +18,7 @@ impl Render for Acrobot {
     }
 
     fn render(&self, image: &mut Image<'_>) -> Result<()> {
-        let [a, b, ..] = self.state();
+        let [a, b, ..] = self.state;
         // A link points to the right before it is turned, and downwards at angle zero.
         let first = Pivot { at: [SQUARE / 2.0; 2], angle: a - FRAC_PI_2 };
         let second = Pivot { at: first.turn([SCALE, 0.0]), angle: a + b - FRAC_PI_2 };

@@ -1,7 +1,7 @@
 use super::canvas::{Pivot, draw};
 use super::{BLACK, WIDE, size};
 use crate::CartPole;
-use rl_core::{Env, Image, Render, Result};
+use rl_core::{Image, Render, Result};
 
 /// Units per metre: the track is 4.8 metres long.
 const SCALE: f64 = WIDE[1] / 4.8;
@@ -23,7 +23,7 @@ impl Render for CartPole {
     }
 
     fn render(&self, image: &mut Image<'_>) -> Result<()> {
-        let [x, _, theta, _] = self.state();
+        let [x, _, theta, _] = self.state;
         let cart = [x * SCALE + WIDE[1] / 2.0, TRACK];
         let axle = [cart[0], TRACK + AXLE];
         draw(image, WIDE, |canvas| {

@@ -2,7 +2,7 @@ use super::canvas::{Pivot, draw};
 use super::{BLACK, WIDE, size};
 use crate::mountain_car::{MAX_POSITION, MIN_POSITION};
 use crate::{MountainCar, MountainCarContinuous, mountain_car, mountain_car_continuous};
-use rl_core::{Env, Image, Render, Result};
+use rl_core::{Image, Render, Result};
 
 const SCALE: f64 = WIDE[1] / (MAX_POSITION - MIN_POSITION);
 /// Points of the line that is the hill.
@@ -51,7 +51,7 @@ impl Render for MountainCar {
     }
 
     fn render(&self, image: &mut Image<'_>) -> Result<()> {
-        render(self.state()[0], mountain_car::GOAL, image)
+        render(self.state[0], mountain_car::GOAL, image)
     }
 }
 
@@ -62,6 +62,6 @@ impl Render for MountainCarContinuous {
     }
 
     fn render(&self, image: &mut Image<'_>) -> Result<()> {
-        render(self.state().0, mountain_car_continuous::GOAL.into(), image)
+        render(self.position, mountain_car_continuous::GOAL.into(), image)
     }
 }

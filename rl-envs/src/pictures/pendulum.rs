@@ -1,7 +1,7 @@
 use super::canvas::{Pivot, draw};
 use super::{BLACK, SQUARE, size};
 use crate::Pendulum;
-use rl_core::{Env, Image, Render, Result};
+use rl_core::{Image, Render, Result};
 use std::f64::consts::FRAC_PI_2;
 
 /// Units per length of the rod: the picture reaches 2.2 to each side of the axle.
@@ -18,7 +18,7 @@ impl Render for Pendulum {
     }
 
     fn render(&self, image: &mut Image<'_>) -> Result<()> {
-        let [theta, _] = self.state();
+        let [theta, _] = self.state;
         // The rod points to the right before it is turned, and upwards at angle zero.
         let rod = Pivot { at: [SQUARE / 2.0; 2], angle: theta + FRAC_PI_2 };
         draw(image, [SQUARE; 2], |canvas| {
