@@ -2,6 +2,9 @@
 //! limits and start distributions, two of them from pictures too; MinAtar's games; and probe environments with exact
 //! answers. The environments of classic control and the games can draw themselves ([`rl_core::Render`]).
 //!
+//! With the feature `gymnasium` any environment of Python's Gymnasium, one's own included, has a name: `gym:` and its id,
+//! `gym:LunarLander-v3`. It runs in worker processes of the user's own `python3`.
+//!
 //! ```
 //! use rl_core::{Seeds, VecEnv};
 //! use rl_envs::{Copies, make_discrete};
@@ -18,6 +21,8 @@ mod acrobot;
 mod cart_pole;
 mod checker;
 mod fixed;
+#[cfg(feature = "gymnasium")]
+mod gymnasium;
 mod mask_probe;
 mod minatar;
 mod mountain_car;
@@ -33,6 +38,8 @@ mod tabular;
 pub use acrobot::Acrobot;
 pub use cart_pole::CartPole;
 pub use checker::{check_env, check_masked_env};
+#[cfg(feature = "gymnasium")]
+pub use gymnasium::{GymAction, GymConfig, GymEnv, GymObs, GymVecEnv};
 pub use mask_probe::MaskProbe;
 pub use minatar::{Action, Asterix, Breakout, Choices, Freeway, Game, MinAtar, SpaceInvaders};
 pub use mountain_car::MountainCar;
@@ -42,8 +49,8 @@ pub use pixel_probe::PixelProbe;
 pub use pixels::{CartPolePixels, PendulumPixels, cart_pole_pixels, pendulum_pixels};
 pub use probe::{Probe, ProbeKind};
 pub use registry::{
-    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, PixelContinuousVecEnv,
-    PixelVecEnv, Spec, TabularVecEnv, find, make_continuous, make_discrete, make_pixels,
-    make_pixels_continuous, make_tabular, registry,
+    AnyVecEnv, ContinuousVecEnv, Copies, DiscreteVecEnv, Error, Kind, Options,
+    PixelContinuousVecEnv, PixelVecEnv, Spec, TabularVecEnv, find, find_with, make_continuous,
+    make_discrete, make_pixels, make_pixels_continuous, make_tabular, registry,
 };
 pub use tabular::{Successor, Table, Tabular};

@@ -8,6 +8,8 @@ use crate::{
 use rl_core::{
     BoxSpace, Discrete, Env, OneHot, Result, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, VecEnv,
 };
+use std::borrow::Cow;
+use std::path::PathBuf;
 
 /// Environments with f32 observations and discrete actions.
 pub type DiscreteVecEnv = Box<dyn VecEnv<Obs = BoxSpace, Action = Discrete>>;
@@ -42,6 +44,14 @@ pub enum Error {
         expected: &'static str,
         /// The kind it has.
         got: &'static str,
+    },
+    /// The name is one of Gymnasium's environments, and the crate was built without its feature `gymnasium`.
+    #[error(
+        "environment '{name}': expected the feature `gymnasium` of rl-envs to be on, which it is not"
+    )]
+    Feature {
+        /// The name asked for.
+        name: String,
     },
     /// An error of `rl-core`.
     #[error(transparent)]
@@ -85,8 +95,8 @@ pub struct Copies {
     pub seeds: Seeds,
     /// Threads to step them on; 1 steps them on the caller's.
     pub threads: usize,
-    /// Whether episodes are truncated where the environment has no limit of its own, as an evaluation needs: a bad
-    /// policy, or a perfect one, might never end one.
+    /// Whether they are made for an evaluation. Episodes are then truncated where the environment has no limit of its
+    /// own: a bad policy, or a perfect one, might never end one. Atari games neither end at a lost life nor clip rewards.
     pub limited: bool,
 }
 
@@ -102,11 +112,18 @@ impl Copies {
     where
         E: Env + 'static,
     {
-        let envs: Result<Vec<E>> = (0..self.envs).map(|_| make()).collect();
+        self.stepped((0..self.envs).map(|_| make()).collect::<Result<Vec<E>>>()?)
+    }
+
+    /// Made environments, stepped on as many threads as asked for.
+    fn stepped<E>(self, envs: Vec<E>) -> Result<Made<E::Obs, E::Action>>
+    where
+        E: Env + 'static,
+    {
         Ok(if self.threads > 1 {
-            Box::new(ThreadedVecEnv::new(envs?, self.seeds, self.threads)?)
+            Box::new(ThreadedVecEnv::new(envs, self.seeds, self.threads)?)
         } else {
-            Box::new(SerialVecEnv::new(envs?, self.seeds)?)
+            Box::new(SerialVecEnv::new(envs, self.seeds)?)
         })
     }
 }
@@ -127,18 +144,37 @@ pub enum AnyVecEnv {
     PixelsContinuous(PixelContinuousVecEnv),
 }
 
-/// A registered environment.
-#[derive(Clone, Copy, Debug)]
+/// An environment that can be made by its name.
+#[derive(Clone, Debug)]
 pub struct Spec {
     /// Its name, Gymnasium's where it is one of Gymnasium's.
-    pub id: &'static str,
+    pub id: Cow<'static, str>,
     /// Its kind.
     pub kind: Kind,
     /// Steps after which an episode is truncated, where there is a limit.
     pub max_episode_steps: Option<u32>,
-    make: fn(&Spec, Copies) -> Result<AnyVecEnv>,
-    /// The same with its numbered states shown one-hot, where it has such.
-    make_one_hot: Option<fn(&Spec, Copies) -> Result<DiscreteVecEnv>>,
+    maker: Maker,
+}
+
+/// How an environment is made.
+#[derive(Clone, Debug)]
+enum Maker {
+    Native {
+        make: fn(&Spec, Copies) -> Result<AnyVecEnv>,
+        /// The same with its numbered states shown one-hot, where it has such.
+        one_hot: Option<fn(&Spec, Copies) -> Result<DiscreteVecEnv>>,
+    },
+    #[cfg(feature = "gymnasium")]
+    Gym(gym::GymMaker),
+}
+
+/// How environments in other processes are reached. The default suits most.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// The Python interpreter of environments `gym:ID`; `python3`.
+    pub python: Option<PathBuf>,
+    /// Whether the action masks of environments `gym:ID` follow their observations; false.
+    pub action_mask: bool,
 }
 
 fn limited<E: Env>(spec: &Spec, copies: Copies, env: E) -> Result<TimeLimit<E>> {
@@ -155,26 +191,37 @@ const PIXEL_LIMIT: u32 = 10_000;
 
 macro_rules! entry {
     ($id:literal, $kind:ident, $limit:expr, $env:expr) => {
+        entry!($id, $kind, $limit, $env, None)
+    };
+    ($id:literal, $kind:ident, $limit:expr, $env:expr, $one_hot:expr) => {
         Spec {
-            id: $id,
+            id: Cow::Borrowed($id),
             kind: Kind::$kind,
             max_episode_steps: $limit,
-            make: |spec, copies| Ok(AnyVecEnv::$kind(copies.make(|| limited(spec, copies, $env))?)),
-            make_one_hot: None,
+            maker: Maker::Native {
+                make: |spec, copies| {
+                    Ok(AnyVecEnv::$kind(copies.make(|| limited(spec, copies, $env))?))
+                },
+                one_hot: $one_hot,
+            },
         }
     };
 }
 
 macro_rules! table {
     ($id:literal, $limit:expr, $env:expr) => {
-        Spec {
-            make_one_hot: Some(|spec, copies| {
-                copies.make(|| limited(spec, copies, OneHot::new($env)?))
-            }),
-            ..entry!($id, Tabular, $limit, $env)
-        }
+        entry!(
+            $id,
+            Tabular,
+            $limit,
+            $env,
+            Some(|spec, copies| copies.make(|| limited(spec, copies, OneHot::new($env)?)))
+        )
     };
 }
+
+#[cfg(feature = "gymnasium")]
+mod gym;
 
 type DiscreteProbe = Probe<Discrete>;
 type ContinuousProbe = Probe<BoxSpace>;
@@ -255,7 +302,10 @@ pub fn registry() -> &'static [Spec] {
     &REGISTRY
 }
 
-/// Finds an environment by name.
+/// The beginning of the names of Gymnasium's environments.
+const GYM: &str = "gym:";
+
+/// Finds an environment by name, by the default [`Options`].
 ///
 /// ```
 /// assert_eq!(rl_envs::find("CartPole-v1")?.max_episode_steps, Some(500));
@@ -265,13 +315,43 @@ pub fn registry() -> &'static [Spec] {
 /// ```
 ///
 /// # Errors
-/// [`Error::Unknown`], with the nearest name.
-pub fn find(name: &str) -> std::result::Result<&'static Spec, Error> {
-    REGISTRY.iter().find(|spec| spec.id == name).ok_or_else(|| {
+/// Those of [`find_with`].
+pub fn find(name: &str) -> std::result::Result<Spec, Error> {
+    find_with(name, &Options::default())
+}
+
+/// Finds an environment by name.
+///
+/// `gym:ID` is an environment of Python's Gymnasium, for which the feature `gymnasium` is needed: a worker is started
+/// once to learn its kind. The id may have keyword arguments, `gym:FrozenLake-v1?is_slippery=false`, and may be one's own,
+/// `gym:module:Class`; see `GymConfig`. Games of the namespace `ALE` are preprocessed by
+/// [`AtariConfig`](rl_core::AtariConfig)'s default settings, unless `obs_type` asks for something else than pictures.
+///
+/// ```no_run
+/// use rl_envs::{Options, find_with};
+/// let options = Options { python: Some("venv/bin/python".into()), ..Options::default() };
+/// let spec = find_with("gym:LunarLander-v3", &options)?;
+/// assert_eq!(spec.max_episode_steps, Some(1000));
+/// # Ok::<(), rl_envs::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Unknown`], with the nearest name; of `gym:` [`Error::Feature`], or the error of the worker.
+pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Error> {
+    if let Some(id) = name.strip_prefix(GYM) {
+        #[cfg(feature = "gymnasium")]
+        return Ok(gym::find(name, id, options)?);
+        #[cfg(not(feature = "gymnasium"))]
+        return Err({
+            let _ = (id, options);
+            Error::Feature { name: name.to_owned() }
+        });
+    }
+    REGISTRY.iter().find(|spec| spec.id == name).cloned().ok_or_else(|| {
         let similar =
             |spec: &Spec| strsim::jaro_winkler(&spec.id.to_lowercase(), &name.to_lowercase());
         let nearest = REGISTRY.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
-        let nearest = nearest.filter(|spec| similar(spec) > 0.7).map(|spec| spec.id);
+        let nearest = nearest.filter(|spec| similar(spec) > 0.7).map(|spec| &*spec.id);
         Error::Unknown { name: name.to_owned(), nearest }
     })
 }
@@ -280,14 +360,96 @@ impl Spec {
     /// Makes copies of this environment, whichever kind it has.
     ///
     /// # Errors
-    /// No environments or no threads.
+    /// No environments or no threads; a worker that cannot be started.
     pub fn make(&self, copies: Copies) -> std::result::Result<AnyVecEnv, Error> {
-        Ok((self.make)(self, copies)?)
+        match &self.maker {
+            Maker::Native { make, .. } => Ok(make(self, copies)?),
+            #[cfg(feature = "gymnasium")]
+            Maker::Gym(maker) => Ok(maker.make(self.kind, copies)?),
+        }
+    }
+
+    /// Makes it with discrete actions; with numbered states shown one-hot.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], and those of [`make`](Spec::make).
+    pub fn make_discrete(&self, copies: Copies) -> std::result::Result<DiscreteVecEnv, Error> {
+        match &self.maker {
+            Maker::Native { one_hot: Some(make), .. } => return Ok(make(self, copies)?),
+            Maker::Native { .. } => {}
+            #[cfg(feature = "gymnasium")]
+            Maker::Gym(maker) if self.kind == Kind::Tabular => {
+                return Ok(maker.make_one_hot(copies)?);
+            }
+            #[cfg(feature = "gymnasium")]
+            Maker::Gym(_) => {}
+        }
+        self.of_kind(Kind::Discrete)?;
+        match self.make(copies)? {
+            AnyVecEnv::Discrete(envs) => Ok(envs),
+            _ => Err(self.kind_error(Kind::Discrete)),
+        }
+    }
+
+    /// Makes it with continuous actions.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], and those of [`make`](Spec::make).
+    pub fn make_continuous(&self, copies: Copies) -> std::result::Result<ContinuousVecEnv, Error> {
+        self.of_kind(Kind::Continuous)?;
+        match self.make(copies)? {
+            AnyVecEnv::Continuous(envs) => Ok(envs),
+            _ => Err(self.kind_error(Kind::Continuous)),
+        }
+    }
+
+    /// Makes it with numbered states.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], and those of [`make`](Spec::make).
+    pub fn make_tabular(&self, copies: Copies) -> std::result::Result<TabularVecEnv, Error> {
+        self.of_kind(Kind::Tabular)?;
+        match self.make(copies)? {
+            AnyVecEnv::Tabular(envs) => Ok(envs),
+            _ => Err(self.kind_error(Kind::Tabular)),
+        }
+    }
+
+    /// Makes it with images of bytes and discrete actions.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], and those of [`make`](Spec::make).
+    pub fn make_pixels(&self, copies: Copies) -> std::result::Result<PixelVecEnv, Error> {
+        self.of_kind(Kind::Pixels)?;
+        match self.make(copies)? {
+            AnyVecEnv::Pixels(envs) => Ok(envs),
+            _ => Err(self.kind_error(Kind::Pixels)),
+        }
+    }
+
+    /// Makes it with images of bytes and continuous actions.
+    ///
+    /// # Errors
+    /// [`Error::Kind`], and those of [`make`](Spec::make).
+    pub fn make_pixels_continuous(
+        &self,
+        copies: Copies,
+    ) -> std::result::Result<PixelContinuousVecEnv, Error> {
+        self.of_kind(Kind::PixelsContinuous)?;
+        match self.make(copies)? {
+            AnyVecEnv::PixelsContinuous(envs) => Ok(envs),
+            _ => Err(self.kind_error(Kind::PixelsContinuous)),
+        }
+    }
+
+    /// Refuses another kind before anything is made.
+    fn of_kind(&self, expected: Kind) -> std::result::Result<(), Error> {
+        if self.kind == expected { Ok(()) } else { Err(self.kind_error(expected)) }
     }
 
     fn kind_error(&self, expected: Kind) -> Error {
         let (expected, got) = (expected.describe(), self.kind.describe());
-        Error::Kind { name: self.id.to_owned(), expected, got }
+        Error::Kind { name: self.id.clone().into_owned(), expected, got }
     }
 }
 
@@ -306,14 +468,7 @@ impl Spec {
 /// # Errors
 /// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
 pub fn make_discrete(name: &str, copies: Copies) -> std::result::Result<DiscreteVecEnv, Error> {
-    let spec = find(name)?;
-    if let Some(make_one_hot) = spec.make_one_hot {
-        return Ok(make_one_hot(spec, copies)?);
-    }
-    match spec.make(copies)? {
-        AnyVecEnv::Discrete(envs) => Ok(envs),
-        _ => Err(spec.kind_error(Kind::Discrete)),
-    }
+    find(name)?.make_discrete(copies)
 }
 
 /// Makes an environment with continuous actions.
@@ -321,11 +476,7 @@ pub fn make_discrete(name: &str, copies: Copies) -> std::result::Result<Discrete
 /// # Errors
 /// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
 pub fn make_continuous(name: &str, copies: Copies) -> std::result::Result<ContinuousVecEnv, Error> {
-    let spec = find(name)?;
-    match spec.make(copies)? {
-        AnyVecEnv::Continuous(envs) => Ok(envs),
-        _ => Err(spec.kind_error(Kind::Continuous)),
-    }
+    find(name)?.make_continuous(copies)
 }
 
 /// Makes an environment with numbered states.
@@ -333,11 +484,7 @@ pub fn make_continuous(name: &str, copies: Copies) -> std::result::Result<Contin
 /// # Errors
 /// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
 pub fn make_tabular(name: &str, copies: Copies) -> std::result::Result<TabularVecEnv, Error> {
-    let spec = find(name)?;
-    match spec.make(copies)? {
-        AnyVecEnv::Tabular(envs) => Ok(envs),
-        _ => Err(spec.kind_error(Kind::Tabular)),
-    }
+    find(name)?.make_tabular(copies)
 }
 
 /// Makes an environment with images of bytes.
@@ -352,11 +499,7 @@ pub fn make_tabular(name: &str, copies: Copies) -> std::result::Result<TabularVe
 /// # Errors
 /// [`Error::Unknown`], [`Error::Kind`], or no environments or threads.
 pub fn make_pixels(name: &str, copies: Copies) -> std::result::Result<PixelVecEnv, Error> {
-    let spec = find(name)?;
-    match spec.make(copies)? {
-        AnyVecEnv::Pixels(envs) => Ok(envs),
-        _ => Err(spec.kind_error(Kind::Pixels)),
-    }
+    find(name)?.make_pixels(copies)
 }
 
 /// Makes an environment with images of bytes and continuous actions.
@@ -375,9 +518,5 @@ pub fn make_pixels_continuous(
     name: &str,
     copies: Copies,
 ) -> std::result::Result<PixelContinuousVecEnv, Error> {
-    let spec = find(name)?;
-    match spec.make(copies)? {
-        AnyVecEnv::PixelsContinuous(envs) => Ok(envs),
-        _ => Err(spec.kind_error(Kind::PixelsContinuous)),
-    }
+    find(name)?.make_pixels_continuous(copies)
 }
