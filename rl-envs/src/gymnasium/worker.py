@@ -265,7 +265,7 @@ def actions_of(gym, space):
 
     if isinstance(space, gym.spaces.Discrete):
         start = int(space.start)
-        read = (lambda view: int(view[0])) if start == 0 else (lambda view: int(view[0]) + start)
+        read = (lambda view: view[0]) if start == 0 else (lambda view: view[0] + start)
         return {"kind": "discrete", "n": int(space.n)}, np.uint32, 1, (1,), read
     if isinstance(space, gym.spaces.Box) and space.dtype.kind == "f":
         low, high, dtype = numbers(space.low), numbers(space.high), space.dtype
@@ -331,6 +331,9 @@ class Worker:
         self.seeds = memoryview(self.command)[at : at + 8 * n].cast("Q")
         taken = np.frombuffer(self.command, action, n * width, at + 8 * n).reshape(n, width)
         self.taken = [row.reshape(shape) for row in taken]
+        if action == np.uint32:
+            # Whose elements are Python's own integers.
+            self.taken = [memoryview(row) for row in self.taken]
         # Header, length of the tail, rewards, lives, ends, padding to 8 bytes, observations; then final observations.
         at = HEADER.size + 8
         reply_at = [at, at + 8 * n, at + 12 * n, (at + 13 * n + 7) // 8 * 8]

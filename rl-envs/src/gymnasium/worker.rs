@@ -19,7 +19,6 @@ const LAST_WORDS: usize = 8192;
 const LAST_LINES: usize = 20;
 
 /// A running worker. Dropping it ends the process, which never outlives it.
-#[derive(Debug)]
 pub(super) struct Worker {
     /// What it runs, for errors.
     name: String,
@@ -35,6 +34,15 @@ pub(super) struct Worker {
     reply: Vec<u8>,
     /// Why it is of no use any more.
     lost: Option<String>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker")
+            .field("name", &self.name)
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the threads of a worker share.
@@ -266,5 +274,5 @@ impl Drop for Worker {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
