@@ -48,7 +48,7 @@ fn the_registry_makes_what_it_lists() {
             AnyVecEnv::Pixels(mut envs) => envs.reset(),
             AnyVecEnv::PixelsContinuous(mut envs) => envs.reset(),
             AnyVecEnv::Tabular(mut envs) => {
-                make_discrete(spec.id, copies).unwrap().reset().unwrap();
+                make_discrete(&spec.id, copies).unwrap().reset().unwrap();
                 envs.reset()
             }
         };

@@ -24,7 +24,7 @@ pub(crate) struct Algorithm {
     pub(crate) name: &'static str,
     /// The kinds of environment that it serves.
     kinds: &'static [Kind],
-    build: fn(&RunConfig, Kind, Seeds) -> Result<Built>,
+    build: fn(&RunConfig, Spec, Kind, Seeds) -> Result<Built>,
 }
 
 macro_rules! algorithms {
@@ -33,10 +33,10 @@ macro_rules! algorithms {
             name: $name,
             kinds: &[$(Kind::$kind),+],
             #[allow(unreachable_patterns)] // Where an algorithm serves every kind.
-            build: |run, kind, seeds| {
+            build: |run, spec, kind, seeds| {
                 $(let run = &with_defaults(run, &$defaults)?;)?
                 match kind {
-                $(Kind::$kind => Ok(Built::$kind(Pair::build::<$config>(run, seeds)?)),)+
+                $(Kind::$kind => Ok(Built::$kind(Pair::build::<$config>(run, spec, seeds)?)),)+
                 kind => Err(Error::usage(format_args!("{} does not serve {kind:?}", $name))),
             }},
         }),*]
@@ -100,6 +100,8 @@ pub(crate) fn find(name: &str) -> Result<&'static Algorithm> {
 pub(crate) struct Pair<O: Space, A: Space> {
     pub(crate) envs: Box<dyn VecEnv<Obs = O, Action = A>>,
     pub(crate) agent: Box<dyn Agent<Obs = O, Action = A>>,
+    /// What the environments were made by.
+    pub(crate) spec: Spec,
     /// The settings with every default filled in.
     pub(crate) settings: toml::Table,
 }
@@ -138,10 +140,10 @@ impl<O: Space, A: Space> Pair<O, A>
 where
     Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
 {
-    fn build<C: AgentConfig<O, A>>(run: &RunConfig, seeds: Seeds) -> Result<Self> {
+    fn build<C: AgentConfig<O, A>>(run: &RunConfig, spec: Spec, seeds: Seeds) -> Result<Self> {
         let parsed: C = from_table(&run.algorithm, run.agent.clone())?;
         let settings = toml::Table::try_from(&parsed).map_err(Error::usage)?;
-        let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::make(run, seeds, false)?;
+        let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::make(run, &spec, seeds, false)?;
         if run.normalize.rewards {
             let Some(gamma) = settings.get("gamma").and_then(toml::Value::as_float) else {
                 let expected = format!("false for {}, which has no discount", run.algorithm);
@@ -155,14 +157,16 @@ where
         }
         let backend = Backend::by_name(&run.device)?.with_threads(run.threads)?;
         let agent = Box::new(parsed.build(&envs, &backend, seeds)?);
-        Ok(Pair { envs, agent, settings })
+        Ok(Pair { envs, agent, spec, settings })
     }
 }
 
 /// Builds the environments and the agent of a run.
 pub(crate) fn build(run: &RunConfig, seeds: Seeds) -> Result<Built> {
-    let (algorithm, spec) = (find(&run.algorithm)?, rl_envs::find(&run.env)?);
-    (algorithm.build)(run, algorithm.kind_for(spec), seeds)
+    let algorithm = find(&run.algorithm)?;
+    let spec = rl_envs::find_with(&run.env, &run.options())?;
+    let kind = algorithm.kind_for(&spec);
+    (algorithm.build)(run, spec, kind, seeds)
 }
 
 impl Algorithm {
@@ -178,46 +182,46 @@ impl Algorithm {
 
 /// The environments of a run, with its normaliser of observations around them; frozen for an evaluation.
 pub(crate) trait RunEnvs: VecEnv + Sized {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self>;
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self>;
 
     /// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
-    fn for_evaluation(run: &RunConfig, seeds: Seeds, envs: usize) -> Result<Self> {
-        Self::make(&RunConfig { envs, env_threads: 1, ..run.clone() }, seeds, true)
+    fn for_evaluation(run: &RunConfig, spec: &Spec, seeds: Seeds, envs: usize) -> Result<Self> {
+        Self::make(&RunConfig { envs, env_threads: 1, ..run.clone() }, spec, seeds, true)
     }
 }
 
 impl RunEnvs for DiscreteVecEnv {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
-        let envs = rl_envs::make_discrete(&run.env, copies(run, seeds, frozen)?)?;
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
+        let envs = spec.make_discrete(copies(run, seeds, frozen)?)?;
         normalised(run, envs, frozen)
     }
 }
 
 impl RunEnvs for ContinuousVecEnv {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
-        let envs = rl_envs::make_continuous(&run.env, copies(run, seeds, frozen)?)?;
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
+        let envs = spec.make_continuous(copies(run, seeds, frozen)?)?;
         normalised(run, envs, frozen)
     }
 }
 
 impl RunEnvs for TabularVecEnv {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         refuse_normaliser(run, "numbered states")?;
-        Ok(rl_envs::make_tabular(&run.env, copies(run, seeds, frozen)?)?)
+        Ok(spec.make_tabular(copies(run, seeds, frozen)?)?)
     }
 }
 
 impl RunEnvs for PixelVecEnv {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         refuse_normaliser(run, "images")?;
-        Ok(rl_envs::make_pixels(&run.env, copies(run, seeds, frozen)?)?)
+        Ok(spec.make_pixels(copies(run, seeds, frozen)?)?)
     }
 }
 
 impl RunEnvs for PixelContinuousVecEnv {
-    fn make(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Self> {
+    fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         refuse_normaliser(run, "images")?;
-        Ok(rl_envs::make_pixels_continuous(&run.env, copies(run, seeds, frozen)?)?)
+        Ok(spec.make_pixels_continuous(copies(run, seeds, frozen)?)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask ci`: runs all checks of continuous integration, in order.
 
 use crate::{Error, Result};
+use std::path::Path;
 use std::process::Command;
 
 /// The test command of README.md, then the other checks.
@@ -8,6 +9,7 @@ const STEPS: &[&str] = &[
     "cargo test --release --workspace",
     "cargo fmt --all --check",
     "cargo clippy --release --workspace --all-targets -- -D warnings",
+    "cargo clippy --release --package rl-envs --features python-tests --all-targets -- -D warnings",
     "cargo doc --release --workspace --no-deps --document-private-items",
 ];
 
@@ -23,6 +25,7 @@ pub(crate) fn main() -> Result<()> {
         }
         run(step, command)?;
     }
+    python_tests()?;
     // What it loads before the C library is made for Linux.
     if cfg!(target_os = "linux") {
         run(KILLS, command(KILLS))?;
@@ -32,6 +35,28 @@ pub(crate) fn main() -> Result<()> {
     cuda.env("NVCC", stand_in).env("CUDA_COMPUTE_CAP", "90").env("CUDARC_CUDA_VERSION", "13000");
     run(CUDA, cuda)
 }
+
+/// The tests of the Gymnasium bridge, with Python's packages in an environment of their own.
+fn python_tests() -> Result<()> {
+    // Windows has the interpreter elsewhere.
+    let interpreter =
+        Path::new(PYTHON).join(if cfg!(windows) { "Scripts/python" } else { "bin/python" });
+    if !interpreter.exists() {
+        let line = format!("python3 -m venv {PYTHON}");
+        run(&line, command(&line))?;
+    }
+    let line = format!("{} -m pip install --quiet {PACKAGES}", interpreter.display());
+    run(&line, command(&line))?;
+    let mut tests = command(PYTHON_TESTS);
+    let absolute = std::path::absolute(&interpreter).map_err(|e| Error::io(&interpreter, e))?;
+    tests.env("RL_PYTHON", absolute);
+    run(PYTHON_TESTS, tests)
+}
+
+const PYTHON: &str = "target/python";
+const PACKAGES: &str = "gymnasium[classic-control,mujoco]==1.4.0 ale-py==0.12.1";
+const PYTHON_TESTS: &str =
+    "cargo test --release --package rl-envs --features python-tests --test gym_bridge";
 
 /// A process of its own: the tests may have replaced the program that runs this.
 const KILLS: &str = "cargo xtask kills --short";

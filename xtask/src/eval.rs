@@ -21,13 +21,17 @@ pub(crate) struct Args {
     /// Evaluates the best policy of the run instead of the last one.
     #[arg(long)]
     best: bool,
+    /// The Python interpreter of environments gym:ID; default: that of the run.
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
     /// Prints one line of JSON at the end.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let (dir, config) = RunDir::open(&args.dir)?;
+    let (dir, mut config) = RunDir::open(&args.dir)?;
+    config.python = args.python.clone().or(config.python);
     let checkpoints =
         if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
     let Latest { manifest, sections, skipped } = checkpoints.read_latest()?;
@@ -78,7 +82,8 @@ where
 {
     pair.agent.load_policy(sections)?;
     let moments: Vec<RunningMoments> = sections.get("moments")?;
-    let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, 10)?;
+    let mut envs =
+        Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, &pair.spec, seeds, 10)?;
     envs.set_moments(&moments)?;
     Ok(evaluate(&mut pair.agent, &mut envs, episodes)?)
 }

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     steps: u64,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// The Python interpreter of environments gym:ID; python3 where left out.
+    #[arg(long, value_name = "PATH")]
+    python: Option<PathBuf>,
 }
 
 /// The least height of a channel in the picture; small images are enlarged.
@@ -27,7 +30,8 @@ const HEIGHT: usize = 168;
 const GAP: usize = 8;
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let (spec, seeds) = (rl_envs::find(&args.env)?, Seeds::new(args.seed));
+    let options = rl_envs::Options { python: args.python.clone(), ..Default::default() };
+    let (spec, seeds) = (rl_envs::find_with(&args.env, &options)?, Seeds::new(args.seed));
     match spec.make(Copies::new(1, seeds))? {
         AnyVecEnv::Pixels(envs) => draw(envs, seeds, args),
         AnyVecEnv::PixelsContinuous(envs) => draw(envs, seeds, args),

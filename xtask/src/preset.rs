@@ -35,6 +35,9 @@ pub(crate) struct RunConfig {
     /// The folder of a run whose policy this one starts from; none.
     #[serde(default, with = "rl_core::optional")]
     pub(crate) init_from: Option<PathBuf>,
+    /// The Python interpreter of environments `gym:ID`; none: `python3`.
+    #[serde(default, with = "rl_core::optional", skip_serializing_if = "Option::is_none")]
+    pub(crate) python: Option<PathBuf>,
     #[serde(default)]
     pub(crate) normalize: Normalize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,7 +117,7 @@ pub(crate) static PRESETS: &[Preset] = presets![
 impl Preset {
     /// The environments that it is for.
     pub(crate) fn envs(&self) -> Vec<&'static str> {
-        let ids = rl_envs::registry().iter().map(|spec| spec.id);
+        let ids = rl_envs::registry().iter().map(|spec| &*spec.id);
         ids.filter(|id| *id == self.env || family(id) == Some(self.env)).collect()
     }
 
@@ -149,8 +152,12 @@ impl RunConfig {
         from_table(what, toml::from_str(text).map_err(parse_error)?)
     }
 
-    /// The preset of an algorithm in an environment, or the algorithm's defaults for 100,000 steps.
+    /// The preset of an algorithm in an environment, or the algorithm's defaults for 100,000 steps. Gymnasium's own
+    /// `gym:CartPole-v1` has the preset of `CartPole-v1`.
     pub(crate) fn preset(algorithm: &str, env: &str) -> Result<Self> {
+        if let Some(id) = env.strip_prefix("gym:") {
+            return Ok(RunConfig { env: env.to_owned(), ..Self::preset(algorithm, id)? });
+        }
         let fits =
             |p: &&Preset| p.algorithm == algorithm && (p.env == env || family(env) == Some(p.env));
         match PRESETS.iter().find(fits) {
@@ -160,6 +167,16 @@ impl RunConfig {
                 &format!("algorithm = {algorithm:?}\nenv = {env:?}\nsteps = 100_000"),
             ),
         }
+    }
+
+    /// How environments of other processes are reached.
+    pub(crate) fn options(&self) -> rl_envs::Options {
+        fn masks(table: &toml::Table) -> bool {
+            let on = |value: &toml::Value| value.as_bool() == Some(true);
+            table.get("action_mask").is_some_and(on)
+                || table.values().filter_map(toml::Value::as_table).any(masks)
+        }
+        rl_envs::Options { python: self.python.clone(), action_mask: masks(&self.agent) }
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self> {

@@ -51,7 +51,9 @@ impl RunDir {
                 (dir, lock)
             }
             None => {
-                let env = config.env.replace('/', "-");
+                // `gym:FrozenLake-v1?is_slippery=false` has characters that a shell or a file system reads otherwise.
+                let odd = |c: char| !(c.is_ascii_alphanumeric() || "-_.".contains(c));
+                let env = config.env.replace(odd, "-");
                 let name = format!("{}-{env}-seed{}", config.algorithm, config.seed);
                 let runs = Path::new("runs");
                 std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, e))?;

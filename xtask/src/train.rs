@@ -10,6 +10,7 @@ use rl_core::{
     Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Latest, Outcome, RunningMoments,
     Sections, Seeds, Space, StopAt, Trainer, TrainerConfig, VecEnv, check, evaluate,
 };
+use rl_envs::Spec;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -23,7 +24,7 @@ const EVALUATION_ENVS: usize = 10;
 pub(crate) struct Args {
     /// The algorithm, as `cargo xtask list` names it.
     pub(crate) algorithm: String,
-    /// The environment, by Gymnasium's name.
+    /// The environment, as `cargo xtask list` names it; gym:ID for any of Python's Gymnasium.
     pub(crate) env: String,
     /// The seed of all randomness; 0 where left out.
     #[arg(long, conflicts_with = "resume")]
@@ -40,6 +41,9 @@ pub(crate) struct Args {
     /// Threads that step the environments, where their steps take long enough to gain by it.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) env_threads: Option<usize>,
+    /// The Python interpreter of environments gym:ID, such as venv/bin/python; python3 where left out.
+    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
+    pub(crate) python: Option<PathBuf>,
     /// cpu, reference (candle on the CPU), cuda or metal.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) device: Option<String>,
@@ -87,8 +91,7 @@ pub(crate) struct Summary {
 impl Args {
     /// The run's full settings, from the preset and what the arguments change.
     pub(crate) fn config(&self) -> Result<RunConfig> {
-        algorithm::find(&self.algorithm)?;
-        rl_envs::find(&self.env)?;
+        check_names(&self.algorithm, &self.env)?;
         let mut config = match &self.preset {
             Some(path) => RunConfig::read(path)?,
             None => RunConfig::preset(&self.algorithm, &self.env)?,
@@ -101,10 +104,20 @@ impl Args {
         config.threads = self.threads.unwrap_or(config.threads);
         config.env_threads = self.env_threads.unwrap_or(config.env_threads);
         config.device = self.device.clone().unwrap_or(config.device);
+        config.python = self.python.clone().or(config.python);
         config.init_from = self.init_from.clone().or(config.init_from);
         self.set.iter().try_for_each(|assignment| config.set(assignment))?;
         Ok(config)
     }
+}
+
+/// Checks both names, as far as that takes no time: environments of Gymnasium are found when they are made.
+fn check_names(algorithm: &str, env: &str) -> Result<()> {
+    algorithm::find(algorithm)?;
+    if !env.starts_with("gym:") {
+        rl_envs::find(env)?;
+    }
+    Ok(())
 }
 
 fn expect_same(what: &str, asked: &str, found: &str, of: &str) -> Result<()> {
@@ -155,8 +168,7 @@ fn kept(built: &Built) -> Result<Sections> {
 pub(crate) fn main(args: &Args) -> Result<()> {
     let (session, built) = match &args.resume {
         Some(path) => {
-            algorithm::find(&args.algorithm)?;
-            rl_envs::find(&args.env)?;
+            check_names(&args.algorithm, &args.env)?;
             let (dir, mut config) = RunDir::open(path)?;
             let of = format!("the run in {}", path.display());
             expect_same("algorithm", &args.algorithm, &config.algorithm, &of)?;
@@ -208,7 +220,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             println!(
                 "stopped; go on with: cargo xtask train {} {} --resume {}",
                 config.algorithm,
-                config.env,
+                quoted(&config.env),
                 dir.path().display()
             );
             match interrupt.happened() {
@@ -216,6 +228,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
                 false => Ok(()),
             }
         }
+    }
+}
+
+/// As a shell reads it: names may have arguments, `gym:FrozenLake-v1?is_slippery=false`.
+fn quoted(name: &str) -> std::borrow::Cow<'_, str> {
+    match name.contains(['?', '&', '*', '[', '"', ' ', '$']) {
+        true => format!("'{name}'").into(),
+        false => name.into(),
     }
 }
 
@@ -255,8 +275,12 @@ impl Session {
     {
         let (config, dir) = (&self.config, &self.dir);
         let seeds = Seeds::new(config.seed);
-        let evaluation_envs =
-            Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
+        let evaluation_envs = Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(
+            config,
+            &pair.spec,
+            seeds,
+            EVALUATION_ENVS,
+        )?;
         let evaluate_every = config.evaluate_every.unwrap_or((config.steps / 20).max(1));
         let checkpoint_every = config.checkpoint_every.unwrap_or((config.steps / 10).max(1));
         let evaluation =
@@ -289,6 +313,12 @@ impl Session {
                 eprintln!("skipped: {error}");
             }
             trainer.resume(manifest, sections)?;
+            if !trainer.envs().resumes_exactly() {
+                eprintln!(
+                    "{} cannot be saved: new episodes begin, and the old ones end as truncations",
+                    config.env
+                );
+            }
         }
         let last_row = trainer.last_row();
         let sink = |path, format| match found {
@@ -308,7 +338,7 @@ impl Session {
         }
         let title = format!("{} on {}, seed {}", config.algorithm, config.env, config.seed);
         plot::learning_curve(&dir.metrics_jsonl(), &dir.learning_curve(), &title)?;
-        let summary = summarise(config, &mut trainer, first_step, train_seconds)?;
+        let summary = summarise(config, &pair.spec, &mut trainer, first_step, train_seconds)?;
         rl_core::write_atomically(&dir.summary(), json(&summary)?.as_bytes())?;
         Ok(Some(summary))
     }
@@ -352,6 +382,7 @@ type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
 /// at `first_step`.
 fn summarise<O, A>(
     config: &RunConfig,
+    spec: &Spec,
     trainer: &mut Trainer<Envs<O, A>, Box<dyn Agent<Obs = O, Action = A>>>,
     first_step: u64,
     train_seconds: f64,
@@ -362,7 +393,7 @@ where
     Envs<O, A>: RunEnvs<Obs = O, Action = A>,
 {
     let seeds = Seeds::new(config.seed).child("final evaluation", 0);
-    let mut envs = Envs::<O, A>::for_evaluation(config, seeds, EVALUATION_ENVS)?;
+    let mut envs = Envs::<O, A>::for_evaluation(config, spec, seeds, EVALUATION_ENVS)?;
     envs.set_moments(&trainer.envs().moments())?;
     let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
     Ok(Summary {
@@ -391,7 +422,7 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
         let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?;
         trainer.run()?;
         let train_seconds = started.elapsed().as_secs_f64();
-        summarise(config, &mut trainer, 0, train_seconds)
+        summarise(config, &pair.spec, &mut trainer, 0, train_seconds)
     }
     with_pair!(build(config, Seeds::new(config.seed))?, |pair| run(config, pair))
 }

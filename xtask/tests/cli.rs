@@ -242,6 +242,13 @@ fn unknown_names_are_refused_with_the_nearest() {
         let error = refuse(&["train", "dqn", "CartPole-v1", "--device", "cuda"]);
         assert_eq!(error, "device 'cuda': not compiled in; build with --features cuda");
     }
+    let error = refuse(&["train", "ppo", "gym:CartPole-v1", "--python", "/no/python"]);
+    assert!(
+        error.starts_with("environment: CartPole-v1: cannot start Python, '/no/python': "),
+        "{error}"
+    );
+    let error = refuse(&["train", "ppo", "gym:CartPole-v1?x", "--python", "/no/python"]);
+    assert_eq!(error, "argument of CartPole-v1: expected key=value, got 'x'");
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
 }
 
