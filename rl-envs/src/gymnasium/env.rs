@@ -14,7 +14,8 @@ use std::cell::RefCell;
 /// describes spaces and seeds.
 ///
 /// It cannot be saved ([`Env::state`] is `None`): a resumed run begins a new episode. [`Lives`] are those of
-/// `info["lives"]`, zero where there are none. It can be drawn where [`GymConfig::render`] asks for it.
+/// `info["lives"]`, zero where there are none. It can be drawn where [`GymConfig::render`] asks for it. What `info` says at
+/// an episode's end is recorded by [`GymVecEnv`](crate::GymVecEnv) alone.
 ///
 /// ```no_run
 /// use rl_core::{BoxSpace, Discrete, Env, Seeds};
