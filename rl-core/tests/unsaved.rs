@@ -1,9 +1,11 @@
 //! Environments that cannot save their state: a resumed run begins new episodes, as truncations.
 #![allow(clippy::unwrap_used, clippy::panic)] // How a test fails.
 
+use rl_core::doc_env::{Guess, Sign};
 use rl_core::{
-    BoxSpace, Discrete, End, Env, NormalizeObs, NormalizeReward, Result, Rng, Seeds, SerialVecEnv,
-    Step, ThreadedVecEnv, TimeLimit, VecEnv,
+    BoxSpace, Discrete, End, Env, MapReward, MemorySink, Metrics, NormalizeObs, NormalizeReward,
+    Result, Rng, Seeds, SerialVecEnv, Step, StepBatch, ThreadedVecEnv, TimeLimit, ToSign, Trainer,
+    TrainerConfig, VecEnv,
 };
 
 /// Shows a random number that does not change within an episode, and the step. Every second of them can be saved.
@@ -134,4 +136,56 @@ fn normalisers_show_the_new_first_observation() {
     let zero = ((0.0 - moments[0].mean()[1]) / (moments[0].variance(1) + 1e-8).sqrt()) as f32;
     assert!((after[1] - zero).abs() < 1e-5 && after[1] != before[1], "{after:?} {zero}");
     assert_eq!(envs.batch().reset_since(), [true, false, true, false]);
+}
+
+/// Environments that measure something of each episode.
+struct Measured(SerialVecEnv<Sign>);
+
+impl VecEnv for Measured {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    fn observation_space(&self) -> &BoxSpace {
+        self.0.observation_space()
+    }
+    fn action_space(&self) -> &Discrete {
+        self.0.action_space()
+    }
+    fn batch(&self) -> &StepBatch<f32> {
+        self.0.batch()
+    }
+    fn reset(&mut self) -> Result<()> {
+        self.0.reset()
+    }
+    fn step(&mut self, actions: &[u32]) -> Result<()> {
+        self.0.step(actions)
+    }
+    fn reseed(&mut self, seeds: Seeds) -> Result<()> {
+        self.0.reseed(seeds)
+    }
+    fn save(&self) -> Result<Vec<u8>> {
+        self.0.save()
+    }
+    fn load(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.load(bytes)
+    }
+    fn record(&self, metrics: &mut Metrics) {
+        for episode in self.0.batch().episodes() {
+            metrics.record(format!("info/length_{}", episode.length), 2.0);
+        }
+    }
+}
+
+#[test]
+fn what_environments_measure_reaches_the_metrics() {
+    let signs = SerialVecEnv::new(vec![Sign::with_length(5)], Seeds::new(0)).unwrap();
+    let envs: Box<dyn VecEnv<Obs = BoxSpace, Action = Discrete>> =
+        Box::new(MapReward::wrap(Measured(signs), Some(ToSign)));
+    let sink = MemorySink::default();
+    let config = TrainerConfig { log_every: 10, ..TrainerConfig::new(20) };
+    let mut trainer = Trainer::new(envs, Guess::default(), config).unwrap().with_sink(sink.clone());
+    trainer.run().unwrap();
+    for row in sink.rows() {
+        assert!(row.values.contains(&("info/length_5".to_owned(), 2.0)), "{row:?}");
+    }
+    assert_eq!(sink.rows().len(), 2);
 }
