@@ -1,6 +1,7 @@
 //! Environments: Gymnasium's classic control and toy-text tasks with the same dynamics, rewards,
 //! limits and start distributions, two of them from pictures too; MinAtar's games; and probe environments with exact
 //! answers. The environments of classic control and the games can draw themselves ([`rl_core::Render`]).
+//! With the feature `mujoco` also Gymnasium's tasks in MuJoCo.
 //!
 //! With the feature `gymnasium` any environment of Python's Gymnasium, one's own included, has a name: `gym:` and its id,
 //! `gym:LunarLander-v3`. It runs in worker processes of the user's own `python3`.
@@ -27,6 +28,8 @@ mod mask_probe;
 mod minatar;
 mod mountain_car;
 mod mountain_car_continuous;
+#[cfg(feature = "mujoco")]
+mod mujoco;
 mod pendulum;
 mod pictures;
 mod pixel_probe;
@@ -44,6 +47,15 @@ pub use mask_probe::MaskProbe;
 pub use minatar::{Action, Asterix, Breakout, Choices, Freeway, Game, MinAtar, SpaceInvaders};
 pub use mountain_car::MountainCar;
 pub use mountain_car_continuous::MountainCarContinuous;
+#[cfg(feature = "mujoco")]
+pub use mujoco::{
+    Ant, HalfCheetah, Hopper, Humanoid, InvertedDoublePendulum, InvertedPendulum, MujocoEnv,
+    MujocoState, MujocoTask, Observation, Pusher, Reacher, Simulation, Swimmer, Walker2d,
+    mujoco_models,
+};
+/// The binding to MuJoCo, for what [`Simulation`] does not offer itself.
+#[cfg(feature = "mujoco")]
+pub use mujoco_rs;
 pub use pendulum::Pendulum;
 pub use pixel_probe::PixelProbe;
 pub use pixels::{CartPolePixels, PendulumPixels, cart_pole_pixels, pendulum_pixels};

@@ -5,6 +5,11 @@ use crate::{
     Pendulum, PixelProbe, Probe, ProbeKind, SpaceInvaders, Tabular, cart_pole_pixels,
     pendulum_pixels,
 };
+#[cfg(feature = "mujoco")]
+use crate::{
+    Ant, HalfCheetah, Hopper, Humanoid, InvertedDoublePendulum, InvertedPendulum, MujocoEnv,
+    Pusher, Reacher, Swimmer, Walker2d,
+};
 use rl_core::{
     BoxSpace, Discrete, Env, OneHot, Result, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, VecEnv,
 };
@@ -35,6 +40,16 @@ pub enum Error {
         /// The most similar name, where one is similar at all.
         nearest: Option<&'static str>,
     },
+    /// The environment belongs to a feature that this crate was built without.
+    #[error("environment '{name}': needs the feature `{feature}` of rl-envs; {how}")]
+    Feature {
+        /// The name asked for.
+        name: String,
+        /// The feature.
+        feature: &'static str,
+        /// How to get it.
+        how: &'static str,
+    },
     /// The environment has actions or observations of another kind.
     #[error("environment '{name}': expected {expected}, it has {got}")]
     Kind {
@@ -44,14 +59,6 @@ pub enum Error {
         expected: &'static str,
         /// The kind it has.
         got: &'static str,
-    },
-    /// The name is one of Gymnasium's environments, and the crate was built without its feature `gymnasium`.
-    #[error(
-        "environment '{name}': expected the feature `gymnasium` of rl-envs to be on, which it is not"
-    )]
-    Feature {
-        /// The name asked for.
-        name: String,
     },
     /// An error of `rl-core`.
     #[error(transparent)]
@@ -226,7 +233,35 @@ mod gym;
 type DiscreteProbe = Probe<Discrete>;
 type ContinuousProbe = Probe<BoxSpace>;
 
-static REGISTRY: [Spec; 37] = [
+/// What the feature `mujoco` adds, for the error of a build without it.
+#[cfg(not(feature = "mujoco"))]
+const MUJOCO: [&str; 10] = [
+    "HalfCheetah-v5",
+    "Hopper-v5",
+    "Walker2d-v5",
+    "Ant-v5",
+    "Humanoid-v5",
+    "Swimmer-v5",
+    "InvertedPendulum-v5",
+    "InvertedDoublePendulum-v5",
+    "Reacher-v5",
+    "Pusher-v5",
+];
+
+#[cfg(not(feature = "mujoco"))]
+fn without_feature(name: &str) -> Option<Error> {
+    let how =
+        "`cargo xtask setup mujoco` once, then `cargo xtask-mujoco` in place of `cargo xtask`";
+    let known = MUJOCO.contains(&name);
+    known.then(|| Error::Feature { name: name.to_owned(), feature: "mujoco", how })
+}
+
+#[cfg(feature = "mujoco")]
+fn without_feature(_name: &str) -> Option<Error> {
+    None
+}
+
+static REGISTRY: &[Spec] = &[
     entry!("CartPole-v1", Discrete, Some(500), CartPole::default()),
     entry!("MountainCar-v0", Discrete, Some(200), MountainCar::default()),
     entry!("Acrobot-v1", Discrete, Some(500), Acrobot::default()),
@@ -273,6 +308,36 @@ static REGISTRY: [Spec; 37] = [
         Some(1_000),
         MinAtar::<SpaceInvaders>::default().minimal().with_sticky_actions(0.0)?
     ),
+    #[cfg(feature = "mujoco")]
+    entry!("HalfCheetah-v5", Continuous, Some(1_000), MujocoEnv::new(HalfCheetah::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Hopper-v5", Continuous, Some(1_000), MujocoEnv::new(Hopper::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Walker2d-v5", Continuous, Some(1_000), MujocoEnv::new(Walker2d::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Ant-v5", Continuous, Some(1_000), MujocoEnv::new(Ant::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Humanoid-v5", Continuous, Some(1_000), MujocoEnv::new(Humanoid::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Swimmer-v5", Continuous, Some(1_000), MujocoEnv::new(Swimmer::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!(
+        "InvertedPendulum-v5",
+        Continuous,
+        Some(1_000),
+        MujocoEnv::new(InvertedPendulum::default())?
+    ),
+    #[cfg(feature = "mujoco")]
+    entry!(
+        "InvertedDoublePendulum-v5",
+        Continuous,
+        Some(1_000),
+        MujocoEnv::new(InvertedDoublePendulum::default())?
+    ),
+    #[cfg(feature = "mujoco")]
+    entry!("Reacher-v5", Continuous, Some(50), MujocoEnv::new(Reacher::default())?),
+    #[cfg(feature = "mujoco")]
+    entry!("Pusher-v5", Continuous, Some(100), MujocoEnv::new(Pusher::default())?),
     entry!("ProbePixels", Pixels, None, PixelProbe::default()),
     entry!("ProbeConstant", Discrete, None, DiscreteProbe::new(ProbeKind::Constant)),
     entry!("ProbeObservation", Discrete, None, DiscreteProbe::new(ProbeKind::Observation)),
@@ -299,7 +364,7 @@ static REGISTRY: [Spec; 37] = [
 
 /// Every registered environment.
 pub fn registry() -> &'static [Spec] {
-    &REGISTRY
+    REGISTRY
 }
 
 /// The beginning of the names of Gymnasium's environments.
@@ -336,7 +401,8 @@ pub fn find(name: &str) -> std::result::Result<Spec, Error> {
 /// ```
 ///
 /// # Errors
-/// [`Error::Unknown`], with the nearest name; of `gym:` [`Error::Feature`], or the error of the worker.
+/// [`Error::Unknown`], with the nearest name; [`Error::Feature`] for one that was not built in; of `gym:` the
+/// error of the worker.
 pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Error> {
     if let Some(id) = name.strip_prefix(GYM) {
         #[cfg(feature = "gymnasium")]
@@ -344,10 +410,14 @@ pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Err
         #[cfg(not(feature = "gymnasium"))]
         return Err({
             let _ = (id, options);
-            Error::Feature { name: name.to_owned() }
+            let how = "cargo's `--features` turns it on, and `cargo xtask` has it";
+            Error::Feature { name: name.to_owned(), feature: "gymnasium", how }
         });
     }
     REGISTRY.iter().find(|spec| spec.id == name).cloned().ok_or_else(|| {
+        if let Some(error) = without_feature(name) {
+            return error;
+        }
         let similar =
             |spec: &Spec| strsim::jaro_winkler(&spec.id.to_lowercase(), &name.to_lowercase());
         let nearest = REGISTRY.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
