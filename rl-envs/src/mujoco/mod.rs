@@ -12,6 +12,7 @@ mod pusher;
 mod reacher;
 mod simulation;
 mod swimmer;
+mod total_mass;
 mod walker2d;
 
 pub use ant::Ant;

@@ -1,5 +1,6 @@
 //! MuJoCo behind what the tasks need of it.
 
+use super::total_mass;
 use mujoco_rs::prelude::{MjData, MjModel, MjtObjBase, MjtState};
 use rl_core::{BoxSpace, Error, Result, check};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl Simulation {
         if !path.is_file() {
             return Err(problem("no such file".to_owned()));
         }
-        let model = MjModel::from_xml(path).map_err(|e| problem(e.to_string()))?;
+        let model = total_mass::load(path).map_err(|e| problem(e.to_string()))?;
         let find = |name: &&str| {
             model
                 .name_to_id(MjtObjBase::mjOBJ_BODY, name)
