@@ -31,8 +31,3 @@ pub(crate) fn one_number(action: &[f32]) -> Result<f32> {
         _ => Err(Error::mismatch("action", "1 element", action.len())),
     }
 }
-
-#[cfg(feature = "mujoco")]
-pub(crate) fn unbounded(n: usize) -> BoxSpace {
-    BoxSpace::unbounded(n).expect("callers have checked that there is an element")
-}

@@ -61,6 +61,18 @@ fn the_registry_makes_what_it_lists() {
     );
 }
 
+#[cfg(not(feature = "mujoco"))]
+#[test]
+fn a_name_of_a_feature_says_how_to_get_it() {
+    let copies = Copies::new(1, Seeds::new(0));
+    let error = make_continuous("HalfCheetah-v5", copies).err().unwrap().to_string();
+    assert_eq!(
+        error,
+        "environment 'HalfCheetah-v5': needs the feature `mujoco` of rl-envs; `cargo xtask setup mujoco` once, \
+         then `cargo xtask-mujoco` in place of `cargo xtask`"
+    );
+}
+
 /// An environment with one fault at a time.
 struct Faulty {
     fault: &'static str,

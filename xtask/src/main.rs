@@ -1,4 +1,4 @@
-//! The command line: `train`, `eval`, `list`, `picture`, `bench`, `kills`, `ci`. One file a verb.
+//! The command line: `train`, `eval`, `list`, `picture`, `bench`, `kills`, `setup`, `ci`. One file a verb.
 #![forbid(unsafe_code)]
 // A program, unlike the libraries, prints and exits.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
@@ -18,6 +18,7 @@ mod plot;
 mod preset;
 mod progress;
 mod run_dir;
+mod setup;
 mod train;
 
 pub(crate) use error::{Error, Result};
@@ -39,6 +40,9 @@ enum Verb {
     Bench(bench::Verb),
     /// Kill runs at every moment, and see that nothing is lost.
     Kills(kills::Args),
+    /// Fetch what a feature needs from outside.
+    #[command(subcommand)]
+    Setup(setup::Verb),
     /// Run everything that continuous integration runs.
     Ci,
 }
@@ -51,6 +55,7 @@ fn main() {
         Verb::Picture(args) => picture::main(&args),
         Verb::Bench(verb) => bench::main(&verb),
         Verb::Kills(args) => kills::main(&args),
+        Verb::Setup(verb) => setup::main(&verb),
         Verb::Ci => ci::main(),
     };
     match outcome {

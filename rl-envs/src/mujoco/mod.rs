@@ -28,7 +28,7 @@ pub use simulation::{Simulation, mujoco_models};
 pub use swimmer::Swimmer;
 pub use walker2d::Walker2d;
 
-use rl_core::{BoxSpace, Env, Error, Result, Rng, Step, check};
+use rl_core::{BoxSpace, Env, Error, Result, Rng, Space, Step, check};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -118,7 +118,7 @@ pub struct MujocoEnv<T> {
     sim: Simulation,
     /// The task's position after the last step.
     position: f64,
-    width: usize,
+    observation_space: BoxSpace,
     action_space: BoxSpace,
     /// Where a start is drawn before the simulation gets it.
     qpos: Vec<f64>,
@@ -153,12 +153,11 @@ impl<T: MujocoTask> MujocoEnv<T> {
         let sim = Simulation::load(model.as_ref(), T::FRAME_SKIP, T::BODIES)?;
         let mut counted = Observation::new(&mut []);
         task.observe(&sim, &mut counted);
-        let width = counted.width();
+        let observation_space = BoxSpace::unbounded(counted.width())?;
         let (qpos, qvel) = (sim.qpos().to_vec(), sim.qvel().to_vec());
         let action_space = sim.action_space()?;
         let position = task.position(&sim);
-        BoxSpace::unbounded(width)?;
-        Ok(MujocoEnv { task, sim, position, width, action_space, qpos, qvel })
+        Ok(MujocoEnv { task, sim, position, observation_space, action_space, qpos, qvel })
     }
 
     /// The simulation as it stands.
@@ -177,7 +176,7 @@ impl<T: MujocoTask> MujocoEnv<T> {
     }
 
     fn show(&self, obs: &mut [f32]) -> Result<()> {
-        check::len("observation", self.width, obs.len())?;
+        check::len("observation", self.observation_space.width(), obs.len())?;
         self.task.observe(&self.sim, &mut Observation::new(obs));
         Ok(())
     }
@@ -189,7 +188,7 @@ impl<T: MujocoTask> Env for MujocoEnv<T> {
     type State = MujocoState;
 
     fn observation_space(&self) -> BoxSpace {
-        crate::fixed::unbounded(self.width)
+        self.observation_space.clone()
     }
 
     fn action_space(&self) -> BoxSpace {

@@ -85,7 +85,7 @@ impl Simulation {
     }
 
     /// The position of the task's body `index` ([`MujocoTask::BODIES`](super::MujocoTask::BODIES)) in the world, in
-    /// metres.
+    /// metres. `index` must be one of theirs.
     pub fn body(&self, index: usize) -> [f64; 3] {
         self.data.xpos()[self.bodies[index]]
     }

@@ -4,6 +4,7 @@ use crate::Result;
 
 mod dqn_step;
 mod envs;
+mod mujoco;
 mod overestimation;
 mod replay;
 mod returns;
@@ -18,6 +19,8 @@ pub(crate) enum Verb {
     DqnStep(dqn_step::Args),
     /// Environment steps per second.
     Envs(envs::Args),
+    /// Environment steps per second of MuJoCo's tasks beside EnvPool and Gymnasium.
+    Mujoco(mujoco::Args),
     /// Throughput of storing in and sampling from the replay buffer.
     Replay(replay::Args),
     /// Transitions per second on fixed workloads, optionally compared with other libraries.
@@ -31,6 +34,7 @@ pub(crate) fn main(verb: &Verb) -> Result<()> {
         Verb::Returns(args) => returns::main(args),
         Verb::DqnStep(args) => dqn_step::main(args),
         Verb::Envs(args) => envs::main(args),
+        Verb::Mujoco(args) => mujoco::main(args),
         Verb::Replay(args) => replay::main(args),
         Verb::Speed(args) => speed::main(args),
         Verb::Overestimation(args) => overestimation::main(args),

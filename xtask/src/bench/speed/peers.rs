@@ -12,8 +12,17 @@ pub(super) const THREADED: &str = "this library, threaded";
 pub(super) const FLOOR: &str = "its matrix products alone";
 
 /// The peers' packages, by their names on PyPI.
-const PACKAGES: [&str; 8] =
-    ["torch", "stable-baselines3", "jax", "sbx-rl", "gymnax", "gymnasium", "envpool", "minatar"];
+const PACKAGES: [&str; 9] = [
+    "torch",
+    "stable-baselines3",
+    "jax",
+    "sbx-rl",
+    "gymnax",
+    "gymnasium",
+    "envpool",
+    "minatar",
+    "mujoco",
+];
 
 /// A program that runs a workload in a separate process and reports each as a line of JSON.
 pub(crate) struct Runner {
@@ -28,6 +37,10 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     pub(super) fn runs(&self, workload: &str) -> bool {
         self.workloads.contains(&workload)
     }
@@ -77,6 +90,20 @@ pub(crate) fn environments(python: Option<&Path>) -> Result<Runner> {
         command: vec![python, script],
         cores: 1,
     })
+}
+
+/// This library, EnvPool and Gymnasium on MuJoCo's tasks.
+pub(crate) fn mujoco(python: Option<&Path>) -> Result<[Runner; 3]> {
+    let own = std::env::current_exe().map_err(|e| Error::io(Path::new("this program"), e))?;
+    let own = vec![own, "bench".into(), "mujoco".into(), "--worker".into()];
+    let python = python.map_or_else(virtual_environment, |python| Ok(python.to_owned()))?;
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers").join("mujoco_envs.py");
+    let runner = |name, command| Runner { name, workloads: &[], prefix: "", command, cores: 1 };
+    Ok([
+        runner(OURS, own),
+        runner("EnvPool", vec![python.clone(), script.clone()]),
+        runner("Gymnasium", vec![python, script]),
+    ])
 }
 
 /// This library, and the peers if requested.
