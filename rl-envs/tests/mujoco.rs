@@ -145,6 +145,18 @@ tasks! {
     pusher, "Pusher-v5", Pusher, 100;
 }
 
+/// Neither steps nor resets allocate in this library; MuJoCo has an arena of its own.
+#[test]
+fn an_episode_allocates_nothing() {
+    let mut env = MujocoEnv::new(Humanoid::default()).unwrap();
+    let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0.0; 348]);
+    let allocated = allocation_counter::measure(|| {
+        env.reset(&mut rng, &mut obs).unwrap();
+        while env.step(&[0.3; 17], &mut rng, &mut obs).unwrap().end.is_none() {}
+    });
+    assert_eq!(allocated.count_total, 0);
+}
+
 /// Threads have no say in the results, and what they save can be loaded without them.
 #[test]
 fn threads_step_to_the_same_bits() {

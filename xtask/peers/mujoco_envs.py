@@ -3,12 +3,18 @@
 RUNNER is "EnvPool" or "Gymnasium", which steps its COPIES one after another. The clock starts after a tenth of the steps.
 """
 import json
+import os
 import sys
+import tempfile
 import time
 
 import common  # Sets the number of threads before anything else is imported.
 
 import numpy as np
+
+# MuJoCo writes its warnings into the current folder.
+folder = tempfile.TemporaryDirectory()
+os.chdir(folder.name)
 
 runner, name, copies, steps = sys.argv[1].split("/")
 copies, steps = int(copies), int(steps)

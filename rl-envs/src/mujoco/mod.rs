@@ -97,6 +97,10 @@ pub trait MujocoTask: Send + 'static {
 /// are clipped by the simulation (and cost what they would have). The noise of resets has Gymnasium's distributions,
 /// and comes from the environment's own generator. There is no picture of these environments, which would need OpenGL.
 ///
+/// The feature `mujoco` links with libmujoco 3.17.0 in the folder that the environment variable
+/// `MUJOCO_DYNAMIC_LINK_DIR` names. A program of one's own finds it at run time by `LD_LIBRARY_PATH`, or by a build
+/// script that prints `cargo::rustc-link-arg=-Wl,-rpath,` and that folder, as `xtask/build.rs` does.
+///
 /// MuJoCo itself prints a warning, and writes it to `MUJOCO_LOG.TXT`, where a simulation becomes unstable; it then
 /// starts anew by itself, as it does in Gymnasium.
 ///
