@@ -88,7 +88,7 @@ fn goes_on<T: MujocoTask + Clone>(name: &str, task: T) {
             space.sample(&mut rng, &mut action);
             env.step(&action, &mut rng, &mut obs).unwrap();
         }
-        let bytes = rl_core::codec::encode(&env.state()).unwrap();
+        let bytes = rl_core::codec::encode(&env.state().unwrap()).unwrap();
         copy.set_state(rl_core::codec::decode("state", &bytes).unwrap()).unwrap();
         let mut obs_copy = vec![f32::NAN; obs.len()];
         for step in 0..200 {
@@ -241,7 +241,7 @@ fn errors_say_what_is_wrong() {
     assert_eq!(error, "action: expected 3 elements, got 2");
     let error = env.step(&[0.0, f32::NAN, 0.0], &mut rng, &mut obs).unwrap_err().to_string();
     assert_eq!(error, "action dimension 1: expected a number, got NaN");
-    let mut state = env.state();
+    let mut state = env.state().unwrap();
     state.physics[1] = f64::NAN;
     let error = env.set_state(state.clone()).unwrap_err().to_string();
     assert_eq!(error, "state.physics: expected finite numbers, got NaN");

@@ -84,22 +84,22 @@ fn frame_after<E: Env<Obs = rl_core::BoxSpace<u8>>>(
     obs[3 * FRAME..].to_vec()
 }
 
-/// The mean column of what is dark in a row of a frame.
-fn dark_column(frame: &[u8], row: usize) -> f64 {
-    let dark = |x: usize| f64::from(255 - frame[row * 84 + x]);
-    let total: f64 = (0..84).map(dark).sum();
-    (0..84).map(|x| x as f64 * dark(x)).sum::<f64>() / total
+/// The mean column of what is bright in a row of a frame.
+fn bright_column(frame: &[u8], row: usize) -> f64 {
+    let bright = |x: usize| f64::from(frame[row * 84 + x]);
+    let total: f64 = (0..84).map(bright).sum();
+    (0..84).map(|x| x as f64 * bright(x)).sum::<f64>() / total
 }
 
 #[test]
 fn a_tilt_of_two_degrees_is_seen() {
     let tilted = |degrees: f64| {
-        let state = (vec![255; 4 * FRAME], [0.1, 0.0, degrees.to_radians(), 0.0]);
+        let state = (vec![0; 4 * FRAME], [0.1, 0.0, degrees.to_radians(), 0.0]);
         frame_after(cart_pole_pixels().unwrap(), state, 0)
     };
     let frames = [-2.0, 0.0, 2.0].map(tilted);
     // Two rows below the top of the pole.
-    let [left, middle, right] = frames.each_ref().map(|frame| dark_column(frame, 8));
+    let [left, middle, right] = frames.each_ref().map(|frame| bright_column(frame, 8));
     let shifts = [middle - left, right - middle];
     // A step on, the pole stands a little differently; and edges lie on a raster of quarters of the larger picture.
     assert!(shifts.iter().all(|shift| (0.4..0.75).contains(shift)), "{shifts:?} pixels");
@@ -108,7 +108,7 @@ fn a_tilt_of_two_degrees_is_seen() {
     assert!(changed > 40, "{changed} pixels");
 
     let turned = |angle: f64| {
-        let state = (vec![255; 4 * FRAME], [angle, 0.0]);
+        let state = (vec![0; 4 * FRAME], [angle, 0.0]);
         frame_after(pendulum_pixels().unwrap(), state, &[0.0])
     };
     let (before, after) = (turned(1.0), turned(1.035));
@@ -153,8 +153,8 @@ fn a_reset_shows_the_first_frame_four_times() {
     env.reset(&mut Seeds::new(0).stream("env", 0), &mut obs).unwrap();
     let (first, rest) = obs.split_at(FRAME);
     assert!(rest.chunks_exact(FRAME).all(|frame| frame == first));
-    // White above the pole, the pole, and the black cart.
-    let darkest = |row: usize| first[84 * row..84 * (row + 1)].iter().min().copied().unwrap();
-    assert_eq!((darkest(2), darkest(75)), (255, 0));
-    assert!((120..200).contains(&darkest(30)), "{}", darkest(30));
+    // Nothing above the pole, the pole, and the cart, which is black where it is drawn.
+    let brightest = |row: usize| first[84 * row..84 * (row + 1)].iter().max().copied().unwrap();
+    assert_eq!((brightest(2), brightest(75)), (0, 255));
+    assert!((55..136).contains(&brightest(30)), "{}", brightest(30));
 }

@@ -216,8 +216,8 @@ impl<T: MujocoTask> Env for MujocoEnv<T> {
         Ok(Step::terminated_if(terminated, reward as f32))
     }
 
-    fn state(&self) -> MujocoState {
-        MujocoState { physics: self.sim.save(), position: self.position }
+    fn state(&self) -> Option<MujocoState> {
+        Some(MujocoState { physics: self.sim.save(), position: self.position })
     }
 
     fn set_state(&mut self, state: MujocoState) -> Result<()> {
