@@ -9,7 +9,6 @@ const STEPS: &[&str] = &[
     "cargo test --release --workspace",
     "cargo fmt --all --check",
     "cargo clippy --release --workspace --all-targets -- -D warnings",
-    "cargo clippy --release --package rl-envs --features python-tests --all-targets -- -D warnings",
     "cargo doc --release --workspace --no-deps --document-private-items",
 ];
 
@@ -36,7 +35,7 @@ pub(crate) fn main() -> Result<()> {
     run(CUDA, cuda)
 }
 
-/// The tests of the Gymnasium bridge, with Python's packages in an environment of their own.
+/// The tests beside Gymnasium, of the bridge and of MuJoCo's tasks, with Python's packages in an environment of their own.
 fn python_tests() -> Result<()> {
     // Windows has the interpreter elsewhere.
     let interpreter =
@@ -47,6 +46,8 @@ fn python_tests() -> Result<()> {
     }
     let line = format!("{} -m pip install --quiet {PACKAGES}", interpreter.display());
     run(&line, command(&line))?;
+    run(SETUP, command(SETUP))?;
+    run(PYTHON_CLIPPY, command(PYTHON_CLIPPY))?;
     let mut tests = command(PYTHON_TESTS);
     let absolute = std::path::absolute(&interpreter).map_err(|e| Error::io(&interpreter, e))?;
     tests.env("RL_PYTHON", absolute);
@@ -54,9 +55,10 @@ fn python_tests() -> Result<()> {
 }
 
 const PYTHON: &str = "target/python";
-const PACKAGES: &str = "gymnasium[classic-control,mujoco]==1.4.0 ale-py==0.12.1";
-const PYTHON_TESTS: &str =
-    "cargo test --release --package rl-envs --features python-tests --test gym_bridge";
+const PACKAGES: &str = "gymnasium[classic-control,mujoco]==1.4.0 mujoco==3.17.0 ale-py==0.12.1";
+const SETUP: &str = "cargo xtask setup mujoco";
+const PYTHON_CLIPPY: &str = "cargo clippy --release --package rl-envs --features python-tests,mujoco --all-targets -- -D warnings";
+const PYTHON_TESTS: &str = "cargo test --release --package rl-envs --features python-tests,mujoco";
 
 /// A process of its own: the tests may have replaced the program that runs this.
 const KILLS: &str = "cargo xtask kills --short";
