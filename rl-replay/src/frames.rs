@@ -341,25 +341,15 @@ impl<T: Element, A: Element> Store<T, A> for Frames<T, A> {
     fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {
         let (f, w, aw) = (self.frame, self.stack * self.frame, self.action_width);
         let (first, env) = (self.step(place), place % self.envs);
-        let (mut step, mut row, mut reward, mut discount) = (first, place, 0.0, 1.0);
-        for k in 1.. {
-            reward += discount * f64::from(self.rewards[row]);
-            discount *= horizon.gamma;
-            if k >= horizon.n_step || self.ends[row].is_some() || step + 1 == self.pushed {
-                break;
-            }
-            step += 1;
-            row = (row + self.envs) % self.capacity();
-        }
-        if self.ends[row] == Some(End::Terminated) {
-            discount = 0.0;
-        }
+        let row = |k: usize| (place + k * self.envs) % self.capacity();
+        let stored = (0..self.pushed - first).map(|k| row(k as usize));
+        let span = horizon.span(stored.map(|row| (self.rewards[row], self.ends[row])));
+        let (step, row) = (first + (span.steps - 1) as u64, row(span.steps - 1));
         let observation = batch.observations[slot * w..][..w].chunks_exact_mut(f);
         let frames = self.frames(first, env, self.ages[place]);
         observation.zip(frames).for_each(|(out, frame)| out.copy_from_slice(frame));
         batch.actions[slot * aw..][..aw].copy_from_slice(&self.actions[place * aw..][..aw]);
-        batch.rewards[slot] = reward as f32;
-        batch.discounts[slot] = discount as f32;
+        (batch.rewards[slot], batch.discounts[slot]) = (span.reward, span.discount);
         let next = batch.next_observations[slot * w..][..w].chunks_exact_mut(f);
         let last = self.ends[row].and_then(|_| self.finals.find(step, env));
         let last = last.unwrap_or_else(|| &self.ring[self.slot(step + 1, env)]);

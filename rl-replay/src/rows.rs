@@ -150,24 +150,16 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
 
     fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {
         let (w, aw) = (self.width, self.action_width);
-        let (mut row, mut reward, mut discount) = (place, 0.0, 1.0);
-        for k in 1.. {
-            reward += discount * f64::from(self.rewards[row]);
-            discount *= horizon.gamma;
-            let newest = row / self.envs == (self.head + self.steps - 1) % self.steps;
-            if k >= horizon.n_step || self.ends[row].is_some() || newest {
-                break;
-            }
-            row = (row + self.envs) % self.capacity();
-        }
-        if self.ends[row] == Some(End::Terminated) {
-            discount = 0.0;
-        }
+        let newest = (self.head + self.steps - 1) % self.steps;
+        let following = (newest + self.steps - place / self.envs) % self.steps;
+        let row = |k: usize| (place + k * self.envs) % self.capacity();
+        let stored = (0..=following).map(row).map(|row| (self.rewards[row], self.ends[row]));
+        let span = horizon.span(stored);
+        let last = row(span.steps - 1);
         batch.observations[slot * w..][..w].copy_from_slice(&self.observations[place * w..][..w]);
         batch.actions[slot * aw..][..aw].copy_from_slice(&self.actions[place * aw..][..aw]);
-        batch.rewards[slot] = reward as f32;
-        batch.discounts[slot] = discount as f32;
-        let next = &self.next_observations[row * w..][..w];
+        (batch.rewards[slot], batch.discounts[slot]) = (span.reward, span.discount);
+        let next = &self.next_observations[last * w..][..w];
         batch.next_observations[slot * w..][..w].copy_from_slice(next);
     }
 

@@ -1,7 +1,7 @@
 //! What keeps transitions.
 
 use crate::{Batch, Result};
-use rl_core::{Element, Transitions};
+use rl_core::{Element, End, Transitions};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -12,6 +12,38 @@ pub struct Horizon {
     pub n_step: usize,
     /// The discount factor.
     pub gamma: f64,
+}
+
+/// What a sampled transition spans.
+pub(crate) struct Span {
+    /// Steps, at least 1.
+    pub steps: usize,
+    /// Their rewards, summed with discount.
+    pub reward: f32,
+    /// What the value of the state behind the last counts.
+    pub discount: f32,
+}
+
+impl Horizon {
+    /// The span from a transition on, given its reward and end and those of the ones that follow it in the same environment, as far
+    /// as they are stored:
+    ///
+    /// ```text
+    /// R = Σ_k gamma^k r_k,   k < n     up to an end; the discount is gamma^n, or 0 after a termination
+    /// ```
+    pub(crate) fn span(self, stored: impl Iterator<Item = (f32, Option<End>)>) -> Span {
+        let (mut steps, mut sum, mut discount) = (0, 0.0, 1.0);
+        for (reward, end) in stored.take(self.n_step.max(1)) {
+            steps += 1;
+            sum += discount * f64::from(reward);
+            discount *= self.gamma;
+            if let Some(end) = end {
+                discount = if end == End::Terminated { 0.0 } else { discount };
+                break;
+            }
+        }
+        Span { steps, reward: sum as f32, discount: discount as f32 }
+    }
 }
 
 /// Keeps transitions of several environments, each in a numbered place, and forgets the oldest. Places `0..len` are

@@ -129,7 +129,9 @@ impl Preset {
         let mut table: toml::Table = toml::from_str(self.text).map_err(parse_error)?;
         table.entry("env").or_insert_with(|| env.into());
         if let Some(toml::Value::Table(references)) = table.remove("references") {
-            let game = env.split(['/', '-']).nth(1).unwrap_or_default();
+            // Published returns are of the games' own rules, whose names end in a version.
+            let game = env.split(['/', '-']).nth(1).filter(|_| !env.ends_with("-gymnax"));
+            let game = game.unwrap_or_default();
             if let (Some(value), Some(source)) = (references.get(game), references.get("source")) {
                 let reference = [("return", value.clone()), ("source", source.clone())];
                 let reference = reference.map(|(key, value)| (key.to_owned(), value));
