@@ -1,5 +1,6 @@
 use crate::{
-    BoxSpace, Error, Metrics, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv, check, codec,
+    BoxSpace, Error, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv,
+    check, codec,
 };
 
 /// Normalises observations by their running mean and standard deviation, each dimension by its
@@ -9,19 +10,16 @@ use crate::{
 /// training environment's moments with [`VecEnv::set_moments`], without which its reset fails.
 ///
 /// Final observations are normalised with the same moments as the others. Made for on-policy
-/// learning: what a replay memory holds keeps the scale of the time it was stored.
+/// learning: what a replay memory holds keeps the scale of the time it was stored; agents that have one normalise what
+/// they draw from it by a [`Normalizer`] of their own.
 #[derive(Debug)]
 pub struct NormalizeObs<V> {
     envs: V,
     space: BoxSpace,
-    moments: RunningMoments,
-    clip: f32,
+    normalizer: Normalizer,
     frozen: bool,
     evaluating: bool,
-    /// How many columns at the end stay as they are.
-    kept: usize,
     batch: StepBatch<f32>,
-    scale: Vec<(f32, f32)>,
 }
 
 impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
@@ -30,24 +28,21 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
     /// # Errors
     /// [`Error::Config`] where `clip` is not positive.
     pub fn new(envs: V, clip: f32) -> Result<Self> {
-        check::positive("clip", clip.into())?;
         let width = envs.observation_space().width();
+        let normalizer = Normalizer::new(width, clip)?;
         Ok(NormalizeObs {
             space: BoxSpace::new(vec![-clip; width], vec![clip; width])?,
-            moments: RunningMoments::new(width),
-            clip,
+            normalizer,
             frozen: false,
             evaluating: false,
-            kept: 0,
             batch: StepBatch::new(envs.num_envs(), width),
-            scale: vec![(0.0, 1.0); width],
             envs,
         })
     }
 
     /// Leaves the last `n` numbers of each observation as they are: an action mask, say.
     pub fn except_last(mut self, n: usize) -> Self {
-        self.kept = n;
+        self.normalizer = self.normalizer.except_last(n);
         self
     }
 
@@ -60,8 +55,8 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
     fn show(&mut self, after_step: bool) -> Result<()> {
         let shown = self.envs.batch();
         if !(self.frozen || self.evaluating) {
-            self.moments.update(shown.observations());
-        } else if self.moments.count() == 0.0 {
+            self.normalizer.update(shown.observations());
+        } else if self.normalizer.moments().count() == 0.0 {
             let expected = "those of the training environments, by set_moments";
             return Err(Error::mismatch("moments of a frozen normaliser", expected, "none"));
         }
@@ -70,32 +65,14 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
         } else {
             self.batch.begin_episodes();
         }
-        self.update_scale();
-        let (shown, scale, clip) = (self.envs.batch(), &self.scale, self.clip);
+        let shown = self.envs.batch();
         let rows = self.batch.rows_mut();
-        normalise(scale, clip, shown.observations(), rows.observations);
-        normalise(scale, clip, shown.finals(), rows.finals);
+        self.normalizer.write(shown.observations(), rows.observations);
+        self.normalizer.write(shown.finals(), rows.finals);
         rows.rewards.copy_from_slice(shown.rewards());
         rows.ends.copy_from_slice(shown.ends());
         rows.episodes.extend_from_slice(shown.episodes());
         Ok(())
-    }
-
-    fn update_scale(&mut self) {
-        for (i, scale) in self.scale.iter_mut().enumerate() {
-            let std = (self.moments.variance(i) + 1e-8).sqrt();
-            *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
-        }
-        self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
-    }
-}
-
-/// Writes the rows `from`, `[n, width]`, normalised by the mean and inverse standard deviation of each column.
-fn normalise(scale: &[(f32, f32)], clip: f32, from: &[f32], to: &mut [f32]) {
-    for (from, to) in from.chunks_exact(scale.len()).zip(to.chunks_exact_mut(scale.len())) {
-        for ((x, y), &(mean, inverse_std)) in from.iter().zip(to).zip(scale) {
-            *y = ((x - mean) * inverse_std).clamp(-clip, clip);
-        }
     }
 }
 
@@ -131,7 +108,7 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
 
     fn save(&self) -> Result<Vec<u8>> {
         let shown = (self.batch.observations(), self.batch.reset_since());
-        codec::encode(&(self.envs.save()?, &self.moments, shown))
+        codec::encode(&(self.envs.save()?, self.normalizer.moments(), shown))
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
@@ -139,28 +116,27 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         let (inner, moments, shown): (Vec<u8>, RunningMoments, Shown) =
             codec::decode("observation normaliser", bytes)?;
         let (observations, reset_since) = shown;
-        moments.check_width(self.moments.width())?;
+        moments.check_width(self.space.width())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         self.envs.load(&inner)?;
-        self.moments = moments;
+        self.normalizer.set_moments(moments)?;
         if self.envs.resumes_exactly() {
             return self.batch.restore(&observations, &reset_since);
         }
         // Where an episode had to begin, its first observation replaces the saved one.
-        self.update_scale();
-        let (mut observations, width) = (observations, self.scale.len());
+        let (mut observations, width) = (observations, self.space.width());
         let inner = self.envs.batch();
         let rows =
             observations.chunks_exact_mut(width).zip(inner.observations().chunks_exact(width));
         for ((to, from), _) in rows.zip(inner.reset_since()).filter(|(_, reset)| **reset) {
-            normalise(&self.scale, self.clip, from, to);
+            self.normalizer.write(from, to);
         }
         self.batch.restore(&observations, inner.reset_since())
     }
 
     fn moments(&self) -> Vec<RunningMoments> {
         let mut all = self.envs.moments();
-        all.push(self.moments.clone());
+        all.push(self.normalizer.moments().clone());
         all
     }
 
@@ -168,10 +144,9 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         let Some((own, inner)) = moments.split_last() else {
             return check::len("normalisation moments", 1, 0);
         };
-        own.check_width(self.moments.width())?;
+        own.check_width(self.space.width())?;
         self.envs.set_moments(inner)?;
-        self.moments = own.clone();
-        Ok(())
+        self.normalizer.set_moments(own.clone())
     }
 
     fn set_evaluating(&mut self, evaluating: bool) {

@@ -1,0 +1,99 @@
+//! Normalisation of rows by running moments.
+
+use crate::{Result, RunningMoments, check};
+
+/// Brings each dimension of rows to mean 0 and standard deviation 1, by its [`RunningMoments`], and clips the result at
+/// ±`clip`:
+///
+/// ```text
+/// y = clip((x - mean) / sqrt(variance + 1e-8))
+/// ```
+///
+/// ```
+/// use rl_core::Normalizer;
+/// let mut normalizer = Normalizer::new(2, 10.0)?;
+/// normalizer.update(&[1.0, 0.0, 3.0, 0.0]);
+/// let mut row = [3.0, 5.0];
+/// normalizer.normalize(&mut row);
+/// assert!((row[0] - 1.0).abs() < 1e-6);
+/// assert_eq!(row[1], 10.0); // It was never seen to vary.
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Normalizer {
+    moments: RunningMoments,
+    clip: f32,
+    /// How many dimensions at the end stay as they are.
+    kept: usize,
+    /// The mean and the inverse standard deviation of each dimension.
+    scale: Vec<(f32, f32)>,
+}
+
+impl Normalizer {
+    /// For rows of `width` numbers, without data yet; `clip` is 10 in the PPO reference code (Andrychowicz et al., 2021).
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) where `clip` is not positive.
+    pub fn new(width: usize, clip: f32) -> Result<Self> {
+        check::positive("clip", clip.into())?;
+        let moments = RunningMoments::new(width);
+        Ok(Normalizer { moments, clip, kept: 0, scale: vec![(0.0, 1.0); width] })
+    }
+
+    /// Leaves the last `n` numbers of each row as they are: an action mask, say.
+    pub fn except_last(mut self, n: usize) -> Self {
+        self.kept = n;
+        self.rescale();
+        self
+    }
+
+    /// The largest magnitude of a normalised number.
+    pub fn clip(&self) -> f32 {
+        self.clip
+    }
+
+    /// The moments.
+    pub fn moments(&self) -> &RunningMoments {
+        &self.moments
+    }
+
+    /// Sets the moments.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for those of rows of another width.
+    pub fn set_moments(&mut self, moments: RunningMoments) -> Result<()> {
+        moments.check_width(self.scale.len())?;
+        self.moments = moments;
+        self.rescale();
+        Ok(())
+    }
+
+    /// Takes rows, `[n, width]`, into the moments.
+    pub fn update(&mut self, rows: &[f32]) {
+        self.moments.update(rows);
+        self.rescale();
+    }
+
+    fn rescale(&mut self) {
+        for (i, scale) in self.scale.iter_mut().enumerate() {
+            let std = (self.moments.variance(i) + 1e-8).sqrt();
+            *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
+        }
+        self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
+    }
+
+    /// Normalises rows, `[n, width]`.
+    pub fn normalize(&self, rows: &mut [f32]) {
+        for row in rows.chunks_exact_mut(self.scale.len()) {
+            for (x, &(mean, inverse_std)) in row.iter_mut().zip(&self.scale) {
+                *x = ((*x - mean) * inverse_std).clamp(-self.clip, self.clip);
+            }
+        }
+    }
+
+    /// Writes the rows `from`, `[n, width]`, normalised to `to`.
+    pub fn write(&self, from: &[f32], to: &mut [f32]) {
+        to.copy_from_slice(from);
+        self.normalize(to);
+    }
+}
