@@ -3,8 +3,8 @@
 use crate::unit_box::UnitBox;
 use crate::{Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings};
 use rl_core::{
-    Agent, BoxSpace, Error, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
-    Transitions, VecEnv, check,
+    Agent, BoxSpace, Error, Metrics, Normalizer, Policy, Progress, Result, Rng, RunningMoments,
+    Sections, Seeds, Space, Transitions, VecEnv, check,
 };
 use rl_nets::{Backend, Body, OptimizerConfig};
 use rl_replay::{Batch, HandedOut, Replay};
@@ -138,6 +138,28 @@ pub struct OffPolicy<R> {
     handed_out: HandedOut<BoxSpace>,
     /// Scratch buffer: greedy actions in [-1, 1].
     greedy: Vec<f32>,
+    /// Normalises what networks see; none where they see observations as they are.
+    normalizer: Option<Normalizer>,
+    /// Scratch buffer: normalised observations.
+    seen: Vec<f32>,
+}
+
+/// The name under which the moments of observations are saved.
+const MOMENTS: &str = "observation_moments";
+const MOMENTS_FILE: &str = "observation_moments.bin";
+/// Where normalised observations are clipped, as Stable-Baselines3's `VecNormalize` does.
+const CLIP: f32 = 10.0;
+
+/// The observations that networks see.
+fn seen<'a>(
+    normalizer: &Option<Normalizer>,
+    observations: &'a [f32],
+    scratch: &'a mut Vec<f32>,
+) -> &'a [f32] {
+    let Some(normalizer) = normalizer else { return observations };
+    scratch.resize(observations.len(), 0.0);
+    normalizer.write(observations, scratch);
+    scratch
 }
 
 impl<R: Rule> OffPolicy<R> {
@@ -206,6 +228,11 @@ impl<R: Rule> OffPolicy<R> {
             actions: vec![0.0; n * action_width],
             handed_out: HandedOut::new(envs.action_space().clone(), n),
             greedy: Vec::new(),
+            normalizer: match experience.normalize_observations {
+                true => Some(Normalizer::new(width, CLIP)?),
+                false => None,
+            },
+            seen: Vec::new(),
             bounds,
             rule,
             experience,
@@ -225,6 +252,7 @@ impl<R: Rule> OffPolicy<R> {
         taken.chunks_exact(width).try_for_each(|action| space.check("action", action))?;
         let unit = taken.iter().enumerate().map(|(i, a)| self.bounds.to_unit(i % width, *a));
         let unit: Vec<f32> = unit.collect();
+        self.measure(transitions);
         Ok(self.replay.push_foreign(&transitions.with_actions(&unit))?)
     }
 
@@ -233,12 +261,47 @@ impl<R: Rule> OffPolicy<R> {
     /// # Errors
     /// An empty replay buffer; a non-finite loss or gradient.
     pub fn gradient_step(&mut self, progress: Progress, metrics: &mut Metrics) -> Result<()> {
-        let OffPolicy { experience, replay, batch, rng, .. } = self;
+        let OffPolicy { experience, replay, batch, rng, normalizer, .. } = self;
         replay.sample(rng, progress.fraction(), experience.horizon(), batch)?;
+        if let Some(normalizer) = normalizer {
+            batch.map_observations(|rows| normalizer.normalize(rows));
+        }
         self.rule.learn(batch, rng, progress, metrics)
     }
 
-    /// The rule.
+    /// Takes the observations that were acted on into the moments.
+    fn measure(&mut self, transitions: &Transitions<'_, f32, f32>) {
+        if let Some(normalizer) = &mut self.normalizer {
+            normalizer.update(transitions.observations());
+        }
+    }
+
+    fn save_normalizer(&self, out: &mut Sections) -> Result<()> {
+        self.normalizer.as_ref().map_or(Ok(()), |normalizer| out.put(MOMENTS, normalizer.moments()))
+    }
+
+    /// A normaliser with the saved moments.
+    fn loaded_normalizer(&self, from: &Sections) -> Result<Option<Normalizer>> {
+        let saved: Option<RunningMoments> =
+            from.find(MOMENTS_FILE).map(|_| from.get(MOMENTS)).transpose()?;
+        match (&self.normalizer, saved) {
+            (None, None) => Ok(None),
+            (Some(normalizer), Some(moments)) => {
+                let mut normalizer = normalizer.clone();
+                normalizer.set_moments(moments)?;
+                Ok(Some(normalizer))
+            }
+            (own, _) => {
+                let with = |on: bool| {
+                    if on { "moments of observations" } else { "no moments of observations" }
+                };
+                let (expected, got) = (with(own.is_some()), with(own.is_none()));
+                Err(Error::mismatch("normalize_observations", expected, got))
+            }
+        }
+    }
+
+    /// The rule. It sees observations normalised, where the settings ask for that.
     pub fn rule(&self) -> &R {
         &self.rule
     }
@@ -268,6 +331,7 @@ impl<R: Rule> Policy for OffPolicy<R> {
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
         self.greedy.resize(actions.len(), 0.0);
+        let observations = seen(&self.normalizer, observations, &mut self.seen);
         self.rule.act_greedily(observations, &mut self.greedy)?;
         self.to_bounds(&self.greedy, actions)
     }
@@ -283,6 +347,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
             let rng = &mut self.rng;
             self.actions.fill_with(|| rng.uniform(-1.0, 1.0) as f32);
         } else {
+            let observations = seen(&self.normalizer, observations, &mut self.seen);
             self.rule.act(observations, &mut self.rng, &mut self.actions)?;
             if let Some(noise) = &mut self.exploration {
                 noise.add(&mut self.rng, &mut self.actions);
@@ -301,6 +366,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         let stored = self.replay.push(&transitions.with_actions(&actions));
         self.actions = actions;
         stored?;
+        self.measure(transitions);
         self.steps += transitions.len() as u64;
         if let Some(noise) = &mut self.exploration {
             let ends = transitions.ends().iter().zip(transitions.resets());
@@ -330,15 +396,20 @@ impl<R: Rule> Agent for OffPolicy<R> {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        self.rule.save_policy(out)
+        self.rule.save_policy(out)?;
+        self.save_normalizer(out)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        self.rule.load_policy(from)
+        let normalizer = self.loaded_normalizer(from)?;
+        self.rule.load_policy(from)?;
+        self.normalizer = normalizer;
+        Ok(())
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
         self.rule.save(out)?;
+        self.save_normalizer(out)?;
         self.replay.save(out)?;
         let drift = self.exploration.as_ref().map(Noise::state);
         out.put("off_policy", &(&self.rng, drift, self.steps, self.learned))
@@ -357,8 +428,10 @@ impl<R: Rule> Agent for OffPolicy<R> {
             }
         };
         let replay = self.replay.loaded(from)?;
+        let normalizer = self.loaded_normalizer(from)?;
         self.rule.load(from)?;
         (self.replay, self.rng, self.exploration) = (replay, rng, exploration);
+        self.normalizer = normalizer;
         (self.steps, self.learned) = (steps, learned);
         Ok(())
     }
@@ -366,8 +439,10 @@ impl<R: Rule> Agent for OffPolicy<R> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Td3, Td3Config};
-    use rl_core::{Agent, Progress, Seeds, SerialVecEnv, VecEnv};
+    use crate::{Rule, Td3, Td3Config};
+    use rl_core::{
+        Agent, Metrics, Normalizer, Policy, Progress, Sections, Seeds, SerialVecEnv, VecEnv,
+    };
 
     /// After a safety filter or a demonstration, the executed action is stored.
     #[test]
@@ -390,5 +465,54 @@ mod tests {
         agent.replay.sample(&mut agent.rng, 0.0, horizon, &mut agent.batch).unwrap();
         let known = |action: &f32| [own[0], 0.25].contains(action);
         assert!(agent.batch.actions().iter().all(known));
+    }
+
+    /// Networks see observations by the moments of all that were acted on, when acting and when learning; what is stored is
+    /// as it was; and a policy takes its moments with it.
+    #[test]
+    fn networks_see_normalised_observations() {
+        let make = || vec![rl_envs::Pendulum::default(), rl_envs::Pendulum::default()];
+        let mut envs = SerialVecEnv::new(make(), Seeds::new(0)).unwrap();
+        let backend = rl_nets::Backend::cpu();
+        let config =
+            Td3Config { normalize_observations: true, batch_size: 8, ..Td3Config::default() };
+        let mut agent = Td3::new(&config, &envs, &backend, Seeds::new(0)).unwrap();
+        let (mut actions, mut acted_on) = ([0.0; 2], Vec::new());
+        let progress = Progress { step: 0, total: 100 };
+        envs.reset().unwrap();
+        for _ in 0..30 {
+            acted_on.extend_from_slice(envs.batch().observations());
+            agent.act(envs.batch().observations(), progress, &mut actions).unwrap();
+            envs.step(&actions).unwrap();
+            agent.observe(&envs.batch().transitions(&actions)).unwrap();
+        }
+        let mut normalizer = Normalizer::new(3, 10.0).unwrap();
+        acted_on.chunks_exact(6).for_each(|rows| normalizer.update(rows));
+        let mut seen = acted_on.clone();
+        normalizer.normalize(&mut seen);
+        assert!(seen != acted_on);
+
+        agent.gradient_step(progress, &mut Metrics::default()).unwrap();
+        let known = |rows: &[f32], row: &[f32]| rows.chunks_exact(3).any(|other| other == row);
+        let drawn = agent.batch.observations().chunks_exact(3);
+        assert!(drawn.clone().all(|row| known(&seen, row) && !known(&acted_on, row)));
+
+        let (mut own, mut of_rule) = ([0.0; 2], [0.0; 2]);
+        agent.act_greedily(&acted_on[..6], &mut own).unwrap();
+        agent.rule_mut().act_greedily(&seen[..6], &mut of_rule).unwrap();
+        // Torques are in [-2, 2].
+        assert!(own.iter().zip(of_rule).all(|(own, unit)| (own - 2.0 * unit).abs() < 1e-6));
+
+        let mut policy = Sections::default();
+        agent.save_policy(&mut policy).unwrap();
+        let mut other = Td3::new(&config, &envs, &backend, Seeds::new(1)).unwrap();
+        other.load_policy(&policy).unwrap();
+        let mut same = [0.0; 2];
+        other.act_greedily(&acted_on[..6], &mut same).unwrap();
+        assert_eq!(own, same);
+        let mut plain = Td3::new(&Td3Config::default(), &envs, &backend, Seeds::new(1)).unwrap();
+        let error = plain.load_policy(&policy).unwrap_err().to_string();
+        let expected = "normalize_observations: expected no moments of observations, got moments of observations";
+        assert_eq!(error, expected);
     }
 }

@@ -47,6 +47,8 @@ pub struct Experience {
     pub gamma: f64,
     /// The n of n-step returns.
     pub n_step: usize,
+    /// Whether networks see normalised observations.
+    pub normalize_observations: bool,
 }
 
 impl Experience {
@@ -101,6 +103,7 @@ macro_rules! builds {
                         gradient_steps: self.gradient_steps,
                         gamma: self.gamma,
                         n_step: self.n_step,
+                        normalize_observations: self.normalize_observations,
                     },
                 }
             }

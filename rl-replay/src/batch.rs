@@ -77,6 +77,12 @@ impl<T: Element, A: Element> Batch<T, A> {
         &self.next_observations
     }
 
+    /// Changes the observations and those that followed, `[n, width]` each, as a normaliser does.
+    pub fn map_observations(&mut self, mut change: impl FnMut(&mut [T])) {
+        change(&mut self.observations);
+        change(&mut self.next_observations);
+    }
+
     /// How much each counts in the loss, `[n]`: 1 for uniform draws.
     pub fn weights(&self) -> &[f32] {
         &self.weights
