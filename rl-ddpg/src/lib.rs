@@ -12,15 +12,19 @@ mod noise;
 mod off_policy;
 #[cfg(test)]
 mod pytorch;
+mod q_network;
 mod sac;
 mod settings;
+mod soft_actor;
 mod td3;
+mod temperature;
 mod unit_box;
 
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
 pub use noise::{Noise, NoiseConfig};
 pub use off_policy::{OffPolicy, Parts, Rule};
-pub use sac::{EntCoef, Sac, SacConfig, SacRule};
+pub use sac::{Sac, SacConfig, SacRule};
 pub use settings::{Experience, OffPolicyConfig, OffPolicySettings};
 pub use td3::{Td3, Td3Config, Td3Rule};
+pub use temperature::EntCoef;

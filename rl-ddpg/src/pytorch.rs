@@ -197,7 +197,7 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         let mut agent = Sac::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
         let rule = agent.rule_mut();
         set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
-        rule.actor.network_mut().set_params(&flat(&data["policy"])).unwrap();
+        rule.actor.network().set_params(&flat(&data["policy"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
         assert_close("targets", rule.targets_of_last_batch(), &flat(&data["sac_targets"]));
@@ -205,9 +205,9 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         let loss = rule.actor_loss(batch.observations(), cycle(&noise), alpha).unwrap();
         assert_close("actor loss", &[loss.stats as f32], &flat(&data["sac_actor_loss"]));
         loss.backward().unwrap();
-        assert_close("actions", &rule.drawn().actions, &flat(&data["sac_actions"]));
-        assert_close("log-densities", &rule.drawn().log_probs, &flat(&data["sac_log_probs"]));
-        let temperature = rule.temperature.gradient(&rule.drawn().log_probs) as f32;
+        assert_close("actions", &rule.actor.drawn().actions, &flat(&data["sac_actions"]));
+        assert_close("log-densities", &rule.actor.drawn().log_probs, &flat(&data["sac_log_probs"]));
+        let temperature = rule.temperature.gradient(&rule.actor.drawn().log_probs) as f32;
         assert_close("temperature", &[temperature], &flat(&data["sac_temperature_gradient"]));
         let gradient = rule.actor.network().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["sac_actor_gradient"]));

@@ -1,11 +1,10 @@
 use crate::actor::discount_onto;
 use crate::settings::{builds, validate_settings};
+use crate::soft_actor::SoftActor;
+use crate::temperature::{EntCoef, Temperature};
 use crate::{ActionGradient, Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, Space, check};
-use rl_nets::{
-    DiagGaussian, Init, Learned, LogStd, Loss, Network, NetworkConfig, Optimizer, OptimizerConfig,
-    SquashedGaussian, policy_net,
-};
+use rl_nets::{Loss, NetworkConfig, OptimizerConfig};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -36,16 +35,6 @@ use serde::{Deserialize, Serialize};
 pub type Sac = OffPolicy<SacRule>;
 
 builds!(SacConfig, Sac, std::convert::identity);
-
-/// The temperature, the weight of the entropy relative to the reward.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntCoef {
-    /// Learned so that the entropy approaches its target, starting from this value.
-    Auto(f64),
-    /// Fixed at this value.
-    Fixed(f64),
-}
 
 /// The settings of [`Sac`]. Defaults are those of Stable-Baselines3 (2.9), which follow Haarnoja et al. (2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -141,56 +130,7 @@ impl SacConfig {
         self.ent_coef_learning_rate.validate("ent_coef_learning_rate", check::non_negative)?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
-        match self.ent_coef {
-            EntCoef::Auto(initial) => check::positive("ent_coef.auto", initial)?,
-            EntCoef::Fixed(alpha) => check::non_negative("ent_coef.fixed", alpha)?,
-        }
-        if let Some(entropy) = self.target_entropy.filter(|entropy| !entropy.is_finite()) {
-            return Err(rl_core::Error::config("target_entropy", "a finite number", entropy));
-        }
-        Ok(())
-    }
-}
-
-/// The temperature, fixed or learned.
-#[derive(Clone, Debug)]
-pub(crate) struct Temperature {
-    log_alpha: [f32; 1],
-    target_entropy: f64,
-    /// The optimiser; none if the temperature is fixed.
-    optimizer: Option<Optimizer>,
-}
-
-impl Temperature {
-    fn new(config: &SacConfig, action_width: usize) -> Result<Self> {
-        let (initial, learned) = match config.ent_coef {
-            EntCoef::Auto(initial) => (initial, true),
-            EntCoef::Fixed(alpha) => (alpha, false),
-        };
-        let optimizer = learned.then(|| Optimizer::new(config.optimizer.clone(), 1));
-        Ok(Temperature {
-            log_alpha: [initial.ln() as f32],
-            target_entropy: config.target_entropy.unwrap_or(-(action_width as f64)),
-            optimizer: optimizer.transpose()?,
-        })
-    }
-
-    pub(crate) fn alpha(&self) -> f32 {
-        self.log_alpha[0].exp()
-    }
-
-    /// The gradient of the loss `-log alpha mean(log pi + target_entropy)` with respect to `log alpha`.
-    pub(crate) fn gradient(&self, log_probs: &[f32]) -> f64 {
-        let mean = log_probs.iter().map(|&l| f64::from(l)).sum::<f64>() / log_probs.len() as f64;
-        -(mean + self.target_entropy)
-    }
-
-    fn step(&mut self, log_probs: &[f32], learning_rate: f64) -> Result<()> {
-        let mut grad = [self.gradient(log_probs) as f32];
-        if let Some(optimizer) = &mut self.optimizer {
-            optimizer.step(&mut self.log_alpha, &mut grad, learning_rate, None)?;
-        }
-        Ok(())
+        self.ent_coef.validate(self.target_entropy)
     }
 }
 
@@ -198,49 +138,17 @@ impl Temperature {
 #[derive(Debug)]
 pub struct SacRule {
     config: SacConfig,
-    pi: SquashedGaussian,
-    pub(crate) actor: Learned,
+    pub(crate) actor: SoftActor,
     pub(crate) critic: Critic,
     pub(crate) temperature: Temperature,
-    /// Scratch buffers: actions sampled in the next and current states; the regression targets; gradients.
-    next: Draws,
-    here: Draws,
+    /// Scratch buffer: the regression targets, `[n]`.
     targets: Vec<f32>,
-    grad_actions: Vec<f32>,
-    grad: Vec<f32>,
-}
-
-/// Actions sampled from the policy, and the quantities needed for their gradient.
-#[derive(Debug, Default)]
-pub(crate) struct Draws {
-    params: Vec<f32>,
-    noise: Vec<f32>,
-    pub(crate) actions: Vec<f32>,
-    pub(crate) log_probs: Vec<f32>,
-}
-
-impl Draws {
-    /// Samples an action for each row of `params`, with standard normal samples from `noise`.
-    fn draw(&mut self, pi: SquashedGaussian, params: &[f32], mut noise: impl FnMut() -> f64) {
-        let (width, d) = (pi.params_len(), pi.params_len() / 2);
-        let n = params.len() / width;
-        self.params.clear();
-        self.params.extend_from_slice(params);
-        self.noise.clear();
-        self.noise.extend((0..n * d).map(|_| noise() as f32));
-        self.actions.resize(n * d, 0.0);
-        self.log_probs.clear();
-        let rows = params.chunks_exact(width).zip(self.noise.chunks_exact(d));
-        for ((row, noise), action) in rows.zip(self.actions.chunks_exact_mut(d)) {
-            self.log_probs.push(pi.push(row, noise, action));
-        }
-    }
 }
 
 impl SacRule {
     /// The number of parameters of the policy and both critics.
     pub fn num_params(&self) -> usize {
-        self.actor.network().num_params() + self.critic.num_params()
+        self.actor.num_params() + self.critic.num_params()
     }
 
     /// The temperature.
@@ -254,12 +162,11 @@ impl SacRule {
         batch: &Batch<f32, f32>,
         noise: impl FnMut() -> f64,
     ) -> Result<()> {
-        let alpha = self.temperature.alpha();
-        self.next.draw(self.pi, self.actor.predict(batch.next_observations())?, noise);
+        let (alpha, states) = (self.temperature.alpha(), batch.next_observations());
+        let next = self.actor.sample(states, noise)?;
         self.targets.resize(batch.len(), 0.0);
-        let (next, actions) = (batch.next_observations(), &self.next.actions);
-        self.critic.target_values(next, actions, &mut self.targets)?;
-        let soft = self.targets.iter_mut().zip(&self.next.log_probs);
+        self.critic.target_values(states, &next.actions, &mut self.targets)?;
+        let soft = self.targets.iter_mut().zip(&next.log_probs);
         soft.for_each(|(value, log_prob)| *value -= alpha * log_prob);
         discount_onto(batch, &mut self.targets);
         Ok(())
@@ -273,24 +180,10 @@ impl SacRule {
         noise: impl FnMut() -> f64,
         alpha: f32,
     ) -> Result<Loss<'a, f64>> {
-        let SacRule { pi, actor, critic, here, grad_actions, grad, .. } = self;
-        let pass = actor.forward(observations)?;
-        here.draw(*pi, pass.output(), noise);
-        let Draws { params, noise, actions, log_probs } = here;
-        let (n, d) = (log_probs.len(), pi.params_len() / 2);
-        grad_actions.resize(actions.len(), 0.0);
-        let which = ActionGradient::Smallest;
-        let value = critic.action_gradient(observations, actions, which, grad_actions)?;
-        grad.clear();
-        grad.resize(params.len(), 0.0);
-        let weight = alpha / n as f32;
-        for (i, grad) in grad.chunks_exact_mut(2 * d).enumerate() {
-            let (row, one) = (i * 2 * d..(i + 1) * 2 * d, i * d..(i + 1) * d);
-            let upstream = (&grad_actions[one.clone()], weight);
-            pi.add_grad(&params[row], &noise[one.clone()], &actions[one], upstream, grad);
-        }
-        let entropy = log_probs.iter().map(|&l| f64::from(l)).sum::<f64>() / n as f64;
-        Ok(Loss::new(pass, grad, f64::from(alpha) * entropy - value))
+        let SacRule { actor, critic, .. } = self;
+        actor.loss(observations, noise, alpha, |actions, grad| {
+            critic.action_gradient(observations, actions, ActionGradient::Smallest, grad)
+        })
     }
 }
 
@@ -299,10 +192,6 @@ impl SacRule {
     pub(crate) fn targets_of_last_batch(&self) -> &[f32] {
         &self.targets
     }
-
-    pub(crate) fn drawn(&self) -> &Draws {
-        &self.here
-    }
 }
 
 impl Rule for SacRule {
@@ -310,39 +199,23 @@ impl Rule for SacRule {
     type Config = SacConfig;
 
     fn new(config: &SacConfig, mut parts: Parts<'_>) -> Result<Self> {
-        let (shape, action_width) = (parts.observations.shape(), parts.actions.width());
-        let gaussian = DiagGaussian::new(action_width);
-        let policy = policy_net(parts.actor, shape, &gaussian, LogStd::OfState, Init::Pytorch)?;
-        let actor = Network::new(policy.named("actor"), parts.backend, &mut parts.init)?;
+        let SacConfig { ent_coef, target_entropy, optimizer, .. } = config;
+        let action_width = parts.actions.width();
         Ok(SacRule {
-            pi: SquashedGaussian::new(action_width),
-            actor: Learned::new(actor, &config.optimizer)?,
-            critic: parts.critic(2, &config.optimizer)?,
-            temperature: Temperature::new(config, action_width)?,
-            next: Draws::default(),
-            here: Draws::default(),
+            actor: SoftActor::new(optimizer, &mut parts)?,
+            critic: parts.critic(2, optimizer)?,
+            temperature: Temperature::new(*ent_coef, *target_entropy, optimizer, action_width)?,
             targets: Vec::new(),
-            grad_actions: Vec::new(),
-            grad: Vec::new(),
             config: config.clone(),
         })
     }
 
     fn act(&mut self, observations: &[f32], rng: &mut Rng, actions: &mut [f32]) -> Result<()> {
-        self.next.draw(self.pi, self.actor.predict(observations)?, || rng.normal());
-        check::len("actions", self.next.actions.len(), actions.len())?;
-        actions.copy_from_slice(&self.next.actions);
-        Ok(())
+        self.actor.act(observations, || rng.normal(), actions)
     }
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
-        let width = self.pi.params_len();
-        let params = self.actor.predict(observations)?;
-        check::len("actions", params.len() / 2, actions.len())?;
-        for (row, action) in params.chunks_exact(width).zip(actions.chunks_exact_mut(width / 2)) {
-            self.pi.mode(row, action);
-        }
-        Ok(())
+        self.actor.act_greedily(observations, actions)
     }
 
     fn learn(
@@ -365,15 +238,13 @@ impl Rule for SacRule {
         let loss = self.actor_loss(observations, || rng.normal(), alpha)?;
         let actor_loss = loss.stats;
         let norm = loss.step(actor_rate, max_norm)?;
-        self.temperature.step(&self.here.log_probs, ent_coef_rate)?;
+        self.temperature.step(self.actor.log_probs(), ent_coef_rate)?;
         self.critic.soft_update(self.config.tau)?;
-        let log_probs = &self.here.log_probs;
-        let entropy = -log_probs.iter().map(|&l| f64::from(l)).sum::<f64>();
         metrics.record("critic_loss", stats.loss);
         metrics.record("q_value", stats.value);
         metrics.record("actor_loss", actor_loss);
         metrics.record("actor_grad_norm", norm);
-        metrics.record("entropy", entropy / log_probs.len() as f64);
+        metrics.record("entropy", self.actor.entropy());
         metrics.record("alpha", alpha.into());
         Ok(())
     }
@@ -383,36 +254,24 @@ impl Rule for SacRule {
     }
 
     fn save_policy(&self, out: &mut Sections) -> Result<()> {
-        Ok(self.actor.save_weights("policy", out)?)
+        self.actor.save_policy(out)
     }
 
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
-        Ok(self.actor.load_weights("policy", from)?)
+        self.actor.load_policy(from)
     }
 
     fn save(&self, out: &mut Sections) -> Result<()> {
-        self.actor.save("policy", out)?;
+        self.actor.save(out)?;
         self.critic.save(out)?;
-        let Temperature { log_alpha, optimizer, .. } = &self.temperature;
-        let optimizer = optimizer.as_ref().map(Optimizer::save).transpose()?;
-        out.put("temperature", &(log_alpha, optimizer))
+        self.temperature.save(out)
     }
 
     fn load(&mut self, from: &Sections) -> Result<()> {
-        let (actor, critic) = (self.actor.loaded("policy", from)?, self.critic.loaded(from)?);
-        let mut temperature = self.temperature.clone();
-        let stored: Option<Vec<u8>>;
-        (temperature.log_alpha, stored) = from.get("temperature")?;
-        match (&mut temperature.optimizer, stored) {
-            (Some(own), Some(stored)) => own.load(&stored)?,
-            (None, None) => {}
-            _ => {
-                let what = "temperature";
-                return Err(rl_core::Error::mismatch(what, "that of these settings", "another"));
-            }
-        }
+        let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
+        self.temperature = self.temperature.loaded(from)?;
+        self.actor.replace(actor);
         self.critic.replace(critic);
-        (self.actor, self.temperature) = (actor, temperature);
         Ok(())
     }
 }

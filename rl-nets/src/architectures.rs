@@ -86,9 +86,32 @@ pub fn policy_net(
 /// # Errors
 /// Those of the body; [`rl_core::Error::Config`] for none.
 pub fn critics(body: &dyn Body, count: usize, shape: &[usize]) -> Result<Fork> {
+    quantile_critics(body, count, 1, shape)
+}
+
+/// Several distributions of returns side by side, each by its quantiles, such as the critics of TQC; a row of output
+/// has `quantiles` numbers of each, critic by critic.
+///
+/// ```
+/// use rl_nets::{Module, NetworkConfig, quantile_critics};
+/// let net = quantile_critics(&NetworkConfig::default(), 2, 25, &[3 + 1])?;
+/// assert_eq!((net.input_len(), net.output_len()), (4, 2 * 25));
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+///
+/// # Errors
+/// Those of the body; [`rl_core::Error::Config`] for no critics or no quantiles.
+pub fn quantile_critics(
+    body: &dyn Body,
+    count: usize,
+    quantiles: usize,
+    shape: &[usize],
+) -> Result<Fork> {
     check::at_least("critics", 1, count as u64)?;
+    check::at_least("quantiles", 1, quantiles as u64)?;
     (0..count).try_fold(Fork::new(shape.iter().product()), |fork, i| {
-        let value = with_head(body, shape, |features| head(body, features, 1, Init::Pytorch))?;
+        let init = Init::Pytorch;
+        let value = with_head(body, shape, |features| head(body, features, quantiles, init))?;
         fork.head(&format!("critic.{i}"), value)
     })
 }

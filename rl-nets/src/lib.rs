@@ -51,7 +51,9 @@ mod weights;
 pub use activation::Activation;
 pub use actor_critic_policy::ActorCriticPolicy;
 pub use agent_config::AgentConfig;
-pub use architectures::{ActorCriticConfig, Bodies, actor_critic, critics, policy_net, with_head};
+pub use architectures::{
+    ActorCriticConfig, Bodies, actor_critic, critics, policy_net, quantile_critics, with_head,
+};
 pub use backend::Backend;
 pub use body::{Body, NetworkConfig};
 pub use candle_body::CandleBody;
