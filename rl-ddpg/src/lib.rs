@@ -1,6 +1,6 @@
-//! Off-policy actor-critic methods for continuous actions: [`Ddpg`], [`Td3`] and [`Sac`].
+//! Off-policy actor-critic methods for continuous actions: [`Ddpg`], [`Td3`], [`Sac`] and [`Tqc`].
 //!
-//! All three use one agent, [`OffPolicy`], which explores, fills a replay buffer and learns at a fixed ratio of
+//! All use one agent, [`OffPolicy`], which explores, fills a replay buffer and learns at a fixed ratio of
 //! gradient steps to environment steps, with different update rules. Implement [`Rule`] to add another. Networks use
 //! actions in [-1, 1]; the agent scales them to the environment's bounds.
 #![forbid(unsafe_code)]
@@ -13,18 +13,22 @@ mod off_policy;
 #[cfg(test)]
 mod pytorch;
 mod q_network;
+mod quantile_critic;
 mod sac;
 mod settings;
 mod soft_actor;
 mod td3;
 mod temperature;
+mod tqc;
 mod unit_box;
 
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
 pub use noise::{Noise, NoiseConfig};
 pub use off_policy::{OffPolicy, Parts, Rule};
+pub use quantile_critic::QuantileCritic;
 pub use sac::{Sac, SacConfig, SacRule};
 pub use settings::{Experience, OffPolicyConfig, OffPolicySettings};
 pub use td3::{Td3, Td3Config, Td3Rule};
 pub use temperature::EntCoef;
+pub use tqc::{Tqc, TqcConfig, TqcRule};

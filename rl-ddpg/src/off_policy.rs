@@ -1,7 +1,9 @@
 //! The agent shared by the algorithms of this crate; they differ in its update rule.
 
 use crate::unit_box::UnitBox;
-use crate::{Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings};
+use crate::{
+    Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings, QuantileCritic,
+};
 use rl_core::{
     Agent, BoxSpace, Error, Metrics, Normalizer, Policy, Progress, Result, Rng, RunningMoments,
     Sections, Seeds, Space, Transitions, VecEnv, check,
@@ -33,6 +35,20 @@ impl Parts<'_> {
     pub fn critic(&mut self, count: usize, optimizer: &OptimizerConfig) -> Result<Critic> {
         let widths = (self.observations.width(), self.actions.width());
         Critic::new(count, widths, self.critic, optimizer, self.backend, &mut self.init)
+    }
+
+    /// Creates `count` critics of `quantiles` quantiles.
+    ///
+    /// # Errors
+    /// Those of [`QuantileCritic::new`].
+    pub fn quantile_critic(
+        &mut self,
+        (count, quantiles): (usize, usize),
+        optimizer: &OptimizerConfig,
+    ) -> Result<QuantileCritic> {
+        let widths = (self.observations.width(), self.actions.width());
+        let shape = (count, quantiles);
+        QuantileCritic::new(shape, widths, self.critic, optimizer, self.backend, &mut self.init)
     }
 }
 

@@ -1,20 +1,24 @@
-//! Tests targets, losses and gradients against reference values computed by PyTorch (tests/fixtures/generate.py), and
-//! against finite differences in double precision.
+//! Tests targets, losses and gradients against reference values computed by PyTorch (tests/fixtures/generate.py and
+//! tests/fixtures/tqc.py), and against finite differences in double precision.
 
 use crate::critic::Critic;
-use crate::{Ddpg, DdpgConfig, EntCoef, Sac, SacConfig, Td3, Td3Config};
+use crate::quantile_critic::quantile_loss;
+use crate::{Ddpg, DdpgConfig, EntCoef, Sac, SacConfig, Td3, Td3Config, Tqc, TqcConfig};
 use candle_core::{DType, Device, Tensor};
 use rl_core::{BoxSpace, Env, Result, Rng, Seeds, SerialVecEnv, Step, VecEnv};
 use rl_nets::{
     Activation, Backend, DiagGaussian, Init, Linear, LogStd, Module, Network, NetworkConfig,
-    SquashedGaussian, critics, policy_net, with_head,
+    OptimizerConfig, SquashedGaussian, critics, policy_net, with_head,
 };
 use rl_replay::{Batch, Horizon, Replay};
 use serde_json::Value;
 
 fn fixture() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/continuous_control.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    parse(include_str!("../tests/fixtures/continuous_control.json"))
+}
+
+fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
 }
 
 fn flat(value: &Value) -> Vec<f32> {
@@ -211,6 +215,55 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         assert_close("temperature", &[temperature], &flat(&data["sac_temperature_gradient"]));
         let gradient = rule.actor.network().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["sac_actor_gradient"]));
+    }
+}
+
+#[test]
+fn tqc_has_its_truncated_targets_its_quantile_loss_and_its_actor_gradient() {
+    let data = parse(include_str!("../tests/fixtures/tqc.json"));
+    let count = |name: &str| data[name].as_u64().unwrap() as usize;
+    for backend in backends() {
+        let config = TqcConfig {
+            actor: small(),
+            critic: small(),
+            // A step of size 1 moves the critics by their gradient.
+            optimizer: OptimizerConfig::Sgd { momentum: 0.0, nesterov: false },
+            ent_coef: EntCoef::Fixed(data["alpha"].as_f64().unwrap()),
+            n_critics: count("critics_count"),
+            n_quantiles: count("quantiles"),
+            top_quantiles_to_drop_per_net: count("drop"),
+            ..TqcConfig::default()
+        };
+        let mut agent = Tqc::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
+        let rule = agent.rule_mut();
+        rule.critic.network().set_params(&flat(&data["critics_target"])).unwrap();
+        rule.critic.soft_update(1.0).unwrap();
+        let critics = flat(&data["critics"]);
+        rule.critic.network().set_params(&critics).unwrap();
+        rule.actor.network().set_params(&flat(&data["policy"])).unwrap();
+        let batch = batch(&data);
+        rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
+        let targets = rule.targets_of_last_batch().to_vec();
+        assert_close("targets", &targets, &flat(&data["targets"]));
+
+        let (output, mut grad) = (flat(&data["output"]), vec![f32::NAN; 6 * 3 * 5]);
+        let stats = quantile_loss((3, 5), &output, &targets, &mut grad).unwrap();
+        assert_close("critic loss", &[stats.loss as f32], &flat(&data["critic_loss"]));
+        assert_close("output gradient", &grad, &flat(&data["output_gradient"]));
+
+        let (alpha, noise) = (rule.temperature.alpha(), flat(&data["noise"]));
+        let loss = rule.actor_loss(batch.observations(), cycle(&noise), alpha).unwrap();
+        assert_close("actor loss", &[loss.stats as f32], &flat(&data["actor_loss"]));
+        loss.backward().unwrap();
+        let gradient = rule.actor.network().grads().unwrap();
+        assert_close("actor gradient", &gradient, &flat(&data["actor_gradient"]));
+
+        let (observations, actions) = (batch.observations(), batch.actions());
+        let stats = rule.critic.step(observations, actions, &targets, 1.0, None).unwrap();
+        assert_close("critic loss", &[stats.loss as f32], &flat(&data["critic_loss"]));
+        let moved = rule.critic.network().params().unwrap();
+        let moved: Vec<f32> = critics.iter().zip(moved).map(|(from, to)| from - to).collect();
+        assert_close("critic gradient", &moved, &flat(&data["critic_gradient"]));
     }
 }
 

@@ -6,7 +6,9 @@ use rl_core::{
     Agent, BoxSpace, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row, Sections, Seeds,
     SerialVecEnv, Step, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
-use rl_ddpg::{Ddpg, DdpgConfig, EntCoef, NoiseConfig, Sac, SacConfig, Td3, Td3Config};
+use rl_ddpg::{
+    Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config, Tqc, TqcConfig,
+};
 use rl_envs::Pendulum;
 use rl_nets::{Backend, NetworkConfig, OptimizerConfig};
 
@@ -43,6 +45,10 @@ fn td3() -> Td3Config {
 
 fn sac() -> SacConfig {
     small!(SacConfig { exploration: Some(NoiseConfig::ornstein_uhlenbeck(0.3)) })
+}
+
+fn tqc() -> TqcConfig {
+    small!(TqcConfig { n_critics: 3, n_quantiles: 5 })
 }
 
 fn pendulums(n: usize) -> Vec<TimeLimit<Pendulum>> {
@@ -162,6 +168,7 @@ macro_rules! exact {
 exact!(deterministic, Ddpg, ddpg());
 exact!(twin_delayed, Td3, td3());
 exact!(soft, Sac, sac());
+exact!(truncated, Tqc, tqc());
 
 /// Rewards that grow without bound.
 #[derive(Clone)]
@@ -257,6 +264,7 @@ fn asymmetric_bounds_are_kept_and_infinite_ones_are_refused() {
     assert_eq!(Ddpg::new(&ddpg(), &open, &backend, seeds).unwrap_err().to_string(), expected);
     assert_eq!(Td3::new(&td3(), &open, &backend, seeds).unwrap_err().to_string(), expected);
     assert_eq!(Sac::new(&sac(), &open, &backend, seeds).unwrap_err().to_string(), expected);
+    assert_eq!(Tqc::new(&tqc(), &open, &backend, seeds).unwrap_err().to_string(), expected);
     let error = BoxSpace::new(vec![0.0, 2.0], vec![1.0, 2.0]).unwrap_err().to_string();
     assert_eq!(error, "box dimension 1: expected low < high, got [2, 2]");
 }
@@ -278,6 +286,47 @@ fn settings_out_of_range_are_named() {
     let config = SacConfig { ent_coef: EntCoef::Fixed(f64::NAN), ..sac() };
     let error = Sac::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();
     assert!(error.starts_with("ent_coef.fixed"), "{error}");
+    let of =
+        |config: TqcConfig| Tqc::new(&config, &serial(1), &backend, seeds).unwrap_err().to_string();
+    assert_eq!(of(TqcConfig { n_critics: 0, ..tqc() }), format!("n_critics: {at_least_one}"));
+    assert_eq!(of(TqcConfig { n_quantiles: 0, ..tqc() }), format!("n_quantiles: {at_least_one}"));
+    let expected = "expected at most one less than the quantiles of a critic (4), got 5";
+    assert_eq!(
+        of(TqcConfig { top_quantiles_to_drop_per_net: 5, ..tqc() }),
+        format!("top_quantiles_to_drop_per_net: {expected}")
+    );
+    assert!(of(TqcConfig { ent_coef: EntCoef::Auto(0.0), ..tqc() }).starts_with("ent_coef.auto"));
+    let config = TqcConfig { target_entropy: Some(f64::NAN), ..tqc() };
+    assert!(of(config).starts_with("target_entropy"));
+}
+
+/// The critics and the quantiles of each are as many as the settings say, and dropped quantiles lower the values.
+#[test]
+fn the_settings_of_truncated_critics_are_used() {
+    let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
+    let agent = |config: &TqcConfig| Tqc::new(config, &serial(1), &backend, seeds).unwrap();
+    let params = |n_critics: usize, n_quantiles: usize| {
+        let config = TqcConfig { n_critics, n_quantiles, ..tqc() };
+        weights(&agent(&config), "critic").len()
+    };
+    let body = (3 + 1) * 8 + 8;
+    for (critics, quantiles) in [(1, 3), (2, 3), (5, 3), (2, 25)] {
+        assert_eq!(params(critics, quantiles), critics * (body + 9 * quantiles));
+    }
+    let value = |drop: usize| {
+        let config = TqcConfig {
+            top_quantiles_to_drop_per_net: drop,
+            critic_learning_rate: rl_core::Schedule::constant(3e-3),
+            tau: 0.1,
+            train_freq: 1,
+            ..tqc()
+        };
+        let mut trainer = Trainer::new(serial(1), agent(&config), TrainerConfig::new(400)).unwrap();
+        trainer.run().unwrap();
+        trainer.agent_mut().rule_mut().values(&[1.0, 0.0, 0.0], &[0.0]).unwrap()[0]
+    };
+    let values = [0, 2, 4].map(value);
+    assert!(values[0] > values[1] && values[1] > values[2], "{values:?}");
 }
 
 /// A checkpoint with other settings is rejected, and the agent is unchanged.
@@ -290,6 +339,20 @@ fn a_foreign_checkpoint_changes_nothing() {
     let (mut foreign, mut before, mut after) =
         (Sections::default(), Sections::default(), Sections::default());
     other.save(&mut foreign).unwrap();
+    agent.save(&mut before).unwrap();
+    agent.load(&foreign).unwrap_err();
+    agent.save(&mut after).unwrap();
+    assert_eq!(before, after);
+
+    // Critics of another number and of other quantiles.
+    let of = |n_critics, n_quantiles| {
+        let config = TqcConfig { n_critics, n_quantiles, ..tqc() };
+        Tqc::new(&config, &serial(1), &backend, seeds).unwrap()
+    };
+    let (mut foreign, mut before, mut after) =
+        (Sections::default(), Sections::default(), Sections::default());
+    of(2, 3).save(&mut foreign).unwrap();
+    let mut agent = of(3, 5);
     agent.save(&mut before).unwrap();
     agent.load(&foreign).unwrap_err();
     agent.save(&mut after).unwrap();
@@ -365,7 +428,8 @@ fn gradients_are_clipped() {
             })
         };
     }
-    for [free, clipped] in [moved!(Ddpg, ddpg()), moved!(Td3, td3()), moved!(Sac, sac())] {
+    let (soft, truncated) = (moved!(Sac, sac()), moved!(Tqc, tqc()));
+    for [free, clipped] in [moved!(Ddpg, ddpg()), moved!(Td3, td3()), soft, truncated] {
         assert!(free.iter().all(|moved| *moved > 1e-6), "{free:?}");
         assert!(clipped.iter().all(|moved| *moved < 1e-6), "{clipped:?}");
     }

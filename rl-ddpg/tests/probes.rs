@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{BoxSpace, Policy, Schedule, Seeds, SerialVecEnv, Trainer, TrainerConfig};
-use rl_ddpg::{Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config};
+use rl_ddpg::{
+    Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config, Tqc, TqcConfig,
+};
 use rl_envs::{Probe, ProbeKind};
 use rl_nets::{Activation, Backend, NetworkConfig};
 
@@ -10,7 +12,7 @@ fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![16, 16], activation: Activation::Tanh, ..NetworkConfig::default() }
 }
 
-/// Settings with the values common to the three algorithms here.
+/// Settings with the values common to the algorithms here.
 macro_rules! small {
     ($config:ident { $($field:ident: $value:expr),* $(,)? }) => {
         $config {
@@ -47,6 +49,17 @@ fn td3() -> Td3Config {
 /// A very small entropy bonus, since the bonus adds to the value.
 fn sac() -> SacConfig {
     small!(SacConfig { ent_coef: EntCoef::Fixed(1e-3), ent_coef_learning_rate: rate() })
+}
+
+/// As SAC, with the published number of critics.
+fn tqc() -> TqcConfig {
+    small!(TqcConfig {
+        ent_coef: EntCoef::Fixed(1e-3),
+        ent_coef_learning_rate: rate(),
+        n_critics: 5,
+        n_quantiles: 5,
+        top_quantiles_to_drop_per_net: 1,
+    })
 }
 
 fn two(make: impl Fn() -> Probe<BoxSpace>) -> SerialVecEnv<Probe<BoxSpace>> {
@@ -128,3 +141,4 @@ macro_rules! probes {
 probes!(deterministic, Ddpg, ddpg());
 probes!(twin_delayed, Td3, td3());
 probes!(soft, Sac, sac());
+probes!(truncated, Tqc, tqc());
