@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use rl_core::{
     Agent, BoxSpace, Discrete, NormalizeObs, NormalizeReward, Seeds, Space, VecEnv, check,
 };
-use rl_ddpg::{DdpgConfig, SacConfig, Td3Config};
+use rl_ddpg::{DdpgConfig, SacConfig, Td3Config, TqcConfig};
 use rl_dqn::{DqnConfig, QLearningConfig};
 use rl_envs::{
     ContinuousVecEnv, Copies, DiscreteVecEnv, Kind, PixelContinuousVecEnv, PixelVecEnv, Spec,
@@ -85,6 +85,7 @@ pub(crate) static ALGORITHMS: &[Algorithm] = algorithms![
     "sac", SacConfig: Continuous;
     "simulated-annealing", SimulatedAnnealingConfig: Discrete Continuous;
     "td3", Td3Config: Continuous;
+    "tqc", TqcConfig: Continuous;
     "trpo", TrpoConfig: Discrete Continuous Pixels PixelsContinuous;
 ];
 

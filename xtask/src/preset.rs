@@ -108,6 +108,7 @@ pub(crate) static PRESETS: &[Preset] = presets![
     "ddpg": "Pendulum-v1" "MountainCarContinuous-v0";
     "td3": "Pendulum-v1" "MountainCarContinuous-v0";
     "sac": "Pendulum-v1" "MountainCarContinuous-v0";
+    "tqc": "Pendulum-v1";
     "hill-climbing": "CartPole-v1";
     "simulated-annealing": "CartPole-v1";
     "evolution-strategies": "CartPole-v1";

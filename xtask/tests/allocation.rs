@@ -4,7 +4,7 @@
 use rl_core::{
     Agent, Env, FrameStack, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
 };
-use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config};
+use rl_ddpg::{Ddpg, DdpgConfig, Sac, SacConfig, Td3, Td3Config, Tqc, TqcConfig};
 use rl_dqn::{Dqn, DqnConfig, QLearning, QLearningConfig};
 use rl_envs::PixelProbe;
 use rl_envs::{CartPole, Pendulum};
@@ -200,6 +200,9 @@ fn off_policy_actor_critics_allocate_nothing() {
     let config = Td3Config { buffer_size: 500, learning_starts: 100, ..Td3Config::default() };
     let agent = Td3::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
     assert_eq!(allocations(envs(), agent, (400, 200), "critic_loss"), NOTHING);
+    let config = TqcConfig { buffer_size: 500, learning_starts: 100, ..TqcConfig::default() };
+    let agent = Tqc::new(&config, &envs(), &Backend::cpu(), Seeds::new(0)).unwrap();
+    assert_eq!(allocations(envs(), agent, (400, 200), "critic_loss"), NOTHING);
 }
 
 #[test]
@@ -263,6 +266,7 @@ fn no_algorithm_is_left_out() {
         "sac",
         "simulated-annealing",
         "td3",
+        "tqc",
         "trpo",
     ];
     let line = listed.lines().find_map(|line| line.strip_prefix("algorithms: ")).unwrap();

@@ -3,7 +3,7 @@
 
 use proptest::{prop_assert_eq, proptest};
 use rl_core::{Rng, Schedule, Seeds};
-use rl_ddpg::{DdpgConfig, EntCoef, NoiseConfig, SacConfig, Td3Config};
+use rl_ddpg::{DdpgConfig, EntCoef, NoiseConfig, SacConfig, Td3Config, TqcConfig};
 use rl_dqn::{DqnConfig, HeadConfig, QLearningConfig};
 use rl_nets::{
     Activation, ActorCriticConfig, ConvConfig, Init, LogStd, NetworkConfig, OptimizerConfig, TdLoss,
@@ -363,6 +363,32 @@ impl Draw {
             gradient_steps: self.count() as u64,
         }
     }
+    fn tqc(&mut self) -> TqcConfig {
+        let (auto, fixed) = (EntCoef::Auto(self.number()), EntCoef::Fixed(self.number()));
+        TqcConfig {
+            actor: self.network(),
+            critic: self.network(),
+            actor_learning_rate: self.schedule(),
+            critic_learning_rate: self.schedule(),
+            ent_coef_learning_rate: self.schedule(),
+            optimizer: self.optimizer(),
+            max_grad_norm: self.maybe(Self::number),
+            tau: self.number(),
+            ent_coef: self.one_of(&[auto, fixed]),
+            target_entropy: self.maybe(Self::number),
+            exploration: self.maybe(Self::noise),
+            n_critics: self.count(),
+            n_quantiles: self.count(),
+            top_quantiles_to_drop_per_net: self.count(),
+            gamma: self.number(),
+            n_step: self.count(),
+            buffer_size: self.count(),
+            batch_size: self.count(),
+            learning_starts: self.count() as u64,
+            train_freq: self.count() as u64,
+            gradient_steps: self.count() as u64,
+        }
+    }
 }
 
 fn there_and_back<C>(config: &C) -> [C; 2]
@@ -402,5 +428,6 @@ survive!(
     evolution,
     ddpg,
     td3,
-    sac
+    sac,
+    tqc
 );
