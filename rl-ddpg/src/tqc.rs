@@ -82,6 +82,9 @@ pub struct TqcConfig {
     pub gamma: f64,
     /// The n of n-step returns; 1.
     pub n_step: usize,
+    /// Whether networks see observations brought to mean 0 and standard deviation 1, clipped at ±10, by the moments of all
+    /// that were acted on; no. Transitions are stored as they are and normalised when they are drawn.
+    pub normalize_observations: bool,
     /// The capacity of the replay buffer in transitions; 1,000,000.
     pub buffer_size: usize,
     /// Transitions per minibatch; 256.
@@ -114,6 +117,7 @@ impl Default for TqcConfig {
             top_quantiles_to_drop_per_net: 2,
             gamma: 0.99,
             n_step: 1,
+            normalize_observations: false,
             buffer_size: 1_000_000,
             batch_size: 256,
             learning_starts: 100,

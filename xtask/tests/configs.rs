@@ -382,6 +382,7 @@ impl Draw {
             top_quantiles_to_drop_per_net: self.count(),
             gamma: self.number(),
             n_step: self.count(),
+            normalize_observations: self.flag(),
             buffer_size: self.count(),
             batch_size: self.count(),
             learning_starts: self.count() as u64,
