@@ -7,7 +7,7 @@ use rl_nets::{
     Activation, ActorCriticConfig, Backend, Bodies, Body, Categorical, Chain, ClampLogStd,
     ConvConfig, DiagGaussian, Distribution, Dueling, Error, Fork, FreeLogStd, Init, Layout, Linear,
     LogStd, Masked, Module, Network, NetworkConfig, OptimizerConfig, Result, actor_critic,
-    check_module, critics, policy_net, with_head,
+    check_module, critics, policy_net, quantile_critics, with_head,
 };
 
 fn assert_close(what: &str, got: &[f32], expected: &[f32]) {
@@ -71,6 +71,7 @@ fn actor_critics() -> Vec<(&'static str, Box<dyn Module>)> {
 fn others() -> Vec<(&'static str, Box<dyn Module>)> {
     let normed = NetworkConfig { layer_norm: true, ..NetworkConfig::mlp(&[8, 5]) };
     let twins = critics(&NetworkConfig::mlp(&[8, 5]), 2, &[3]).unwrap();
+    let quantiles = quantile_critics(&NetworkConfig::mlp(&[8, 5]), 3, 4, &[3]).unwrap();
     let normed_twins = critics(&normed, 2, &[3]).unwrap();
     let inner = Fork::new(6)
         .head("a", Linear::new(6, 2).unwrap().with_activation(Activation::Silu))
@@ -98,6 +99,7 @@ fn others() -> Vec<(&'static str, Box<dyn Module>)> {
     vec![
         ("twin critics", Box::new(twins)),
         ("twin critics with layer norm", Box::new(normed_twins)),
+        ("quantile critics", Box::new(quantiles)),
         ("nested", Box::new(nested)),
         ("image", Box::new(image)),
     ]
