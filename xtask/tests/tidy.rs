@@ -155,6 +155,8 @@ fn the_top_level_is_what_it_should_be() {
         "xtask",
         "target",
         "runs",
+        // Written by MuJoCo where a simulation is unstable.
+        "MUJOCO_LOG.TXT",
     ];
     let crates: Vec<&str> = MAY_USE.iter().map(|(name, _)| *name).collect();
     for entry in std::fs::read_dir(root()).unwrap() {
