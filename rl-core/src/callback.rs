@@ -192,8 +192,10 @@ where
             return Ok(Signal::Continue);
         }
         let step = context.progress.step;
-        let mean = self.run(context.agent, context.envs, step)?.mean();
+        let evaluation = self.run(context.agent, context.envs, step)?;
+        let mean = evaluation.mean();
         context.metrics.record("evaluation_return", mean);
+        context.metrics.record("evaluation_std", evaluation.std());
         if self.best.is_none_or(|best| mean > best) {
             (self.best, self.without_improvement) = (Some(mean), 0);
             if let Some(path) = &self.keep_best {

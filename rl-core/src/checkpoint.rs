@@ -117,6 +117,11 @@ impl CheckpointDir {
         self
     }
 
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The path of the checkpoint of `step`.
     pub fn path(&self, step: u64) -> PathBuf {
         let replacement = self.replacement(step);
@@ -355,7 +360,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-fn temporary_of(path: &Path) -> PathBuf {
+pub(crate) fn temporary_of(path: &Path) -> PathBuf {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".writing");
     PathBuf::from(temporary)

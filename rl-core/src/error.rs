@@ -46,6 +46,22 @@ pub enum Error {
         /// The error of the operating system.
         source: std::io::Error,
     },
+    /// Settings that cannot be read: an unknown field, a value of the wrong type, a preset that is not there.
+    #[error("{what}: {problem}")]
+    Settings {
+        /// Where they come from.
+        what: String,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// A folder in which a run can neither begin nor go on.
+    #[error("{}: {problem}", folder.display())]
+    Run {
+        /// The folder.
+        folder: PathBuf,
+        /// Why not.
+        problem: String,
+    },
     /// An error of a crate that depends on this one.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
@@ -83,6 +99,18 @@ impl Error {
     /// Damaged data, or data in another format.
     pub fn corrupt(what: impl Into<String>, problem: impl Display) -> Self {
         Error::Corrupt { what: what.into(), problem: problem.to_string() }
+    }
+
+    /// Settings that cannot be read. A message of several lines, as parsers have them, becomes one.
+    pub fn settings(what: impl Into<String>, problem: impl Display) -> Self {
+        let text = problem.to_string();
+        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+        Error::Settings { what: what.into(), problem: lines.join(" ") }
+    }
+
+    /// A folder in which a run can neither begin nor go on.
+    pub fn run(folder: impl AsRef<Path>, problem: impl Display) -> Self {
+        Error::Run { folder: folder.as_ref().to_owned(), problem: problem.to_string() }
     }
 
     /// A failed file operation on `path`.

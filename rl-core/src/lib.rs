@@ -30,12 +30,15 @@ pub mod codec;
 mod env;
 mod error;
 mod evaluate;
+mod file_sink;
 mod metrics;
 mod moments;
 mod normalizer;
 pub mod optional;
 mod render;
 mod resume_check;
+#[cfg(feature = "run")]
+pub mod run;
 mod schedule;
 mod seed;
 mod serial;
@@ -56,7 +59,8 @@ pub use checkpoint::{
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};
 pub use evaluate::{Evaluation, evaluate};
-pub use metrics::{ConsoleSink, FileFormat, FileSink, MemorySink, Metrics, Row, Sink};
+pub use file_sink::{FileFormat, FileSink};
+pub use metrics::{ConsoleSink, MemorySink, Metrics, Row, Sink};
 pub use moments::RunningMoments;
 pub use normalizer::Normalizer;
 pub use render::{Image, Render, interleave};

@@ -3,9 +3,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
-use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Records named values and averages each over the interval between two rows.
@@ -117,118 +115,5 @@ impl<W: Write> Sink for ConsoleSink<W> {
             line.push_str(&format!("  {name} {value:.4}"));
         }
         writeln!(self.0, "{line}").map_err(|e| Error::io("console", e))
-    }
-}
-
-/// The file format of a [`FileSink`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
-    /// One JSON object per row.
-    Jsonl,
-    /// `step,name,value`, one value per line, so that new names need no new header.
-    Csv,
-}
-
-/// Appends rows to a file.
-#[derive(Debug)]
-pub struct FileSink {
-    path: PathBuf,
-    format: FileFormat,
-    file: BufWriter<File>,
-}
-
-const CSV_HEADER: &str = "step,name,value";
-
-impl FileSink {
-    /// Creates an empty file.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if it cannot be created.
-    pub fn create(path: impl AsRef<Path>, format: FileFormat) -> Result<Self> {
-        let path = path.as_ref().to_owned();
-        let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
-        let mut sink = FileSink { path, format, file: BufWriter::new(file) };
-        if format == FileFormat::Csv {
-            sink.line(CSV_HEADER)?;
-        }
-        Ok(sink)
-    }
-
-    /// Continues the file of a run that is resumed at `step`. Later rows, which the resumed run writes again, and an
-    /// incomplete last line are removed. `last_row` is the step of the last row that the checkpointed run had
-    /// written, see [`Trainer::last_row`](crate::Trainer::last_row).
-    ///
-    /// # Errors
-    /// [`Error::Io`] if the file cannot be read or written; [`Error::Corrupt`] if rows are missing, in which case the
-    /// file is unchanged.
-    pub fn resume(
-        path: impl AsRef<Path>,
-        format: FileFormat,
-        step: u64,
-        last_row: Option<u64>,
-    ) -> Result<Self> {
-        let path = path.as_ref().to_owned();
-        let io = |e| Error::io(&path, e);
-        let (mut kept, mut last) = (0, None);
-        let mut lines = BufReader::new(File::open(&path).map_err(io)?);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            lines.read_until(b'\n', &mut line).map_err(io)?;
-            let Some((b'\n', text)) = line.split_last() else { break };
-            let row = step_of(text, format);
-            if row.is_some_and(|row| row > step) {
-                break;
-            }
-            last = row.or(last);
-            kept += line.len() as u64;
-        }
-        if last != last_row {
-            let at =
-                |row: Option<u64>| row.map_or("no row".to_owned(), |row| format!("step {row}"));
-            let (expected, got) = (at(last_row), at(last));
-            let problem = format!("ends at {got}, where the checkpoint has seen {expected}");
-            return Err(Error::corrupt(path.display().to_string(), problem));
-        }
-        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
-        file.set_len(kept).map_err(io)?;
-        Ok(FileSink { path: path.clone(), format, file: BufWriter::new(file) })
-    }
-
-    fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(|e| Error::io(&self.path, e))
-    }
-}
-
-fn step_of(line: &[u8], format: FileFormat) -> Option<u64> {
-    match format {
-        FileFormat::Csv => std::str::from_utf8(line).ok()?.split(',').next()?.parse().ok(),
-        FileFormat::Jsonl => {
-            serde_json::from_slice::<serde_json::Value>(line).ok()?.get("step")?.as_u64()
-        }
-    }
-}
-
-impl Sink for FileSink {
-    fn write(&mut self, row: &Row) -> Result<()> {
-        match self.format {
-            FileFormat::Csv => row
-                .values
-                .iter()
-                .try_for_each(|(name, value)| self.line(&format!("{},{name},{value}", row.step))),
-            FileFormat::Jsonl => {
-                let mut object = serde_json::Map::new();
-                object.insert("step".into(), row.step.into());
-                for (name, value) in &row.values {
-                    object.insert(name.clone(), (*value).into());
-                }
-                self.line(&serde_json::Value::Object(object).to_string())
-            }
-        }
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        let flushed = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        flushed.map_err(|e| Error::io(&self.path, e))
     }
 }

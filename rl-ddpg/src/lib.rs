@@ -10,6 +10,8 @@ mod critic;
 mod ddpg;
 mod noise;
 mod off_policy;
+#[cfg(feature = "presets")]
+mod presets;
 #[cfg(test)]
 mod pytorch;
 mod q_network;
@@ -26,6 +28,8 @@ pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
 pub use noise::{Noise, NoiseConfig};
 pub use off_policy::{OffPolicy, Parts, Rule};
+#[cfg(feature = "presets")]
+pub use presets::PRESETS;
 pub use quantile_critic::QuantileCritic;
 pub use sac::{Sac, SacConfig, SacRule};
 pub use settings::{Experience, OffPolicyConfig, OffPolicySettings};

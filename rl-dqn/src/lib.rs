@@ -8,6 +8,8 @@ mod distributional;
 mod dqn;
 mod head;
 mod output_layers;
+#[cfg(feature = "presets")]
+mod presets;
 mod q_learning;
 mod values;
 
@@ -15,6 +17,8 @@ pub use config::{DqnConfig, HeadConfig};
 pub use distributional::{CategoricalReturn, QuantileReturn};
 pub use dqn::Dqn;
 pub use head::{ExpectedReturn, Head, TdRows};
+#[cfg(feature = "presets")]
+pub use presets::PRESETS;
 pub use q_learning::{QLearning, QLearningConfig};
 
 /// README's examples, compiled and run with the documentation's.

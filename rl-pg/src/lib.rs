@@ -20,6 +20,8 @@ mod estimates;
 mod evolution;
 mod hill_climbing;
 mod local_search;
+#[cfg(feature = "presets")]
+mod presets;
 mod q_actor_critic;
 mod reinforce;
 mod search;
@@ -29,6 +31,8 @@ pub use annealing::{Anneal, SimulatedAnnealing, SimulatedAnnealingConfig};
 pub use evolution::{Evolution, EvolutionStrategies, EvolutionStrategiesConfig};
 pub use hill_climbing::{Climb, HillClimbing, HillClimbingConfig};
 pub use local_search::{Acceptance, Incumbent, LocalSearch};
+#[cfg(feature = "presets")]
+pub use presets::PRESETS;
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
 pub use search::{PolicySearch, SearchConfig, SearchRule};

@@ -83,6 +83,19 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
         Ok(())
     }
 
+    /// Evaluates the rollout's observations anew and computes advantages and returns from the new values.
+    ///
+    /// # Errors
+    /// Errors of candle.
+    pub fn recompute_advantages(&mut self, gamma: f64, gae_lambda: f64) -> Result<()> {
+        let width = self.policy.distribution().params_len();
+        let Learner { policy, collector, .. } = self;
+        let output = policy.network_mut().predict(collector.rollout.observations())?;
+        let values = output.chunks_exact(width + 1).map(|row| row[width]);
+        collector.rollout.set_values(values)?;
+        collector.finish(policy, gamma, gae_lambda)
+    }
+
     /// Shuffles the rows and returns the ranges of the minibatches in this order.
     pub fn shuffled(
         &mut self,

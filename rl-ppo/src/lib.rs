@@ -9,10 +9,14 @@ mod learner;
 mod on_policy;
 mod ppo_clip;
 mod ppo_kl;
+#[cfg(feature = "presets")]
+mod presets;
 mod trpo;
 
 pub use learner::Learner;
 pub use on_policy::{OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
 pub use ppo_clip::{ClippedObjective, Ppo, PpoConfig};
 pub use ppo_kl::{AdaptiveKl, PpoKl, PpoKlConfig};
+#[cfg(feature = "presets")]
+pub use presets::PRESETS;
 pub use trpo::{Trpo, TrpoConfig, TrustRegion};

@@ -185,11 +185,12 @@ impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> 
         if !self.learner.collector.rollout.is_full() {
             return Ok(());
         }
+        // Of the values when acting, which learning may replace.
+        let rollout = &self.learner.collector.rollout;
+        let explained = explained_variance(rollout.values(), rollout.returns());
         self.rule.learn(&mut self.learner, progress, metrics)?;
-        let rollout = &mut self.learner.collector.rollout;
-        metrics
-            .record("explained_variance", explained_variance(rollout.values(), rollout.returns()));
-        rollout.clear();
+        metrics.record("explained_variance", explained);
+        self.learner.collector.rollout.clear();
         Ok(())
     }
 
@@ -237,13 +238,13 @@ pub(crate) fn validate_settings(
     check::fraction("gae_lambda", gae_lambda)
 }
 
-/// Builds the agent of these settings for any observation and action space.
 /// The error of a network with a trunk for a rule that needs two of them.
 pub(crate) fn shared_trunk() -> Error {
     let expected = "none: the policy's step must leave the value function alone";
     Error::config("network.trunk", expected, "one")
 }
 
+/// Builds the agent of these settings for any observation and action space.
 macro_rules! builds {
     ($config:ty, $agent:ident) => {
         impl<O: rl_nets::InputSpace, A: rl_nets::PolicySpace> rl_nets::AgentConfig<O, A>

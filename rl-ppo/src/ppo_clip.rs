@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 /// ```text
 /// for each rollout of n_steps steps in every environment:
 ///     advantages A and returns R by generalised advantage estimation
-///     n_epochs times, over shuffled minibatches:
+///     n_epochs times, over shuffled minibatches (with A and R computed anew if recompute_advantages):
 ///         ratio = pi(a | s) / pi_old(a | s)
 ///         one gradient step on  -min(ratio A, clip(ratio, 1 ± c) A) + vf_coef (V - R)² - ent_coef H
 ///         (stop early if the KL divergence from pi_old exceeds 1.5 target_kl)
@@ -66,6 +66,10 @@ pub struct PpoConfig {
     pub clip_range_value: Option<f64>,
     /// Whether advantages are normalised per minibatch; yes.
     pub normalize_advantage: bool,
+    /// Whether the value estimates of the rollout, and with them advantages, returns and what `clip_range_value` clips
+    /// around, are computed anew before each epoch but the first (Andrychowicz et al., 2021); no. The values of final
+    /// observations of truncated episodes stay those of the rollout.
+    pub recompute_advantages: bool,
     /// The coefficient of the entropy bonus; 0.
     pub ent_coef: f64,
     /// The coefficient of the value loss; 0.5.
@@ -91,6 +95,7 @@ impl Default for PpoConfig {
             clip_range: Schedule::constant(0.2),
             clip_range_value: None,
             normalize_advantage: true,
+            recompute_advantages: false,
             ent_coef: 0.0,
             vf_coef: 0.5,
             target_kl: None,
@@ -174,7 +179,10 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for ClippedObjective {
         let coefficients =
             Coefficients { value: config.vf_coef as f32, entropy: config.ent_coef as f32 };
         let mut taken = 0u32;
-        'epochs: for _ in 0..config.n_epochs {
+        'epochs: for epoch in 0..config.n_epochs {
+            if config.recompute_advantages && epoch > 0 {
+                learner.recompute_advantages(config.gamma, config.gae_lambda)?;
+            }
             for places in learner.shuffled(config.batch_size) {
                 learner.gather(places, config.normalize_advantage);
                 let loss = learner.loss(|distribution, output, rows, grad| {

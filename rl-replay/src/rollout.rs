@@ -206,6 +206,17 @@ impl<T: Element, A: Element> Rollout<T, A> {
         Ok(())
     }
 
+    /// Replaces the value estimates of the observations, `[len]`, before another [`finish`](Rollout::finish). Those of final
+    /// observations of truncated episodes stay: only their values are stored, not they themselves.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Mismatch`] for another number of values.
+    pub fn set_values(&mut self, values: impl ExactSizeIterator<Item = f32>) -> Result<()> {
+        check::len("values", self.len(), values.len())?;
+        self.values.iter_mut().zip(values).for_each(|(old, new)| *old = new);
+        Ok(())
+    }
+
     /// The observations, `[len, width]`.
     pub fn observations(&self) -> &[T] {
         &self.observations[..self.len() * self.width]
@@ -216,7 +227,7 @@ impl<T: Element, A: Element> Rollout<T, A> {
         &self.actions[..self.len() * self.action_width]
     }
 
-    /// The value estimates made when acting, `[len]`.
+    /// The value estimates, `[len]`: those made when acting, or what [`set_values`](Rollout::set_values) was given.
     pub fn values(&self) -> &[f32] {
         &self.values[..self.len()]
     }

@@ -1,11 +1,9 @@
 //! Algorithms by name, over environments of the kinds that each serves.
 
 use crate::error::did_you_mean;
-use crate::preset::{RunConfig, from_table};
-use crate::{Error, Result};
-use rl_core::{
-    Agent, BoxSpace, Discrete, NormalizeObs, NormalizeReward, Seeds, Space, VecEnv, check,
-};
+use crate::{Error, Result, preset};
+use rl_core::run::RunConfig;
+use rl_core::{Agent, BoxSpace, Discrete, Seeds, Space, VecEnv, check};
 use rl_ddpg::{DdpgConfig, SacConfig, Td3Config, TqcConfig};
 use rl_dqn::{DqnConfig, QLearningConfig};
 use rl_envs::{
@@ -34,38 +32,23 @@ macro_rules! algorithms {
             kinds: &[$(Kind::$kind),+],
             #[allow(unreachable_patterns)] // Where an algorithm serves every kind.
             build: |run, spec, kind, seeds| {
-                $(let run = &with_defaults(run, &$defaults)?;)?
+                let settings = settings!(run, $config $(, $defaults)?)?;
                 match kind {
-                $(Kind::$kind => Ok(Built::$kind(Pair::build::<$config>(run, spec, seeds)?)),)+
+                $(Kind::$kind => Ok(Built::$kind(Pair::build(run, &settings, spec, seeds)?)),)+
                 kind => Err(Error::usage(format_args!("{} does not serve {kind:?}", $name))),
             }},
         }),*]
     };
 }
 
-/// A run whose settings of the algorithm are these where it says nothing.
-fn with_defaults(run: &RunConfig, defaults: &impl serde::Serialize) -> Result<RunConfig> {
-    let mut agent = toml::Table::try_from(defaults).map_err(Error::usage)?;
-    merge(&mut agent, &run.agent);
-    Ok(RunConfig { agent, ..run.clone() })
-}
-
-/// Puts settings over others. Tables are joined, unless they are of another kind.
-fn merge(under: &mut toml::Table, over: &toml::Table) {
-    for (key, value) in over {
-        let joined = match (under.get_mut(key), value) {
-            (Some(toml::Value::Table(under)), toml::Value::Table(over))
-                if over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind)) =>
-            {
-                merge(under, over);
-                true
-            }
-            _ => false,
-        };
-        if !joined {
-            under.insert(key.clone(), value.clone());
-        }
-    }
+/// The settings of a run, over those of the algorithm where they are not the defaults of the type.
+macro_rules! settings {
+    ($run:expr, $config:ty) => {
+        $run.settings::<$config>()
+    };
+    ($run:expr, $config:ty, $defaults:expr) => {
+        $run.settings_over::<$config>(&$defaults)
+    };
 }
 
 /// Every algorithm: its name, its settings, the kinds of environment that it serves, and its defaults where they are not
@@ -141,31 +124,28 @@ impl<O: Space, A: Space> Pair<O, A>
 where
     Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
 {
-    fn build<C: AgentConfig<O, A>>(run: &RunConfig, spec: Spec, seeds: Seeds) -> Result<Self> {
-        let parsed: C = from_table(&run.algorithm, run.agent.clone())?;
-        let settings = toml::Table::try_from(&parsed).map_err(Error::usage)?;
-        let mut envs = Box::<dyn VecEnv<Obs = O, Action = A>>::make(run, &spec, seeds, false)?;
-        if run.normalize.rewards {
-            let Some(gamma) = settings.get("gamma").and_then(toml::Value::as_float) else {
-                let expected = format!("false for {}, which has no discount", run.algorithm);
-                return Err(rl_core::Error::config("normalize.rewards", expected, true).into());
-            };
-            envs = Box::new(NormalizeReward::new(envs, gamma, 10.0)?);
-        }
-        if !run.save_replay && !settings.contains_key("buffer_size") {
+    fn build<C>(run: &RunConfig, settings: &C, spec: Spec, seeds: Seeds) -> Result<Self>
+    where
+        C: AgentConfig<O, A>,
+    {
+        let envs = Box::<dyn VecEnv<Obs = O, Action = A>>::make(run, &spec, seeds, false)?;
+        let settings_table = toml::Table::try_from(settings).map_err(Error::usage)?;
+        let gamma = settings_table.get("gamma").and_then(toml::Value::as_float);
+        let envs = run.normalized_rewards(envs, gamma)?;
+        if !run.save_replay && !settings_table.contains_key("buffer_size") {
             let expected = format!("true for {}, which has no replay buffer", run.algorithm);
             return Err(rl_core::Error::config("save_replay", expected, false).into());
         }
         let backend = Backend::by_name(&run.device)?.with_threads(run.threads)?;
-        let agent = Box::new(parsed.build(&envs, &backend, seeds)?);
-        Ok(Pair { envs, agent, spec, settings })
+        let agent = Box::new(settings.build(&envs, &backend, seeds)?);
+        Ok(Pair { envs, agent, spec, settings: settings_table })
     }
 }
 
 /// Builds the environments and the agent of a run.
 pub(crate) fn build(run: &RunConfig, seeds: Seeds) -> Result<Built> {
     let algorithm = find(&run.algorithm)?;
-    let spec = rl_envs::find_with(&run.env, &run.options())?;
+    let spec = rl_envs::find_with(&run.env, &preset::options(run))?;
     let kind = algorithm.kind_for(&spec);
     (algorithm.build)(run, spec, kind, seeds)
 }
@@ -186,22 +166,28 @@ pub(crate) trait RunEnvs: VecEnv + Sized {
     fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self>;
 
     /// The environments of an evaluation: as the training ones, with frozen normalisers and plain rewards.
-    fn for_evaluation(run: &RunConfig, spec: &Spec, seeds: Seeds, envs: usize) -> Result<Self> {
-        Self::make(&RunConfig { envs, env_threads: 1, ..run.clone() }, spec, seeds, true)
+    fn for_evaluation(
+        run: &RunConfig,
+        spec: &Spec,
+        envs: usize,
+        seeds: Seeds,
+    ) -> rl_core::Result<Self> {
+        let run = RunConfig { envs, env_threads: 1, ..run.clone() };
+        Self::make(&run, spec, seeds, true).map_err(Error::into_core)
     }
 }
 
 impl RunEnvs for DiscreteVecEnv {
     fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         let envs = spec.make_discrete(copies(run, seeds, frozen)?)?;
-        normalised(run, envs, frozen)
+        Ok(run.normalized_observations(envs, frozen)?)
     }
 }
 
 impl RunEnvs for ContinuousVecEnv {
     fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         let envs = spec.make_continuous(copies(run, seeds, frozen)?)?;
-        normalised(run, envs, frozen)
+        Ok(run.normalized_observations(envs, frozen)?)
     }
 }
 
@@ -238,16 +224,4 @@ fn copies(run: &RunConfig, seeds: Seeds, frozen: bool) -> Result<Copies> {
     check::at_least("envs", 1, run.envs as u64)?;
     check::at_least("env_threads", 1, run.env_threads as u64)?;
     Ok(Copies { envs: run.envs, seeds, threads: run.env_threads, limited: frozen })
-}
-
-fn normalised<A: Space>(
-    run: &RunConfig,
-    envs: Box<dyn VecEnv<Obs = BoxSpace, Action = A>>,
-    frozen: bool,
-) -> Result<Box<dyn VecEnv<Obs = BoxSpace, Action = A>>> {
-    if !run.normalize.observations {
-        return Ok(envs);
-    }
-    let envs = NormalizeObs::new(envs, 10.0)?;
-    Ok(Box::new(if frozen { envs.frozen() } else { envs }))
 }

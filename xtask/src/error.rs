@@ -30,6 +30,14 @@ impl Error {
         Error::Usage(lines.join(" "))
     }
 
+    /// As an error of the library, for code of ours that it calls.
+    pub(crate) fn into_core(self) -> rl_core::Error {
+        match self {
+            Error::Core(error) => error,
+            error => rl_core::Error::other(error),
+        }
+    }
+
     pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
         rl_core::Error::io(path, error).into()
     }

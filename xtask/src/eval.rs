@@ -1,11 +1,10 @@
 //! `cargo xtask eval`.
 
 use crate::algorithm::{Pair, RunEnvs, build, with_pair};
-use crate::preset::RunConfig;
-use crate::run_dir::RunDir;
 use crate::train::json;
 use crate::{Error, Result};
-use rl_core::{Evaluation, Latest, RunningMoments, Sections, Seeds, Space, VecEnv, evaluate};
+use rl_core::run::{RunConfig, RunFolder, Which, give_policy, parse_count};
+use rl_core::{Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -19,8 +18,11 @@ pub(crate) struct Args {
     #[arg(long)]
     seed: Option<u64>,
     /// Evaluates the best policy of the run instead of the last one.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "checkpoint")]
     best: bool,
+    /// Evaluates the policy of the checkpoint of this step.
+    #[arg(long, value_name = "STEP", value_parser = parse_count)]
+    checkpoint: Option<u64>,
     /// The Python interpreter of environments gym:ID; default: that of the run.
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
@@ -30,11 +32,14 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let (dir, mut config) = RunDir::open(&args.dir)?;
+    let (folder, mut config) = RunFolder::open(&args.dir)?;
     config.python = args.python.clone().or(config.python);
-    let checkpoints =
-        if args.best { rl_core::CheckpointDir::new(dir.best()) } else { dir.checkpoints() };
-    let Latest { manifest, sections, skipped } = checkpoints.read_latest()?;
+    let which = match (args.best, args.checkpoint) {
+        (true, _) => Which::Best,
+        (false, Some(step)) => Which::Step(step),
+        (false, None) => Which::Last,
+    };
+    let Latest { manifest, sections, skipped } = folder.policy(which)?;
     skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
     let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
     let built = build(&config, Seeds::new(config.seed))?;
@@ -80,10 +85,8 @@ where
     A: Space,
     Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
 {
-    pair.agent.load_policy(sections)?;
-    let moments: Vec<RunningMoments> = sections.get("moments")?;
     let mut envs =
-        Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, &pair.spec, seeds, 10)?;
-    envs.set_moments(&moments)?;
+        Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, &pair.spec, 10, seeds)?;
+    give_policy(sections, &mut pair.agent, &mut envs)?;
     Ok(evaluate(&mut pair.agent, &mut envs, episodes)?)
 }

@@ -1,7 +1,6 @@
 //! Handling of signals that stop a run.
 
 use crate::{Error, Result};
-use rl_core::{Callback, Context, Signal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,14 +26,13 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// What a signal sets.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        self.0.clone()
+    }
+
     /// Whether a signal has been received.
     pub(crate) fn happened(&self) -> bool {
         self.0.load(Ordering::SeqCst)
-    }
-}
-
-impl<V, A> Callback<V, A> for Interrupt {
-    fn after_round(&mut self, _: &mut Context<'_, V, A>) -> rl_core::Result<Signal> {
-        Ok(if self.happened() { Signal::Stop } else { Signal::Continue })
     }
 }

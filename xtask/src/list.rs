@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::algorithm::ALGORITHMS;
-use crate::preset::PRESETS;
+use crate::preset::{envs, presets};
 
 pub(crate) fn main() -> Result<()> {
     let names: Vec<&str> = ALGORITHMS.iter().map(|algorithm| algorithm.name).collect();
@@ -14,10 +14,10 @@ pub(crate) fn main() -> Result<()> {
         println!("  {:<34} {kind:<20} {limit:>5} steps per episode at most", spec.id);
     }
     println!("\npresets");
-    for preset in PRESETS {
-        for env in preset.envs() {
+    for preset in presets() {
+        for env in envs(preset) {
             let config = preset.config(env)?;
-            let name = format!("{}/{env}", preset.algorithm);
+            let name = format!("{}/{env}", preset.algorithm());
             let reference =
                 config.reference.map_or(String::new(), |r| format!("{} ({})", r.value, r.source));
             println!("  {name:<34} {:>9} steps   reference {reference}", config.steps);

@@ -14,10 +14,7 @@ mod interrupt;
 mod kills;
 mod list;
 mod picture;
-mod plot;
 mod preset;
-mod progress;
-mod run_dir;
 mod setup;
 mod train;
 

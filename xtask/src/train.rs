@@ -1,24 +1,12 @@
 //! `cargo xtask train`.
 
-use crate::algorithm::{self, Built, Pair, RunEnvs, build, with_pair};
+use crate::algorithm::{self, Pair, RunEnvs, build, with_pair};
 use crate::interrupt::Interrupt;
-use crate::preset::RunConfig;
-use crate::progress::Progress;
-use crate::run_dir::RunDir;
-use crate::{Error, Result, plot};
-use rl_core::{
-    Agent, CheckpointEvery, EvaluateEvery, FileFormat, FileSink, Latest, Outcome, RunningMoments,
-    Sections, Seeds, Space, StopAt, Trainer, TrainerConfig, VecEnv, check, evaluate,
-};
-use rl_envs::Spec;
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
-use std::time::Instant;
-
-/// Episodes of the evaluation at the end of a run.
-pub(crate) const FINAL_EPISODES: usize = 100;
-/// Environments that an evaluation steps together.
-const EVALUATION_ENVS: usize = 10;
+use crate::{Error, Result, preset};
+use rl_core::run::{ProgressDisplay, Run, RunConfig, Summary, parse_count, train_without_folder};
+use rl_core::{Space, VecEnv};
+use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Args {
@@ -29,8 +17,8 @@ pub(crate) struct Args {
     /// The seed of all randomness; 0 where left out.
     #[arg(long, conflicts_with = "resume")]
     pub(crate) seed: Option<u64>,
-    /// Environment steps; the preset's where left out.
-    #[arg(long)]
+    /// Environment steps, such as 100_000 or 1e5; the preset's where left out.
+    #[arg(long, value_parser = parse_count)]
     pub(crate) steps: Option<u64>,
     /// Environments stepped together; the preset's where left out.
     #[arg(long, conflicts_with = "resume")]
@@ -64,28 +52,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) resume: Option<PathBuf>,
     /// Writes a checkpoint at this step and stops, to be resumed later.
-    #[arg(long)]
+    #[arg(long, value_parser = parse_count)]
     pub(crate) stop_at: Option<u64>,
     /// Prints one line of JSON last.
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// What a run came to.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Summary {
-    pub(crate) algorithm: String,
-    pub(crate) env: String,
-    pub(crate) seed: u64,
-    pub(crate) steps: u64,
-    pub(crate) episodes: u64,
-    pub(crate) mean_return: f64,
-    pub(crate) std_return: f64,
-    /// The mean return of the last 100 training episodes, exploration included.
-    #[serde(default)]
-    pub(crate) training_return: Option<f64>,
-    pub(crate) train_seconds: f64,
-    pub(crate) steps_per_second: f64,
 }
 
 impl Args {
@@ -94,7 +65,7 @@ impl Args {
         check_names(&self.algorithm, &self.env)?;
         let mut config = match &self.preset {
             Some(path) => RunConfig::read(path)?,
-            None => RunConfig::preset(&self.algorithm, &self.env)?,
+            None => preset::find_or_defaults(&self.algorithm, &self.env)?,
         };
         expect_same("algorithm", &self.algorithm, &config.algorithm, "the preset")?;
         expect_same("environment", &self.env, &config.env, "the preset")?;
@@ -127,108 +98,64 @@ fn expect_same(what: &str, asked: &str, found: &str, of: &str) -> Result<()> {
     Err(Error::usage(format_args!("{what}: asked for {asked}, but {of} is of {found}")))
 }
 
-/// Parts that the kinds of run have in common.
-struct Session {
-    config: RunConfig,
-    dir: RunDir,
-    resume: bool,
-    stop_at: Option<u64>,
-    /// Held while this process works in the folder.
-    _lock: std::fs::File,
-}
-
-/// The last policy of the run in a folder, with the moments of its normalisers.
-fn policy_of(path: &Path) -> Result<Sections> {
-    let (dir, _) = RunDir::open(path)?;
-    Ok(dir.checkpoints().read_latest()?.sections)
-}
-
-/// Gives a saved policy and its normalisers' moments to the agent and the environments of a new run.
-fn start_from(policy: &Sections, built: &mut Built) -> Result<()> {
-    fn give<O: Space, A: Space>(from: &Sections, to: &mut Pair<O, A>) -> rl_core::Result<()> {
-        let moments: Vec<RunningMoments> = from.get("moments")?;
-        to.agent.load_policy(from)?;
-        to.envs.set_moments(&moments)
-    }
-    with_pair!(built, |pair| give(policy, pair))
-        .map_err(|error| Error::usage(format_args!("init_from: {error}")))
-}
-
-/// What a new run keeps of the policy that it starts from, so that it can begin anew however that run goes on.
-fn kept(built: &Built) -> Result<Sections> {
-    fn keep<O: Space, A: Space>(pair: &Pair<O, A>) -> rl_core::Result<Sections> {
-        let mut sections = Sections::default();
-        pair.agent.save_policy(&mut sections)?;
-        sections.put("moments", &pair.envs.moments())?;
-        Ok(sections)
-    }
-    Ok(with_pair!(built, |pair| keep(pair))?)
-}
-
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let (session, built) = match &args.resume {
+    let mut run = match &args.resume {
         Some(path) => {
             check_names(&args.algorithm, &args.env)?;
-            let (dir, mut config) = RunDir::open(path)?;
+            let run = Run::resume(path)?;
             let of = format!("the run in {}", path.display());
-            expect_same("algorithm", &args.algorithm, &config.algorithm, &of)?;
-            expect_same("environment", &args.env, &config.env, &of)?;
-            let lock = dir.lock()?;
-            dir.repair()?;
-            let extended = match args.steps {
-                Some(steps) => extend(&mut config, &dir, steps)?,
-                None => false,
-            };
-            let mut built = build(&config, Seeds::new(config.seed))?;
-            if extended {
-                dir.write_config(&config)?;
+            expect_same("algorithm", &args.algorithm, &run.config().algorithm, &of)?;
+            expect_same("environment", &args.env, &run.config().env, &of)?;
+            match args.steps {
+                Some(steps) => run.with_steps(steps)?,
+                None => run,
             }
-            // A run that was killed before its first checkpoint begins anew.
-            if config.init_from.is_some() && dir.checkpoints().is_empty()? {
-                start_from(&dir.init().read_latest()?.sections, &mut built)?;
-            }
-            (Session { config, dir, resume: true, stop_at: args.stop_at, _lock: lock }, built)
         }
-        None => {
-            let mut config = args.config()?;
-            // Built before the folder is made: a bad setting leaves nothing behind.
-            let mut built = build(&config, Seeds::new(config.seed))?;
-            let mut policy = None;
-            if let Some(path) = &config.init_from {
-                start_from(&policy_of(path)?, &mut built)?;
-                policy = Some(kept(&built)?);
-            }
-            TrainerConfig::new(config.steps).validate()?;
-            config.validate()?;
-            config.agent = built.settings().clone();
-            if let Some(stop_at) = args.stop_at {
-                check::at_least("stop_at", 1, stop_at)?;
-            }
-            let (dir, lock) = RunDir::create(args.out.as_deref(), &config, policy.as_ref())?;
-            (Session { config, dir, resume: false, stop_at: args.stop_at, _lock: lock }, built)
-        }
+        None => match &args.out {
+            Some(out) => Run::new(args.config()?)?.in_folder(out),
+            None => Run::new(args.config()?)?,
+        },
     };
-    if let Some(summary) = session.finished()? {
-        return session.report(&summary, args.json);
-    }
     let interrupt = Interrupt::listen()?;
-    let summary = with_pair!(built, |pair| session.train(pair, &interrupt))?;
+    run = run
+        .with_reporter(ProgressDisplay::stderr())
+        .with_notices(std::io::stderr())
+        .stop_when(interrupt.flag());
+    if let Some(step) = args.stop_at {
+        run = run.stop_at(step);
+    }
+    // Built before the folder is made: a bad setting leaves nothing behind.
+    let built = build(run.config(), run.seeds())?;
+    run.put_settings(built.settings())?;
+    let summary = with_pair!(built, |pair| train(&mut run, pair))?;
+    let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
     match summary {
-        Some(summary) => session.report(&summary, args.json),
-        None => {
-            let Session { config, dir, .. } = &session;
-            println!(
-                "stopped; go on with: cargo xtask train {} {} --resume {}",
-                config.algorithm,
-                quoted(&config.env),
-                dir.path().display()
-            );
-            match interrupt.happened() {
-                true => Err(Error::Interrupted),
-                false => Ok(()),
+        Some(summary) => {
+            print!("{}", summary.beside(run.config()));
+            println!("  {:<20} {folder}", "folder");
+            if args.json {
+                println!("{}", json(&summary)?);
             }
+            Ok(())
+        }
+        None => {
+            let RunConfig { algorithm, env, .. } = run.config();
+            let env = quoted(env);
+            println!("stopped; go on with: cargo xtask train {algorithm} {env} --resume {folder}");
+            if interrupt.happened() { Err(Error::Interrupted) } else { Ok(()) }
         }
     }
+}
+
+fn train<O, A>(run: &mut Run, pair: Pair<O, A>) -> rl_core::Result<Option<Summary>>
+where
+    O: Space,
+    A: Space,
+    Envs<O, A>: RunEnvs<Obs = O, Action = A>,
+{
+    let (config, spec) = (run.config().clone(), pair.spec);
+    let evaluation = move |envs, seeds| Envs::<O, A>::for_evaluation(&config, &spec, envs, seeds);
+    run.train(pair.envs, pair.agent, evaluation)
 }
 
 /// As a shell reads it: names may have arguments, `gym:FrozenLake-v1?is_slippery=false`.
@@ -239,190 +166,23 @@ fn quoted(name: &str) -> std::borrow::Cow<'_, str> {
     }
 }
 
-/// Gives a run that is resumed another number of steps; says whether it is another. Schedules then go by the new number, from here on.
-fn extend(config: &mut RunConfig, dir: &RunDir, steps: u64) -> Result<bool> {
-    let checkpoints = dir.checkpoints();
-    let reached =
-        if checkpoints.is_empty()? { 0 } else { checkpoints.read_latest()?.manifest.step };
-    if steps == config.steps {
-        return Ok(false);
-    }
-    check::at_least("steps", reached.max(1), steps)?;
-    config.steps = steps;
-    Ok(true)
-}
-
-impl Session {
-    /// The summary of a run that is over: there is nothing left to do.
-    fn finished(&self) -> Result<Option<Summary>> {
-        if !self.resume || self.dir.checkpoints().is_empty()? {
-            return Ok(None);
-        }
-        let latest = self.dir.checkpoints().read_latest()?;
-        let summary = self.dir.read_summary()?;
-        Ok(summary.filter(|summary| {
-            latest.manifest.step >= self.config.steps
-                && latest.skipped.is_empty()
-                && summary.steps == latest.manifest.step
-        }))
-    }
-
-    fn train<O, A>(&self, pair: Pair<O, A>, interrupt: &Interrupt) -> Result<Option<Summary>>
-    where
-        O: Space,
-        A: Space,
-        Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
-    {
-        let (config, dir) = (&self.config, &self.dir);
-        let seeds = Seeds::new(config.seed);
-        let evaluation_envs = Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(
-            config,
-            &pair.spec,
-            seeds,
-            EVALUATION_ENVS,
-        )?;
-        let evaluate_every = config.evaluate_every.unwrap_or((config.steps / 20).max(1));
-        let checkpoint_every = config.checkpoint_every.unwrap_or((config.steps / 10).max(1));
-        let evaluation =
-            EvaluateEvery::new(evaluation_envs, seeds, evaluate_every, EVALUATION_ENVS)?;
-
-        // A run that was stopped before its first checkpoint begins anew.
-        let found = match self.resume && !dir.checkpoints().is_empty()? {
-            true => Some(dir.checkpoints().read_latest()?),
-            false => None,
-        };
-        let first_step = found.as_ref().map_or(0, |found| found.manifest.step);
-        if self.resume && found.is_none() {
-            eprintln!("no checkpoint: the run begins anew");
-        }
-        if let Some(stop_at) = self.stop_at {
-            check::at_least("stop_at", first_step + 1, stop_at)?;
-        }
-        let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?
-            .with_checkpoints(dir.checkpoints())
-            .with_callback(evaluation.keep_best(dir.best()))
-            .with_callback(CheckpointEvery::new(checkpoint_every)?)
-            .with_callback(Progress::new(first_step, config.steps))
-            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)))
-            .with_callback(interrupt.clone());
-        if !config.save_replay {
-            trainer = trainer.without_replay();
-        }
-        if let Some(Latest { manifest, sections, skipped }) = &found {
-            for error in skipped {
-                eprintln!("skipped: {error}");
-            }
-            trainer.resume(manifest, sections)?;
-            if !trainer.envs().resumes_exactly() {
-                eprintln!(
-                    "{} cannot be saved: new episodes begin, and the old ones end as truncations",
-                    config.env
-                );
-            }
-        }
-        let last_row = trainer.last_row();
-        let sink = |path, format| match found {
-            Some(_) => FileSink::resume(path, format, first_step, last_row),
-            None => FileSink::create(path, format),
-        };
-        trainer = trainer
-            .with_sink(sink(dir.metrics_jsonl(), FileFormat::Jsonl)?)
-            .with_sink(sink(dir.metrics_csv(), FileFormat::Csv)?);
-
-        let started = Instant::now();
-        let outcome = trainer.run()?;
-        let train_seconds = started.elapsed().as_secs_f64();
-        trainer.save_checkpoint()?;
-        if outcome == Outcome::Stopped && trainer.step() < config.steps {
-            return Ok(None);
-        }
-        let title = format!("{} on {}, seed {}", config.algorithm, config.env, config.seed);
-        plot::learning_curve(&dir.metrics_jsonl(), &dir.learning_curve(), &title)?;
-        let summary = summarise(config, &pair.spec, &mut trainer, first_step, train_seconds)?;
-        rl_core::write_atomically(&dir.summary(), json(&summary)?.as_bytes())?;
-        Ok(Some(summary))
-    }
-
-    fn report(&self, summary: &Summary, as_json: bool) -> Result<()> {
-        let row = |name: &str, value: String| println!("  {name:<20} {value}");
-        println!("{} on {}, seed {}", summary.algorithm, summary.env, summary.seed);
-        row(
-            "return",
-            format!(
-                "{:.2} ± {:.2} over {FINAL_EPISODES} episodes, final policy",
-                summary.mean_return, summary.std_return
-            ),
-        );
-        if let Some(training) = summary.training_return {
-            row("while training", format!("{training:.2} over the last 100 episodes"));
-        }
-        if let Some(reference) = &self.config.reference {
-            row("reference", format!("{} ({})", reference.value, reference.source));
-        }
-        row("steps", format!("{} in {} episodes", summary.steps, summary.episodes));
-        row(
-            "time",
-            format!("{:.1} s, {:.0} steps/s", summary.train_seconds, summary.steps_per_second),
-        );
-        row("folder", self.dir.path().display().to_string());
-        if as_json {
-            println!("{}", json(summary)?);
-        }
-        Ok(())
-    }
-}
-
 pub(crate) fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value).map_err(Error::usage)
 }
 
 type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
 
-/// Evaluates the final policy over [`FINAL_EPISODES`] episodes and says what a run came to that began
-/// at `first_step`.
-fn summarise<O, A>(
-    config: &RunConfig,
-    spec: &Spec,
-    trainer: &mut Trainer<Envs<O, A>, Box<dyn Agent<Obs = O, Action = A>>>,
-    first_step: u64,
-    train_seconds: f64,
-) -> Result<Summary>
-where
-    O: Space,
-    A: Space,
-    Envs<O, A>: RunEnvs<Obs = O, Action = A>,
-{
-    let seeds = Seeds::new(config.seed).child("final evaluation", 0);
-    let mut envs = Envs::<O, A>::for_evaluation(config, spec, seeds, EVALUATION_ENVS)?;
-    envs.set_moments(&trainer.envs().moments())?;
-    let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
-    Ok(Summary {
-        algorithm: config.algorithm.clone(),
-        env: config.env.clone(),
-        seed: config.seed,
-        steps: trainer.step(),
-        episodes: trainer.episodes(),
-        mean_return: evaluation.mean(),
-        std_return: evaluation.std(),
-        training_return: trainer.recent_return(),
-        train_seconds,
-        steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
-    })
-}
-
 /// Trains without a folder and without a word: for benches.
 pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
-    fn run<O, A>(config: &RunConfig, pair: Pair<O, A>) -> Result<Summary>
+    fn run<O, A>(config: &RunConfig, pair: Pair<O, A>) -> rl_core::Result<Summary>
     where
         O: Space,
         A: Space,
-        Box<dyn VecEnv<Obs = O, Action = A>>: RunEnvs<Obs = O, Action = A>,
+        Envs<O, A>: RunEnvs<Obs = O, Action = A>,
     {
-        let started = Instant::now();
-        let mut trainer = Trainer::new(pair.envs, pair.agent, TrainerConfig::new(config.steps))?;
-        trainer.run()?;
-        let train_seconds = started.elapsed().as_secs_f64();
-        summarise(config, &pair.spec, &mut trainer, 0, train_seconds)
+        let evaluation =
+            |envs, seeds| Envs::<O, A>::for_evaluation(config, &pair.spec, envs, seeds);
+        train_without_folder(config, pair.envs, pair.agent, evaluation)
     }
-    with_pair!(build(config, Seeds::new(config.seed))?, |pair| run(config, pair))
+    Ok(with_pair!(build(config, config.seeds())?, |pair| run(config, pair))?)
 }

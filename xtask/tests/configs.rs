@@ -182,6 +182,7 @@ impl Draw {
             clip_range: self.schedule(),
             clip_range_value: self.maybe(Self::number),
             normalize_advantage: self.flag(),
+            recompute_advantages: self.flag(),
             ent_coef: self.number(),
             vf_coef: self.number(),
             target_kl: self.maybe(Self::number),

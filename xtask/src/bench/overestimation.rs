@@ -6,8 +6,8 @@
 //! with the discounted return that follows.
 
 use super::statistics::bootstrap_interval;
-use crate::preset::RunConfig;
-use crate::{Error, Result};
+use crate::{Result, preset};
+use rl_core::run::RunConfig;
 use rl_core::{
     Agent, BoxSpace, Env, Metrics, Progress, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv,
 };
@@ -76,9 +76,9 @@ fn compare(args: &Args, env: &str, pair: [(&str, &Run); 2]) -> Result<()> {
 }
 
 fn settings<C: DeserializeOwned>(algorithm: &str, env: &str) -> Result<(RunConfig, C)> {
-    let config = RunConfig::preset(algorithm, env)?;
-    let parsed = config.agent.clone().try_into().map_err(Error::usage)?;
-    Ok((config, parsed))
+    let config = preset::find_or_defaults(algorithm, env)?;
+    let settings = config.settings()?;
+    Ok((config, settings))
 }
 
 fn one<E: Env>(env: E, limit: u32, seeds: Seeds) -> Result<SerialVecEnv<TimeLimit<E>>> {

@@ -1,9 +1,9 @@
 //! `cargo xtask bench returns`: tests over many seeds that the presets learn.
 
 use super::statistics::{bootstrap_interval, interquartile_mean};
-use crate::preset::RunConfig;
 use crate::train::{Args as TrainArgs, train_quietly};
 use crate::{Error, Result};
+use rl_core::run::RunConfig;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,0 +1,180 @@
+//! Metrics in files.
+
+use crate::{Error, Result, Row, Sink, checkpoint::temporary_of};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// The file format of a [`FileSink`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileFormat {
+    /// One JSON object per row.
+    Jsonl,
+    /// One line per row and one column per name, empty where a row has no value of it. A new name adds a column, for
+    /// which the file is written once more.
+    Csv,
+}
+
+/// Appends rows to a file.
+///
+/// ```
+/// use rl_core::{FileFormat, FileSink, Row, Sink};
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("metrics.csv");
+/// let row = |step, name: &str, value| Row { step, values: vec![(name.to_owned(), value)] };
+/// let mut sink = FileSink::create(&path, FileFormat::Csv)?;
+/// sink.write(&row(10, "episode_return", 1.5))?;
+/// sink.write(&row(20, "loss", 0.5))?;
+/// sink.flush()?;
+/// assert_eq!(std::fs::read_to_string(&path)?, "step,episode_return,loss\n10,1.5,\n20,,0.5\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct FileSink {
+    path: PathBuf,
+    format: FileFormat,
+    /// The names of a table's columns but the first, which is the step.
+    columns: Vec<String>,
+    file: BufWriter<File>,
+}
+
+/// The name of a table's first column.
+const STEP: &str = "step";
+
+impl FileSink {
+    /// Creates an empty file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be created.
+    pub fn create(path: impl AsRef<Path>, format: FileFormat) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
+        let mut sink = FileSink { path, format, columns: Vec::new(), file: BufWriter::new(file) };
+        if format == FileFormat::Csv {
+            sink.line(STEP)?;
+        }
+        Ok(sink)
+    }
+
+    /// Continues the file of a run that is resumed at `step`. Later rows, which the resumed run writes again, and an
+    /// incomplete last line are removed. `last_row` is the step of the last row that the checkpointed run had
+    /// written, see [`Trainer::last_row`](crate::Trainer::last_row).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the file cannot be read or written; [`Error::Corrupt`] if rows are missing, in which case the
+    /// file is unchanged.
+    pub fn resume(
+        path: impl AsRef<Path>,
+        format: FileFormat,
+        step: u64,
+        last_row: Option<u64>,
+    ) -> Result<Self> {
+        let path = path.as_ref().to_owned();
+        let io = |e| Error::io(&path, e);
+        let (mut kept, mut last) = (0, None);
+        let mut columns = Vec::new();
+        let mut lines = BufReader::new(File::open(&path).map_err(io)?);
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            lines.read_until(b'\n', &mut line).map_err(io)?;
+            let Some((b'\n', text)) = line.split_last() else { break };
+            let row = step_of(text, format);
+            if row.is_some_and(|row| row > step) {
+                break;
+            }
+            if kept == 0 && format == FileFormat::Csv {
+                let header = String::from_utf8_lossy(text);
+                columns = header.split(',').skip(1).map(str::to_owned).collect();
+            }
+            last = row.or(last);
+            kept += line.len() as u64;
+        }
+        if last != last_row {
+            let at =
+                |row: Option<u64>| row.map_or("no row".to_owned(), |row| format!("step {row}"));
+            let (expected, got) = (at(last_row), at(last));
+            let problem = format!("ends at {got}, where the checkpoint has seen {expected}");
+            return Err(Error::corrupt(path.display().to_string(), problem));
+        }
+        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        file.set_len(kept).map_err(io)?;
+        Ok(FileSink { path: path.clone(), format, columns, file: BufWriter::new(file) })
+    }
+
+    fn line(&mut self, line: &str) -> Result<()> {
+        writeln!(self.file, "{line}").map_err(|e| Error::io(&self.path, e))
+    }
+
+    fn table_row(&mut self, row: &Row) -> Result<()> {
+        let names = row.values.iter().map(|(name, _)| column(name));
+        let new: Vec<String> = names.filter(|name| !self.columns.contains(name)).collect();
+        if !new.is_empty() {
+            self.add_columns(new)?;
+        }
+        let mut line = row.step.to_string();
+        for name in &self.columns {
+            line.push(',');
+            if let Some((_, value)) = row.values.iter().find(|(other, _)| column(other) == *name) {
+                line += &value.to_string();
+            }
+        }
+        self.line(&line)
+    }
+
+    /// Writes the file once more with more columns, which earlier rows leave empty: under another name first, so that no
+    /// row is lost if the process is killed meanwhile.
+    fn add_columns(&mut self, new: Vec<String>) -> Result<()> {
+        self.flush()?;
+        let io = |e| Error::io(&self.path, e);
+        let text = std::fs::read_to_string(&self.path).map_err(io)?;
+        let empty = ",".repeat(new.len());
+        self.columns.extend(new);
+        let header = std::iter::once(STEP).chain(self.columns.iter().map(String::as_str));
+        let mut wider = header.collect::<Vec<_>>().join(",") + "\n";
+        text.lines().skip(1).for_each(|line| wider += &format!("{line}{empty}\n"));
+        let temporary = temporary_of(&self.path);
+        let mut file = File::create(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        file.write_all(wider.as_bytes()).map_err(|e| Error::io(&temporary, e))?;
+        file.sync_all().map_err(|e| Error::io(&temporary, e))?;
+        std::fs::rename(&temporary, &self.path).map_err(io)?;
+        self.file = BufWriter::new(file);
+        Ok(())
+    }
+}
+
+/// A name without the characters that separate columns and rows.
+fn column(name: &str) -> String {
+    name.replace([',', '"', '\n', '\r'], "_")
+}
+
+fn step_of(line: &[u8], format: FileFormat) -> Option<u64> {
+    match format {
+        FileFormat::Csv => std::str::from_utf8(line).ok()?.split(',').next()?.parse().ok(),
+        FileFormat::Jsonl => {
+            serde_json::from_slice::<serde_json::Value>(line).ok()?.get(STEP)?.as_u64()
+        }
+    }
+}
+
+impl Sink for FileSink {
+    fn write(&mut self, row: &Row) -> Result<()> {
+        match self.format {
+            FileFormat::Csv => self.table_row(row),
+            FileFormat::Jsonl => {
+                let mut object = serde_json::Map::new();
+                object.insert(STEP.into(), row.step.into());
+                for (name, value) in &row.values {
+                    object.insert(name.clone(), (*value).into());
+                }
+                self.line(&serde_json::Value::Object(object).to_string())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let flushed = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
+        flushed.map_err(|e| Error::io(&self.path, e))
+    }
+}

@@ -1,0 +1,326 @@
+//! The settings of a run.
+
+use super::settings::{from_table, merge, put, table_of, value_of};
+use crate::{BoxSpace, Error, NormalizeObs, NormalizeReward, Result, Seeds, Space, VecEnv, check};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Everything that determines a run, as stored in its folder.
+///
+/// ```
+/// use rl_core::run::RunConfig;
+/// let mut config = RunConfig::new("dqn", "CartPole-v1", 50_000);
+/// config.set("learning_rate=1e-3")?;
+/// config.set("evaluate_every=1e4")?;
+/// assert_eq!(config.agent["learning_rate"].as_float(), Some(1e-3));
+/// assert_eq!(config.evaluate_every, Some(10_000));
+/// assert_eq!(RunConfig::parse("copy", &config.to_toml()?)?, config);
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// The environment's name.
+    pub env: String,
+    /// The seed of all randomness; 0.
+    #[serde(default)]
+    pub seed: u64,
+    /// Environment steps, summed over all environments.
+    pub steps: u64,
+    /// Environments stepped together; 1.
+    #[serde(default = "one")]
+    pub envs: usize,
+    /// Threads that step the environments; 1.
+    #[serde(default = "one")]
+    pub env_threads: usize,
+    /// Threads that learning is shared out among; 1.
+    #[serde(default = "one")]
+    pub threads: usize,
+    /// Where the networks are computed; `cpu`.
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// Environment steps between two checkpoints; none: a tenth of the run.
+    #[serde(default, with = "crate::optional")]
+    pub checkpoint_every: Option<u64>,
+    /// Environment steps between two evaluations; none: a twentieth of the run.
+    #[serde(default, with = "crate::optional")]
+    pub evaluate_every: Option<u64>,
+    /// Whether checkpoints hold the replay memory, without which a resumed run gathers it anew; yes.
+    #[serde(default = "yes")]
+    pub save_replay: bool,
+    /// The folder of a run whose last policy this one starts from; none.
+    #[serde(default, with = "crate::optional")]
+    pub init_from: Option<PathBuf>,
+    /// The Python interpreter of environments that need one; none: `python3`.
+    #[serde(default, with = "crate::optional", skip_serializing_if = "Option::is_none")]
+    pub python: Option<PathBuf>,
+    /// Running normalisation around the training environments; none.
+    #[serde(default)]
+    pub normalize: Normalize,
+    /// A published return to compare with; none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
+    /// The algorithm's own settings.
+    #[serde(default)]
+    pub agent: toml::Table,
+}
+
+/// Running normalisation around the training environments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Normalize {
+    /// Whether observations are brought to mean 0 and standard deviation 1; no.
+    pub observations: bool,
+    /// Whether rewards are divided by the standard deviation of the discounted return, the algorithm's `gamma` being
+    /// the discount; no.
+    pub rewards: bool,
+}
+
+/// A published return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// The mean return.
+    #[serde(rename = "return")]
+    pub value: f64,
+    /// Who published it.
+    pub source: String,
+}
+
+fn one() -> usize {
+    1
+}
+fn yes() -> bool {
+    true
+}
+fn cpu() -> String {
+    "cpu".to_owned()
+}
+
+/// The bound on normalised observations and rewards (Andrychowicz et al., 2021).
+const CLIP: f32 = 10.0;
+
+/// Several environments of observations `O` and actions `A`.
+type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
+
+impl RunConfig {
+    /// A run of `steps` environment steps, all else as by default.
+    pub fn new(algorithm: &str, env: &str, steps: u64) -> Self {
+        RunConfig {
+            algorithm: algorithm.to_owned(),
+            env: env.to_owned(),
+            seed: 0,
+            steps,
+            envs: one(),
+            env_threads: one(),
+            threads: one(),
+            device: cpu(),
+            checkpoint_every: None,
+            evaluate_every: None,
+            save_replay: yes(),
+            init_from: None,
+            python: None,
+            normalize: Normalize::default(),
+            reference: None,
+            agent: toml::Table::new(),
+        }
+    }
+
+    /// Reads settings from TOML; `what` names the text in errors.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for text that is not TOML, an unknown field, a missing one or one of the wrong type.
+    pub fn parse(what: &str, text: &str) -> Result<Self> {
+        from_table(what, table_of(what, text)?)
+    }
+
+    /// Reads settings from a file.
+    ///
+    /// # Errors
+    /// Those of [`parse`](RunConfig::parse); [`Error::Io`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// The settings as TOML.
+    ///
+    /// # Errors
+    /// Settings that TOML cannot express.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string_pretty(self).map_err(|e| Error::settings("settings", e))
+    }
+
+    /// Checks what neither the agent nor the environments check.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a number of steps, environments or threads that is zero.
+    pub fn validate(&self) -> Result<()> {
+        check::at_least("steps", 1, self.steps)?;
+        check::at_least("envs", 1, self.envs as u64)?;
+        check::at_least("env_threads", 1, self.env_threads as u64)?;
+        check::at_least("threads", 1, self.threads as u64)?;
+        let every =
+            [("checkpoint_every", self.checkpoint_every), ("evaluate_every", self.evaluate_every)];
+        for (field, every) in every {
+            every.map_or(Ok(()), |every| check::at_least(field, 1, every))?;
+        }
+        Ok(())
+    }
+
+    /// The streams of all randomness.
+    pub fn seeds(&self) -> Seeds {
+        Seeds::new(self.seed)
+    }
+
+    /// The algorithm's settings, with defaults where the run says nothing.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] that names the field.
+    pub fn settings<C: DeserializeOwned>(&self) -> Result<C> {
+        from_table(&self.algorithm, self.agent.clone())
+    }
+
+    /// The algorithm's settings, with those of `defaults` where the run says nothing. Tables are joined field by field,
+    /// unless both say of which `kind` they are and differ in it.
+    ///
+    /// # Errors
+    /// Those of [`settings`](RunConfig::settings).
+    pub fn settings_over<C: Serialize + DeserializeOwned>(&self, defaults: &C) -> Result<C> {
+        let mut agent = table_from(defaults)?;
+        merge(&mut agent, &self.agent);
+        from_table(&self.algorithm, agent)
+    }
+
+    /// Takes over settings of the algorithm, every field.
+    ///
+    /// # Errors
+    /// Settings that TOML cannot express.
+    pub fn put_settings(&mut self, settings: &impl Serialize) -> Result<()> {
+        self.agent = table_from(settings)?;
+        Ok(())
+    }
+
+    /// Applies `key=value`, the value being TOML, a whole number as `1e5` too. The key is a path: `steps`,
+    /// `normalize.observations` and other settings of the run in [`SETTABLE`](RunConfig::SETTABLE), else into the
+    /// algorithm's settings.
+    ///
+    /// # Errors
+    /// [`Error::Settings`] for another form, a path through what has no fields, and, of settings of the run, for a value
+    /// of the wrong type. Settings of the algorithm are checked when they are read.
+    pub fn set(&mut self, assignment: &str) -> Result<()> {
+        let Some((key, value)) = assignment.split_once('=') else {
+            let problem = format_args!("expected key=value, got '{assignment}'");
+            return Err(Error::settings("setting", problem));
+        };
+        let (key, value) = (key.trim(), value_of(value));
+        let first = key.split('.').next().unwrap_or_default();
+        if Self::SETTABLE.contains(&first) {
+            let mut table = table_from(&*self)?;
+            put(&mut table, key, value)?;
+            *self = from_table("setting", table)?;
+            return Ok(());
+        }
+        put(&mut self.agent, key, value)
+    }
+
+    /// The settings of the run itself that [`set`](RunConfig::set) changes.
+    pub const SETTABLE: [&str; 5] =
+        ["normalize", "checkpoint_every", "evaluate_every", "save_replay", "init_from"];
+
+    /// Environments with the normalisation of observations that the run asks for, frozen for an evaluation.
+    ///
+    /// # Errors
+    /// Those of [`NormalizeObs::new`].
+    pub fn normalized_observations<A: Space>(
+        &self,
+        envs: Envs<BoxSpace, A>,
+        frozen: bool,
+    ) -> Result<Envs<BoxSpace, A>> {
+        if !self.normalize.observations {
+            return Ok(envs);
+        }
+        let envs = NormalizeObs::new(envs, CLIP)?;
+        Ok(Box::new(if frozen { envs.frozen() } else { envs }))
+    }
+
+    /// Environments with the normalisation of rewards that the run asks for; `gamma` is the algorithm's, none where it has
+    /// none.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an algorithm without a discount; those of [`NormalizeReward::new`].
+    pub fn normalized_rewards<O: Space, A: Space>(
+        &self,
+        envs: Envs<O, A>,
+        gamma: Option<f64>,
+    ) -> Result<Envs<O, A>> {
+        if !self.normalize.rewards {
+            return Ok(envs);
+        }
+        let Some(gamma) = gamma else {
+            let expected = format!("false for {}, which has no discount", self.algorithm);
+            return Err(Error::config("normalize.rewards", expected, true));
+        };
+        Ok(Box::new(NormalizeReward::new(envs, gamma, CLIP)?))
+    }
+}
+
+fn table_from(value: &impl Serialize) -> Result<toml::Table> {
+    toml::Table::try_from(value).map_err(|e| Error::settings("settings", e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_set_by_path() {
+        let mut config = RunConfig::new("dqn", "CartPole-v1", 1);
+        config.set("network.hidden=[8]").unwrap();
+        config.set("gamma = 0.5").unwrap();
+        config.set("loss=mse").unwrap();
+        config.set("buffer_size=1e5").unwrap();
+        config.set("learning_rate=1e-5").unwrap();
+        assert_eq!(config.agent["network"]["hidden"][0].as_integer(), Some(8));
+        assert_eq!(config.agent["gamma"].as_float(), Some(0.5));
+        assert_eq!(config.agent["loss"].as_str(), Some("mse"));
+        assert_eq!(config.agent["buffer_size"].as_integer(), Some(100_000));
+        assert_eq!(config.agent["learning_rate"].as_float(), Some(1e-5));
+        assert!(config.set("gamma").is_err());
+        assert!(config.set("gamma.x=1").is_err());
+        config.set("max_grad_norm=none").unwrap();
+        assert_eq!(config.agent["max_grad_norm"].as_str(), Some("none"));
+        config.set("normalize.observations=true").unwrap();
+        config.set("checkpoint_every=100").unwrap();
+        assert!(config.normalize.observations && config.checkpoint_every == Some(100));
+        config.set("checkpoint_every = none").unwrap();
+        assert_eq!(config.checkpoint_every, None);
+        let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
+        assert!(error.starts_with("setting: normalize.rewards: invalid type"), "{error}");
+    }
+
+    #[test]
+    fn settings_are_joined_by_field_and_by_kind() {
+        #[derive(Debug, PartialEq, Serialize, Deserialize)]
+        struct Settings {
+            gamma: f64,
+            head: toml::Table,
+        }
+        let head = |text: &str| table_of("head", text).unwrap();
+        let defaults = Settings { gamma: 0.9, head: head("kind = \"a\"\nwidth = 1\ndepth = 2") };
+        let over = |text: &str| {
+            let mut config = RunConfig::new("x", "y", 1);
+            config.agent = head(text);
+            config.settings_over(&defaults).unwrap()
+        };
+        let joined = over("head.width = 3");
+        assert_eq!(
+            (joined.gamma, &joined.head),
+            (0.9, &head("kind = \"a\"\nwidth = 3\ndepth = 2"))
+        );
+        assert_eq!(over("head = { kind = \"b\" }").head, head("kind = \"b\""));
+    }
+}

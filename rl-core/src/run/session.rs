@@ -1,0 +1,439 @@
+//! A run from its settings to its summary.
+
+use super::report::Reporting;
+use super::{Reporter, RunConfig, RunFolder, Summary, Which, give_policy};
+use crate::{
+    Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
+    Outcome, Result, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig, VecEnv, check,
+    evaluate, write_atomically,
+};
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Episodes of the evaluation at the end of a run.
+pub const FINAL_EPISODES: usize = 100;
+/// Environments that an evaluation steps together, and episodes of one while training.
+const EVALUATION_ENVS: usize = 10;
+
+/// A run: training with a folder, checkpoints, metrics, evaluations and a summary. See the [module](super).
+///
+/// Nothing is written before [`train`](Run::train), so settings that the environments or the agent refuse leave nothing
+/// behind.
+pub struct Run {
+    config: RunConfig,
+    /// Where a new run begins, once it does; none: the first free name under `runs/`.
+    out: Option<PathBuf>,
+    opened: Option<Opened>,
+    /// Whether the settings in the folder are to be replaced.
+    changed: bool,
+    stop_at: Option<u64>,
+    stop: Arc<AtomicBool>,
+    reporter: Option<Box<dyn Reporter>>,
+    notices: Option<Box<dyn Write>>,
+}
+
+/// The folder of a run that has begun.
+struct Opened {
+    folder: RunFolder,
+    /// Held while this process works in the folder.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let folder = self.folder().map(RunFolder::path);
+        f.debug_struct("Run")
+            .field("config", &self.config)
+            .field("folder", &folder)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Run {
+    fn with(config: RunConfig, opened: Option<Opened>) -> Self {
+        Run {
+            config,
+            out: None,
+            opened,
+            changed: false,
+            stop_at: None,
+            stop: Arc::default(),
+            reporter: None,
+            notices: None,
+        }
+    }
+
+    /// A new run.
+    ///
+    /// # Errors
+    /// Those of [`RunConfig::validate`].
+    pub fn new(config: RunConfig) -> Result<Self> {
+        config.validate()?;
+        Ok(Self::with(config, None))
+    }
+
+    /// Goes on with the run in a folder, from its newest intact checkpoint; one that was stopped before its first begins
+    /// anew. What a crash has interrupted in the folder is completed.
+    ///
+    /// # Errors
+    /// [`Error::Run`] for a folder without a run, and where another process is training in it.
+    pub fn resume(folder: impl AsRef<Path>) -> Result<Self> {
+        let (folder, config) = RunFolder::open(folder)?;
+        let lock = folder.lock()?;
+        folder.repair()?;
+        config.validate()?;
+        Ok(Self::with(config, Some(Opened { folder, _lock: lock })))
+    }
+
+    /// Goes on with the run in a folder if there is one, and begins it there otherwise: for jobs that are started again until
+    /// they are done.
+    ///
+    /// # Errors
+    /// Those of [`resume`](Run::resume) and [`new`](Run::new); [`Error::Run`] if the run in the folder is of another
+    /// algorithm or environment.
+    pub fn begin_or_resume(folder: impl AsRef<Path>, config: RunConfig) -> Result<Self> {
+        let folder = folder.as_ref();
+        if !folder.join("config.toml").is_file() {
+            return Ok(Self::new(config)?.in_folder(folder));
+        }
+        let run = Self::resume(folder)?;
+        let named = |config: &RunConfig| format!("{} on {}", config.algorithm, config.env);
+        match named(&config) == named(&run.config) {
+            true => Ok(run),
+            false => Err(Error::run(folder, format_args!("has a run of {}", named(&run.config)))),
+        }
+    }
+
+    /// Where a new run is written: a folder that is empty or not there yet. By default the first free name under `runs/`.
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.out = Some(folder.into());
+        self
+    }
+
+    /// Gives the run another number of steps. Schedules then go by the new number, from where it is.
+    ///
+    /// # Errors
+    /// Fewer steps than were taken.
+    pub fn with_steps(mut self, steps: u64) -> Result<Self> {
+        if steps != self.config.steps {
+            let newest = self.newest()?;
+            let reached = newest.map_or(0, |newest| newest.manifest.step);
+            check::at_least("steps", reached.max(1), steps)?;
+            self.config.steps = steps;
+            self.changed = true;
+        }
+        Ok(self)
+    }
+
+    /// Saves the run and stops it at a step, to be resumed later.
+    pub fn stop_at(mut self, step: u64) -> Self {
+        self.stop_at = Some(step);
+        self
+    }
+
+    /// Saves the run and stops it, after the current step, once `stop` is true; a signal handler may set it.
+    pub fn stop_when(mut self, stop: Arc<AtomicBool>) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Shows how far the run has come. By default nothing is shown.
+    pub fn with_reporter(mut self, reporter: impl Reporter + 'static) -> Self {
+        self.reporter = Some(Box::new(reporter));
+        self
+    }
+
+    /// Writes what a person should know, such as damaged checkpoints that were skipped, as lines. By default nothing is
+    /// written.
+    pub fn with_notices(mut self, writer: impl Write + 'static) -> Self {
+        self.notices = Some(Box::new(writer));
+        self
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// The streams of all randomness.
+    pub fn seeds(&self) -> Seeds {
+        self.config.seeds()
+    }
+
+    /// The algorithm's settings. A new run writes them to its folder with every default, so that it stays what it is where
+    /// defaults change.
+    ///
+    /// # Errors
+    /// Those of [`RunConfig::settings`].
+    pub fn settings<C: serde::Serialize + serde::de::DeserializeOwned>(&mut self) -> Result<C> {
+        let settings: C = self.config.settings()?;
+        self.put_settings(&settings)?;
+        Ok(settings)
+    }
+
+    /// Takes over the algorithm's settings, every field, if the run is new.
+    ///
+    /// # Errors
+    /// Those of [`RunConfig::put_settings`].
+    pub fn put_settings(&mut self, settings: &impl serde::Serialize) -> Result<()> {
+        match self.opened {
+            Some(_) => Ok(()),
+            None => self.config.put_settings(settings),
+        }
+    }
+
+    /// The folder, once the run has begun.
+    pub fn folder(&self) -> Option<&RunFolder> {
+        self.opened.as_ref().map(|opened| &opened.folder)
+    }
+
+    fn newest(&self) -> Result<Option<Latest>> {
+        match self.folder().map(RunFolder::checkpoints) {
+            // A run that was stopped before its first checkpoint begins anew.
+            Some(checkpoints) if !checkpoints.is_empty()? => checkpoints.read_latest().map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    fn notice(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
+        match &mut self.notices {
+            Some(notices) => writeln!(notices, "{text}").map_err(|e| Error::io("notices", e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Trains, and evaluates the final policy; nothing is left to do in a run that is over. `evaluation` makes as many
+    /// environments as it is asked for, like `envs` but without learning of their own: with normalisers that are
+    /// [frozen](crate::NormalizeObs::frozen), whose moments the run copies.
+    ///
+    /// Returns the summary; none if the run was stopped, and saved.
+    ///
+    /// # Errors
+    /// Those of the environments, the agent, and files.
+    pub fn train<V, A>(
+        &mut self,
+        envs: V,
+        agent: A,
+        evaluation: impl Fn(usize, Seeds) -> Result<V>,
+    ) -> Result<Option<Summary>>
+    where
+        V: VecEnv + 'static,
+        A: Agent<Obs = V::Obs, Action = V::Action> + 'static,
+    {
+        self.train_with(envs, agent, evaluation, |trainer| trainer)
+    }
+
+    /// Like [`train`](Run::train) with callbacks and sinks of one's own, which `attach` adds to the trainer.
+    ///
+    /// # Errors
+    /// Those of [`train`](Run::train).
+    pub fn train_with<V, A>(
+        &mut self,
+        envs: V,
+        agent: A,
+        evaluation: impl Fn(usize, Seeds) -> Result<V>,
+        attach: impl FnOnce(Trainer<V, A>) -> Trainer<V, A>,
+    ) -> Result<Option<Summary>>
+    where
+        V: VecEnv + 'static,
+        A: Agent<Obs = V::Obs, Action = V::Action> + 'static,
+    {
+        let (mut envs, mut agent) = (envs, agent);
+        if let Some(summary) = self.finished()? {
+            return Ok(Some(summary));
+        }
+        let folder = self.begin(&mut envs, &mut agent)?;
+        let newest = self.newest()?;
+        let first_step = newest.as_ref().map_or(0, |newest| newest.manifest.step);
+        if let Some(stop_at) = self.stop_at {
+            check::at_least("stop_at", first_step + 1, stop_at)?;
+        }
+        let config = self.config.clone();
+        let seeds = config.seeds();
+        let every =
+            |chosen: Option<u64>, share: u64| chosen.unwrap_or((config.steps / share).max(1));
+        let evaluate_every = EvaluateEvery::new(
+            evaluation(EVALUATION_ENVS, seeds)?,
+            seeds,
+            every(config.evaluate_every, 20),
+            EVALUATION_ENVS,
+        )?;
+        let reporter = self.reporter.take();
+        let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?
+            .with_checkpoints(folder.checkpoints())
+            .with_callback(evaluate_every.keep_best(folder.best().root()))
+            .with_callback(CheckpointEvery::new(every(config.checkpoint_every, 10))?)
+            .with_callback(Reporting { reporter, first_step, evaluation_return: None })
+            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)))
+            .with_callback(StopWhen(self.stop.clone()));
+        if !config.save_replay {
+            trainer = trainer.without_replay();
+        }
+        trainer = attach(trainer);
+        if let Some(Latest { manifest, sections, skipped }) = &newest {
+            for error in skipped {
+                self.notice(format_args!("skipped: {error}"))?;
+            }
+            trainer.resume(manifest, sections)?;
+            if !trainer.envs().resumes_exactly() {
+                self.notice(format_args!(
+                    "{} cannot be saved: new episodes begin, and the old ones end as truncations",
+                    config.env
+                ))?;
+            }
+        }
+        let last_row = trainer.last_row();
+        let sink = |path, format| match newest {
+            Some(_) => FileSink::resume(path, format, first_step, last_row),
+            None => FileSink::create(path, format),
+        };
+        trainer = trainer
+            .with_sink(sink(folder.metrics_jsonl(), FileFormat::Jsonl)?)
+            .with_sink(sink(folder.metrics_csv(), FileFormat::Csv)?);
+
+        let started = Instant::now();
+        let outcome = trainer.run()?;
+        let train_seconds = started.elapsed().as_secs_f64();
+        trainer.save_checkpoint()?;
+        if outcome == Outcome::Stopped && trainer.step() < config.steps {
+            return Ok(None);
+        }
+        #[cfg(feature = "plot")]
+        super::curve::draw(&folder, &config)?;
+        let envs = evaluation(EVALUATION_ENVS, Summary::seeds(seeds))?;
+        let summary = Summary::of(&config, envs, &mut trainer, first_step, train_seconds)?;
+        let text = serde_json::to_vec(&summary).map_err(|e| Error::corrupt("summary", e))?;
+        write_atomically(&folder.summary(), &text)?;
+        Ok(Some(summary))
+    }
+
+    /// The summary of a run that is over: there is nothing left to do.
+    fn finished(&self) -> Result<Option<Summary>> {
+        let (Some(folder), Some(newest)) = (self.folder(), self.newest()?) else {
+            return Ok(None);
+        };
+        let over = |summary: &Summary| {
+            let step = newest.manifest.step;
+            step >= self.config.steps && newest.skipped.is_empty() && summary.steps == step
+        };
+        Ok(folder.read_summary()?.filter(over))
+    }
+
+    /// Begins the run in its folder, or prepares what was begun to go on; returns the folder.
+    fn begin<V, A>(&mut self, envs: &mut V, agent: &mut A) -> Result<RunFolder>
+    where
+        V: VecEnv,
+        A: Agent<Obs = V::Obs, Action = V::Action>,
+    {
+        let Some(Opened { folder, .. }) = &self.opened else {
+            let mut kept = None;
+            if let Some(path) = &self.config.init_from {
+                let from = RunFolder::open(path)?.0.policy(Which::Last)?.sections;
+                kept = Some(start_from(&from, agent, envs)?);
+            }
+            if let Some(stop_at) = self.stop_at {
+                check::at_least("stop_at", 1, stop_at)?;
+            }
+            let (folder, lock) =
+                RunFolder::create(self.out.as_deref(), &self.config, kept.as_ref())?;
+            self.opened = Some(Opened { folder: folder.clone(), _lock: lock });
+            return Ok(folder);
+        };
+        let folder = folder.clone();
+        if std::mem::take(&mut self.changed) {
+            folder.write_config(&self.config)?;
+        }
+        if folder.checkpoints().is_empty()? {
+            if self.config.init_from.is_some() {
+                start_from(&folder.init().read_latest()?.sections, agent, envs)?;
+            }
+            self.notice(format_args!("no checkpoint: the run begins anew"))?;
+        }
+        Ok(folder)
+    }
+}
+
+/// Gives a saved policy and its normalisers' moments to the agent and the environments of a new run. Returns what the run
+/// keeps of it, so that it can begin anew however the other run goes on.
+fn start_from<V, A>(policy: &Sections, agent: &mut A, envs: &mut V) -> Result<Sections>
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    give_policy(policy, agent, envs).map_err(|e| Error::settings("init_from", e))?;
+    let mut kept = Sections::default();
+    agent.save_policy(&mut kept)?;
+    kept.put("moments", &envs.moments())?;
+    Ok(kept)
+}
+
+/// Stops a run when told to.
+struct StopWhen(Arc<AtomicBool>);
+
+impl<V, A> Callback<V, A> for StopWhen {
+    fn after_round(&mut self, _: &mut Context<'_, V, A>) -> Result<Signal> {
+        Ok(if self.0.load(Ordering::SeqCst) { Signal::Stop } else { Signal::Continue })
+    }
+}
+
+impl Summary {
+    /// The streams of the evaluation at the end.
+    fn seeds(run: Seeds) -> Seeds {
+        run.child("final evaluation", 0)
+    }
+
+    /// Evaluates the final policy over [`FINAL_EPISODES`] episodes in `envs` and says what a run came to that this process
+    /// began at `first_step`.
+    fn of<V, A>(
+        config: &RunConfig,
+        mut envs: V,
+        trainer: &mut Trainer<V, A>,
+        first_step: u64,
+        train_seconds: f64,
+    ) -> Result<Self>
+    where
+        V: VecEnv,
+        A: Agent<Obs = V::Obs, Action = V::Action>,
+    {
+        envs.set_moments(&trainer.envs().moments())?;
+        let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
+        Ok(Summary {
+            algorithm: config.algorithm.clone(),
+            env: config.env.clone(),
+            seed: config.seed,
+            steps: trainer.step(),
+            episodes: trainer.episodes(),
+            mean_return: evaluation.mean(),
+            std_return: evaluation.std(),
+            training_return: trainer.recent_return(),
+            train_seconds,
+            steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
+        })
+    }
+}
+
+/// Trains without a folder, checkpoints or evaluations on the way: for measuring.
+///
+/// # Errors
+/// Those of the environments and the agent.
+pub fn train_without_folder<V, A>(
+    config: &RunConfig,
+    envs: V,
+    agent: A,
+    evaluation: impl Fn(usize, Seeds) -> Result<V>,
+) -> Result<Summary>
+where
+    V: VecEnv,
+    A: Agent<Obs = V::Obs, Action = V::Action>,
+{
+    let started = Instant::now();
+    let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?;
+    trainer.run()?;
+    let train_seconds = started.elapsed().as_secs_f64();
+    let envs = evaluation(EVALUATION_ENVS, Summary::seeds(config.seeds()))?;
+    Summary::of(config, envs, &mut trainer, 0, train_seconds)
+}

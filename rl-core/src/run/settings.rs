@@ -1,0 +1,113 @@
+//! Settings as TOML.
+
+use crate::{Error, Result};
+use serde::de::DeserializeOwned;
+
+/// Reads settings from a table; an error names the field by its path. `what` is where the table comes from.
+///
+/// ```
+/// use rl_core::run::{Normalize, from_table};
+/// let table = toml::toml! { rewards = 1 };
+/// let error = from_table::<Normalize>("normalize", table).unwrap_err().to_string();
+/// assert_eq!(error, "normalize: rewards: invalid type: integer `1`, expected a boolean");
+/// ```
+///
+/// # Errors
+/// [`Error::Settings`] for an unknown field and a value of the wrong type.
+pub fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result<C> {
+    serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
+        let (path, message) = (e.path().to_string(), e.inner().message());
+        // Of an unknown field, which ends its path, the message gives the name.
+        let path = match (message.starts_with("unknown field"), path.rsplit_once('.')) {
+            (true, Some((parent, _))) => parent,
+            (true, None) => ".",
+            (false, _) => &path,
+        };
+        match path {
+            "." => Error::settings(what, message),
+            path => Error::settings(what, format_args!("{path}: {message}")),
+        }
+    })
+}
+
+/// Parses the text of a table.
+pub(super) fn table_of(what: &str, text: &str) -> Result<toml::Table> {
+    toml::from_str(text).map_err(|e| {
+        let line = e.span().map(|span| text[..span.start].matches('\n').count() + 1);
+        let line = line.map_or(String::new(), |line| format!("line {line}: "));
+        Error::settings(what, format_args!("{line}{}", e.message()))
+    })
+}
+
+/// Puts settings over others. Tables are joined, unless they are of another kind.
+pub(super) fn merge(under: &mut toml::Table, over: &toml::Table) {
+    for (key, value) in over {
+        let joined = match (under.get_mut(key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over))
+                if over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind)) =>
+            {
+                merge(under, over);
+                true
+            }
+            _ => false,
+        };
+        if !joined {
+            under.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+/// Puts a value at a path such as `network.hidden`.
+pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<()> {
+    let (mut table, mut parts) = (table, key.split('.').peekable());
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            table.insert(part.to_owned(), value);
+            break;
+        }
+        let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        let Some(inner) = inner.as_table_mut() else {
+            return Err(Error::settings(key, format_args!("'{part}' has no fields")));
+        };
+        table = inner;
+    }
+    Ok(())
+}
+
+/// A value as it is written on a command line: TOML, a whole number as `1e5` too, or text without quotes.
+pub(super) fn value_of(text: &str) -> toml::Value {
+    let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"));
+    let parsed = parsed.ok().and_then(|mut table| table.remove("v"));
+    match parsed {
+        // Where a fraction is asked for, a whole number will do.
+        Some(toml::Value::Float(value)) if !text.contains('.') => match parse_count(text) {
+            Ok(count) if count <= i64::MAX as u64 => toml::Value::Integer(count as i64),
+            _ => toml::Value::Float(value),
+        },
+        Some(value) => value,
+        None => toml::Value::String(text.trim().to_owned()),
+    }
+}
+
+/// Reads a whole number: `100000`, `100_000`, `1e5`, `2.5e6`.
+///
+/// ```
+/// use rl_core::run::parse_count;
+/// assert_eq!((parse_count("100_000")?, parse_count("1e5")?), (100_000, 100_000));
+/// let error = parse_count("1e-5").unwrap_err().to_string();
+/// assert_eq!(error, "number: expected a whole number such as 100_000 or 1e5, got 1e-5");
+/// # Ok::<(), rl_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Config`] for anything else, and for numbers of more than 64 bits.
+pub fn parse_count(text: &str) -> Result<u64> {
+    let wrong = || Error::config("number", "a whole number such as 100_000 or 1e5", text);
+    let digits = text.trim().replace('_', "");
+    if let Ok(count) = digits.parse() {
+        return Ok(count);
+    }
+    // The numbers up to 2^53 are all there as fractions.
+    let exact = digits.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && (0.0..=9e15).contains(x));
+    exact.map(|x| x as u64).ok_or_else(wrong)
+}

@@ -1,0 +1,63 @@
+//! What a run came to.
+
+use super::{FINAL_EPISODES, RunConfig};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a run came to, as `summary.json` in its folder.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The algorithm's name.
+    pub algorithm: String,
+    /// The environment's name.
+    pub env: String,
+    /// The seed.
+    pub seed: u64,
+    /// Environment steps taken.
+    pub steps: u64,
+    /// Episodes finished while training.
+    pub episodes: u64,
+    /// The mean return of the final policy over [`FINAL_EPISODES`] episodes, without exploration.
+    pub mean_return: f64,
+    /// The standard deviation of those returns.
+    pub std_return: f64,
+    /// The mean return of the last 100 training episodes, exploration included.
+    #[serde(default)]
+    pub training_return: Option<f64>,
+    /// Seconds of training, of this process.
+    pub train_seconds: f64,
+    /// Environment steps a second, of this process.
+    pub steps_per_second: f64,
+}
+
+impl Summary {
+    /// As lines of text, beside the published return that the run names.
+    pub fn beside(&self, config: &RunConfig) -> String {
+        let mut text = self.to_string();
+        if let Some(reference) = &config.reference {
+            text += &line("reference", format_args!("{} ({})", reference.value, reference.source));
+        }
+        text
+    }
+}
+
+fn line(name: &str, value: fmt::Arguments<'_>) -> String {
+    format!("  {name:<20} {value}\n")
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} on {}, seed {}", self.algorithm, self.env, self.seed)?;
+        let (mean, std) = (self.mean_return, self.std_return);
+        let of = format_args!("{mean:.2} ± {std:.2} over {FINAL_EPISODES} episodes, final policy");
+        f.write_str(&line("return", of))?;
+        if let Some(training) = self.training_return {
+            let of = format_args!("{training:.2} over the last 100 episodes");
+            f.write_str(&line("while training", of))?;
+        }
+        let of = format_args!("{} in {} episodes", self.steps, self.episodes);
+        f.write_str(&line("steps", of))?;
+        let (seconds, rate) = (self.train_seconds, self.steps_per_second);
+        f.write_str(&line("time", format_args!("{seconds:.1} s, {rate:.0} steps/s")))
+    }
+}

@@ -1,0 +1,10 @@
+//! Tuned settings, from `presets/`.
+
+use crate::{PpoConfig, PpoKlConfig, TrpoConfig};
+
+rl_core::presets! {
+    "ppo", PpoConfig::preset, PpoConfig::default() =>
+        "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0" "LunarLander-v3" "MinAtar" "MuJoCo";
+    "ppo-kl", PpoKlConfig::preset, PpoKlConfig::default() => "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "trpo", TrpoConfig::preset, TrpoConfig::default() => "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+}
