@@ -35,6 +35,15 @@ pub trait Policy {
         observations: &[<Self::Obs as Space>::Elem],
         actions: &mut [<Self::Action as Space>::Elem],
     ) -> Result<()>;
+
+    /// Everything but the parameters that acting takes, as text, written to [`POLICY_FILE`](crate::POLICY_FILE) in
+    /// checkpoints so that a policy can be loaded without its agent; none by default, for policies that cannot be described.
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    fn describe(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 /// A stochastic policy with a value function: samples actions and returns their log-probabilities and value
@@ -161,6 +170,9 @@ impl<P: Policy + ?Sized> Policy for Box<P> {
         actions: &mut [<P::Action as Space>::Elem],
     ) -> Result<()> {
         (**self).act_greedily(observations, actions)
+    }
+    fn describe(&self) -> Result<Option<String>> {
+        (**self).describe()
     }
 }
 

@@ -201,7 +201,7 @@ where
             if let Some(path) = &self.keep_best {
                 let mut sections = crate::Sections::default();
                 context.agent.save_policy(&mut sections)?;
-                sections.put("moments", &context.envs.moments())?;
+                sections.put_acting(context.agent, context.envs)?;
                 crate::CheckpointDir::new(path).keep(1).write(
                     context.agent.name(),
                     step,

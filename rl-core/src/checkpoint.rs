@@ -1,6 +1,6 @@
 //! Checkpoints: folders that are written atomically.
 
-use crate::{Error, Result, codec};
+use crate::{Error, Policy, Result, VecEnv, codec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -66,6 +66,27 @@ impl Sections {
 }
 
 impl Sections {
+    /// Adds what a policy needs beside its parameters to be evaluated, and to act without its agent: the moments of
+    /// normalisers, and descriptions.
+    ///
+    /// # Errors
+    /// If a part cannot be encoded.
+    pub fn put_acting<V, A>(&mut self, agent: &A, envs: &V) -> Result<()>
+    where
+        V: VecEnv + ?Sized,
+        A: Policy + ?Sized,
+    {
+        self.put("moments", &envs.moments())?;
+        if let Some(description) = agent.describe()? {
+            self.put_file(POLICY_FILE, description.into_bytes());
+        }
+        if let Some(normalizer) = envs.normalizer() {
+            let text = serde_json::to_vec_pretty(&normalizer.state());
+            self.put_file(NORMALIZER_FILE, text.map_err(|e| Error::corrupt(NORMALIZER_FILE, e))?);
+        }
+        Ok(())
+    }
+
     /// Lists the files that differ from those of `other` or are present in only one of the two.
     pub fn differences(&self, other: &Sections) -> Vec<String> {
         let names: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
@@ -86,6 +107,11 @@ pub struct Manifest {
     /// Length and CRC-32 of each file.
     pub files: BTreeMap<String, (u64, u32)>,
 }
+
+/// The file that describes the policy of a checkpoint, see [`Policy::describe`](crate::Policy::describe).
+pub const POLICY_FILE: &str = "policy.json";
+/// The file of the normaliser around the environments of a checkpoint, a [`NormalizerState`](crate::NormalizerState).
+pub const NORMALIZER_FILE: &str = "normalizer.json";
 
 const MANIFEST: &str = "manifest.json";
 const REPLACEMENT: &str = ".next";
@@ -312,6 +338,18 @@ pub struct Latest {
 /// # Errors
 /// [`Error::Corrupt`] for a file that is missing, truncated, damaged or written by a newer version of this library.
 pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
+    read_files(path, |_| true)
+}
+
+/// Like [`read_checkpoint`], but reads, and verifies, only those of the `wanted` files that it has.
+///
+/// # Errors
+/// Those of [`read_checkpoint`].
+pub fn read_checkpoint_files(path: &Path, wanted: &[&str]) -> Result<(Manifest, Sections)> {
+    read_files(path, |file| wanted.contains(&file))
+}
+
+fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, Sections)> {
     let name = path.join(MANIFEST);
     let corrupt = |file: &Path, problem: &str| Error::corrupt(file.display().to_string(), problem);
     let bytes = fs::read(&name).map_err(|e| Error::io(&name, e))?;
@@ -327,7 +365,7 @@ pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
     let manifest: Manifest =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
     let mut sections = Sections::default();
-    for (file, (length, checksum)) in &manifest.files {
+    for (file, (length, checksum)) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
         let file_path = path.join(file);
         // A name with a separator could point outside the checkpoint.
         if Path::new(file).file_name() != Some(file.as_ref()) {

@@ -45,6 +45,7 @@ mod serial;
 mod space;
 mod threaded;
 mod trainer;
+mod unit_box;
 mod vec_env;
 mod wrappers;
 
@@ -54,7 +55,8 @@ pub mod doc_env;
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{
-    CheckpointDir, Latest, Manifest, Sections, read_checkpoint, remove_temporary, write_atomically,
+    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, Sections, read_checkpoint,
+    read_checkpoint_files, remove_temporary, write_atomically,
 };
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};
@@ -62,7 +64,7 @@ pub use evaluate::{Evaluation, evaluate};
 pub use file_sink::{FileFormat, FileSink};
 pub use metrics::{ConsoleSink, MemorySink, Metrics, Row, Sink};
 pub use moments::RunningMoments;
-pub use normalizer::Normalizer;
+pub use normalizer::{Normalizer, NormalizerState};
 pub use render::{Image, Render, interleave};
 pub use resume_check::check_resume;
 pub use schedule::{Changing, Schedule};
@@ -71,6 +73,7 @@ pub use serial::SerialVecEnv;
 pub use space::{BoxSpace, Discrete, Element, Space};
 pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
+pub use unit_box::UnitBox;
 pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
 pub use wrappers::{
     ActionMap, ActionMask, AppendMask, Atari, AtariConfig, AtariVecEnv, Clip, ClipAction,

@@ -25,6 +25,11 @@ impl RunningMoments {
         RunningMoments { count: 0.0, mean: vec![0.0; width], squares: vec![0.0; width] }
     }
 
+    /// Statistics with these means and variances, `[width]` each, as if of one row.
+    pub(crate) fn of(mean: Vec<f64>, variance: Vec<f64>) -> Self {
+        RunningMoments { count: 1.0, mean, squares: variance }
+    }
+
     /// The width of a row.
     pub fn width(&self) -> usize {
         self.mean.len()

@@ -1,6 +1,7 @@
 //! Normalisation of rows by running moments.
 
-use crate::{Result, RunningMoments, check};
+use crate::{Error, Result, RunningMoments, check};
+use serde::{Deserialize, Serialize};
 
 /// Brings each dimension of rows to mean 0 and standard deviation 1, by its [`RunningMoments`], and clips the result at
 /// ±`clip`:
@@ -27,6 +28,25 @@ pub struct Normalizer {
     kept: usize,
     /// The mean and the inverse standard deviation of each dimension.
     scale: Vec<(f32, f32)>,
+}
+
+/// Added to the variance.
+const EPSILON: f64 = 1e-8;
+
+/// A [`Normalizer`] as data, for acting elsewhere: `clip((x - mean) / sqrt(variance + epsilon))`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormalizerState {
+    /// The means, `[width]`.
+    pub mean: Vec<f64>,
+    /// The variances, `[width]`.
+    pub variance: Vec<f64>,
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// The largest magnitude of a normalised number.
+    pub clip: f32,
+    /// How many dimensions at the end stay as they are.
+    pub kept: usize,
 }
 
 impl Normalizer {
@@ -68,6 +88,33 @@ impl Normalizer {
         Ok(())
     }
 
+    /// As data, for acting elsewhere.
+    pub fn state(&self) -> NormalizerState {
+        NormalizerState {
+            mean: self.moments.mean().to_vec(),
+            variance: (0..self.scale.len()).map(|i| self.moments.variance(i)).collect(),
+            epsilon: EPSILON,
+            clip: self.clip,
+            kept: self.kept,
+        }
+    }
+
+    /// One that normalises as another did.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] for a state that is not of a normaliser.
+    pub fn from_state(state: &NormalizerState) -> Result<Self> {
+        let NormalizerState { mean, variance, epsilon, clip, kept } = state;
+        let numbers = mean.iter().all(|x| x.is_finite());
+        let positive = variance.iter().all(|x| x.is_finite() && *x >= 0.0);
+        if !numbers || !positive || mean.len() != variance.len() || *epsilon != EPSILON {
+            return Err(Error::corrupt("normaliser", "not the state of one"));
+        }
+        let mut normalizer = Self::new(mean.len(), *clip)?;
+        normalizer.set_moments(RunningMoments::of(mean.clone(), variance.clone()))?;
+        Ok(normalizer.except_last(*kept))
+    }
+
     /// Takes rows, `[n, width]`, into the moments.
     pub fn update(&mut self, rows: &[f32]) {
         self.moments.update(rows);
@@ -76,13 +123,13 @@ impl Normalizer {
 
     fn rescale(&mut self) {
         for (i, scale) in self.scale.iter_mut().enumerate() {
-            let std = (self.moments.variance(i) + 1e-8).sqrt();
+            let std = (self.moments.variance(i) + EPSILON).sqrt();
             *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
         }
         self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
     }
 
-    /// Normalises rows, `[n, width]`.
+    /// Normalises rows, `[n, width]`; one row is `[width]`.
     pub fn normalize(&self, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(self.scale.len()) {
             for (x, &(mean, inverse_std)) in row.iter_mut().zip(&self.scale) {

@@ -303,7 +303,7 @@ where
         let mut sections = Sections::default();
         self.agent.save(&mut sections)?;
         sections.put("envs", &self.envs.save()?)?;
-        sections.put("moments", &self.envs.moments())?;
+        sections.put_acting(&self.agent, &self.envs)?;
         let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
         sections.put("callbacks", &callbacks?)?;
         sections.put("trainer", &self.counters)?;

@@ -1,6 +1,6 @@
 //! Vectorised environments: several environments stepped together, and the result of one step.
 
-use crate::{Element, End, Metrics, Result, RunningMoments, Seeds, Space, check};
+use crate::{Element, End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, check};
 use serde::{Deserialize, Serialize};
 
 /// A finished episode: the undiscounted sum of the environment's own rewards, and its length. Where an episode goes on
@@ -361,6 +361,11 @@ pub trait VecEnv {
     /// [`Env::reset`](crate::Env::reset) where an episode has to begin.
     fn load(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// The wrapper's normaliser of observations, if there is one; none by default. A wrapper hands on that of what it wraps.
+    fn normalizer(&self) -> Option<&Normalizer> {
+        None
+    }
+
     /// The statistics gathered by observation-normalising wrappers, innermost first. They are the part of a policy
     /// that is stored in its environment.
     fn moments(&self) -> Vec<RunningMoments> {
@@ -426,6 +431,9 @@ impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
     }
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
         (**self).load(bytes)
+    }
+    fn normalizer(&self) -> Option<&Normalizer> {
+        (**self).normalizer()
     }
     fn moments(&self) -> Vec<RunningMoments> {
         (**self).moments()

@@ -27,6 +27,11 @@ impl Actor {
         Ok(Actor { learned: learned.with_target()?, actions: Vec::new(), grad: Vec::new() })
     }
 
+    /// The network of `mu`.
+    pub(crate) fn network(&self) -> &Network {
+        self.learned.network()
+    }
+
     /// `mu(s)`.
     pub(crate) fn act(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
         let output = self.learned.predict(observations)?;
@@ -83,7 +88,7 @@ impl Actor {
     }
 
     #[cfg(test)]
-    pub(crate) fn network(&mut self) -> &mut Network {
+    pub(crate) fn network_mut(&mut self) -> &mut Network {
         self.learned.network_mut()
     }
 }

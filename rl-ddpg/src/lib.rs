@@ -22,7 +22,6 @@ mod soft_actor;
 mod td3;
 mod temperature;
 mod tqc;
-mod unit_box;
 
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};

@@ -1,14 +1,13 @@
 //! The agent shared by the algorithms of this crate; they differ in its update rule.
 
-use crate::unit_box::UnitBox;
 use crate::{
     Critic, Experience, Noise, NoiseConfig, OffPolicyConfig, OffPolicySettings, QuantileCritic,
 };
 use rl_core::{
     Agent, BoxSpace, Error, Metrics, Normalizer, Policy, Progress, Result, Rng, RunningMoments,
-    Sections, Seeds, Space, Transitions, VecEnv, check,
+    Sections, Seeds, Space, Transitions, UnitBox, VecEnv, check,
 };
-use rl_nets::{Backend, Body, OptimizerConfig};
+use rl_nets::{Backend, Body, Bounds, Network, OptimizerConfig, PolicyDescription, PolicyOutput};
 use rl_replay::{Batch, HandedOut, Replay};
 
 /// The components that a [`Rule`] is built from, besides its settings.
@@ -85,6 +84,13 @@ pub trait Rule: Sized {
     /// # Errors
     /// Slices of the wrong length.
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()>;
+
+    /// The policy's network, and what its output means for actions within `bounds`; none by default, for a policy that
+    /// cannot be described.
+    fn describe(&self, bounds: Bounds) -> Option<(&Network, PolicyOutput)> {
+        let _ = bounds;
+        None
+    }
 
     /// Takes one gradient step of each network that is due for one.
     ///
@@ -350,6 +356,15 @@ impl<R: Rule> Policy for OffPolicy<R> {
         let observations = seen(&self.normalizer, observations, &mut self.seen);
         self.rule.act_greedily(observations, &mut self.greedy)?;
         self.to_bounds(&self.greedy, actions)
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        let bounds = self.handed_out.space().into();
+        let Some((network, output)) = self.rule.describe(bounds) else { return Ok(None) };
+        let description = PolicyDescription::of::<f32>(network, output)?;
+        let described =
+            |d: PolicyDescription| d.with_normalizer(self.normalizer.as_ref()).to_json();
+        description.map(described).transpose()
     }
 }
 

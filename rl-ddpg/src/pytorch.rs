@@ -139,9 +139,9 @@ fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
         let rule = agent.rule_mut();
         let (online, target) = (flat(&data["critics"][0]), flat(&data["critics_target"][0]));
         set_critic(&mut rule.critic, &online, &target);
-        rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["actor_target"])).unwrap();
         rule.actor.soft_update(1.0).unwrap();
-        rule.actor.network().set_params(&flat(&data["actor"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["actor"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch).unwrap();
         assert_close("targets", rule.targets_of_last_batch(), &flat(&data["ddpg_targets"]));
@@ -150,7 +150,7 @@ fn ddpg_has_its_targets_and_the_deterministic_policy_gradient() {
         let value = loss.stats;
         loss.backward().unwrap();
         assert_close("actor loss", &[value as f32], &flat(&data["ddpg_actor_loss"]));
-        let gradient = rule.actor.network().grads().unwrap();
+        let gradient = rule.actor.network_mut().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["ddpg_actor_gradient"]));
         assert_eq!(
             before,
@@ -175,7 +175,7 @@ fn td3_smooths_its_target_and_takes_the_smaller_twin() {
         let mut agent = Td3::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
         let rule = agent.rule_mut();
         set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
-        rule.actor.network().set_params(&flat(&data["actor_target"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["actor_target"])).unwrap();
         rule.actor.soft_update(1.0).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["smoothing"]))).unwrap();
@@ -201,7 +201,7 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         let mut agent = Sac::new(&config, &recorded(&data), &backend, Seeds::new(0)).unwrap();
         let rule = agent.rule_mut();
         set_critic(&mut rule.critic, &flat(&data["critics"]), &flat(&data["critics_target"]));
-        rule.actor.network().set_params(&flat(&data["policy"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["policy"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
         assert_close("targets", rule.targets_of_last_batch(), &flat(&data["sac_targets"]));
@@ -213,7 +213,7 @@ fn sac_has_its_soft_targets_its_actor_gradient_and_its_temperature_gradient() {
         assert_close("log-densities", &rule.actor.drawn().log_probs, &flat(&data["sac_log_probs"]));
         let temperature = rule.temperature.gradient(&rule.actor.drawn().log_probs) as f32;
         assert_close("temperature", &[temperature], &flat(&data["sac_temperature_gradient"]));
-        let gradient = rule.actor.network().grads().unwrap();
+        let gradient = rule.actor.network_mut().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["sac_actor_gradient"]));
     }
 }
@@ -240,7 +240,7 @@ fn tqc_has_its_truncated_targets_its_quantile_loss_and_its_actor_gradient() {
         rule.critic.soft_update(1.0).unwrap();
         let critics = flat(&data["critics"]);
         rule.critic.network().set_params(&critics).unwrap();
-        rule.actor.network().set_params(&flat(&data["policy"])).unwrap();
+        rule.actor.network_mut().set_params(&flat(&data["policy"])).unwrap();
         let batch = batch(&data);
         rule.targets(&batch, cycle(&flat(&data["next_noise"]))).unwrap();
         let targets = rule.targets_of_last_batch().to_vec();
@@ -255,7 +255,7 @@ fn tqc_has_its_truncated_targets_its_quantile_loss_and_its_actor_gradient() {
         let loss = rule.actor_loss(batch.observations(), cycle(&noise), alpha).unwrap();
         assert_close("actor loss", &[loss.stats as f32], &flat(&data["actor_loss"]));
         loss.backward().unwrap();
-        let gradient = rule.actor.network().grads().unwrap();
+        let gradient = rule.actor.network_mut().grads().unwrap();
         assert_close("actor gradient", &gradient, &flat(&data["actor_gradient"]));
 
         let (observations, actions) = (batch.observations(), batch.actions());
@@ -303,7 +303,8 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     let mu = with_head(&small(), &[3], head).unwrap();
     let q = critics(&small(), 1, &[5]).unwrap();
     let critic = params_of(rule.critic.network());
-    let (gradient, at) = (rule.actor.network().grads().unwrap(), params_of(rule.actor.network()));
+    let (gradient, at) =
+        (rule.actor.network_mut().grads().unwrap(), params_of(rule.actor.network_mut()));
     assert_slope(&gradient, &at, |params| {
         let action = mu.reference(params, &s).unwrap();
         let rows = Tensor::cat(&[s.clone(), action], 1).unwrap();
@@ -320,7 +321,7 @@ fn actor_gradients_equal_finite_differences_in_double_precision() {
     let policy = policy_net(&small(), &[3], &gaussian, LogStd::OfState, Init::Pytorch).unwrap();
     let (q, pi) = (critics(&small(), 2, &[5]).unwrap(), SquashedGaussian::new(2));
     let (critic, noise) = (params_of(rule.critic.network()), double(&noise, (6, 2)));
-    let actor = rule.actor.network();
+    let actor = rule.actor.network_mut();
     assert_slope(&actor.grads().unwrap(), &params_of(actor), |params| {
         let params = policy.reference(params, &s).unwrap();
         let (action, log_prob) = pi.reference(&params, &noise).unwrap();

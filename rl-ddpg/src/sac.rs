@@ -4,7 +4,7 @@ use crate::soft_actor::SoftActor;
 use crate::temperature::{EntCoef, Temperature};
 use crate::{ActionGradient, Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, Space, check};
-use rl_nets::{Loss, NetworkConfig, OptimizerConfig};
+use rl_nets::{Bounds, Loss, Network, NetworkConfig, OptimizerConfig, PolicyOutput};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -216,6 +216,10 @@ impl Rule for SacRule {
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
         self.actor.act_greedily(observations, actions)
+    }
+
+    fn describe(&self, bounds: Bounds) -> Option<(&Network, PolicyOutput)> {
+        Some((self.actor.network(), PolicyOutput::SquashedGaussian { bounds }))
     }
 
     fn learn(

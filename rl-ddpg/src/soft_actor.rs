@@ -68,6 +68,11 @@ impl SoftActor {
         })
     }
 
+    /// The policy's network.
+    pub(crate) fn network(&self) -> &Network {
+        self.learned.network()
+    }
+
     pub(crate) fn num_params(&self) -> usize {
         self.learned.network().num_params()
     }

@@ -2,7 +2,7 @@ use crate::actor::{Actor, discount_onto};
 use crate::settings::{builds, validate_settings};
 use crate::{Critic, NoiseConfig, OffPolicy, OffPolicyConfig, Parts, Rule};
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, check};
-use rl_nets::{NetworkConfig, OptimizerConfig};
+use rl_nets::{Bounds, Network, NetworkConfig, OptimizerConfig, PolicyOutput};
 use rl_replay::Batch;
 use serde::{Deserialize, Serialize};
 
@@ -209,6 +209,10 @@ impl Rule for Td3Rule {
 
     fn act_greedily(&mut self, observations: &[f32], actions: &mut [f32]) -> Result<()> {
         self.actor.act(observations, actions)
+    }
+
+    fn describe(&self, bounds: Bounds) -> Option<(&Network, PolicyOutput)> {
+        Some((self.actor.network(), PolicyOutput::Deterministic { bounds }))
     }
 
     fn learn(

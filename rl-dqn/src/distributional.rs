@@ -2,7 +2,7 @@
 
 use crate::{Head, TdRows};
 use rl_core::Result;
-use rl_nets::{Support, cross_entropy, quantile_huber};
+use rl_nets::{PolicyOutput, Support, cross_entropy, quantile_huber};
 
 /// The return's distribution over fixed values (C51; Bellemare et al., 2017): an action's numbers are the logits of a
 /// [`Support`]'s values; the loss is the cross-entropy with the projected distribution of `r + discount Z(s', a')`. The
@@ -26,6 +26,10 @@ impl CategoricalReturn {
 }
 
 impl Head for CategoricalReturn {
+    fn describe(&self, actions: usize, action_mask: bool) -> Option<PolicyOutput> {
+        Some(PolicyOutput::CategoricalValues { actions, action_mask, support: self.support })
+    }
+
     fn atoms(&self) -> usize {
         self.support.atoms
     }
@@ -87,6 +91,10 @@ impl QuantileReturn {
 }
 
 impl Head for QuantileReturn {
+    fn describe(&self, actions: usize, action_mask: bool) -> Option<PolicyOutput> {
+        Some(PolicyOutput::QuantileValues { actions, action_mask, quantiles: self.quantiles })
+    }
+
     fn atoms(&self) -> usize {
         self.quantiles
     }

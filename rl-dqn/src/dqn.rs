@@ -7,7 +7,7 @@ use rl_core::{
 };
 use rl_nets::{
     ActionMasks, AgentConfig, Backend, Body, Chain, Init, InputSpace, Leading, Learned, Module,
-    Network, RowElement, check_finite, unmasked_width,
+    Network, PolicyDescription, RowElement, check_finite, unmasked_width,
 };
 use rl_replay::{Batch, Horizon, Replay};
 
@@ -334,6 +334,13 @@ impl<O: InputSpace> Policy for Dqn<O> {
         };
         let head = (&*self.head, self.actions.n());
         best_actions(head, output, &mut self.scratch.values, forbid, actions)
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        let (n, masked) = (self.actions.n(), self.config.action_mask);
+        let Some(output) = self.head.describe(n, masked) else { return Ok(None) };
+        let description = PolicyDescription::of::<O::Elem>(self.q.network(), output)?;
+        description.map(|description| description.to_json()).transpose()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::values::argmax_rows;
 use rl_core::{Discrete, Result, Space, check};
-use rl_nets::TdLoss;
+use rl_nets::{PolicyOutput, TdLoss};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -16,6 +16,13 @@ pub trait Head: Debug + Send {
 
     /// Writes the action values, `[n, actions]`, of rows of output, `[n, actions * atoms]`.
     fn values(&self, output: &[f32], values: &mut [f32]);
+
+    /// What a network's output means, as data, for agents of so many actions, with or without a mask behind their
+    /// observations; none by default, for heads of one's own.
+    fn describe(&self, actions: usize, action_mask: bool) -> Option<PolicyOutput> {
+        let _ = (actions, action_mask);
+        None
+    }
 
     /// The mean loss of a minibatch, each row counted by its weight. Writes its gradient with respect to the output into
     /// `grad`, `[batch, actions * atoms]`, and how wrong each row was into `errors`, `[batch]`, none of them negative.
@@ -121,6 +128,10 @@ impl ExpectedReturn {
 }
 
 impl Head for ExpectedReturn {
+    fn describe(&self, actions: usize, action_mask: bool) -> Option<PolicyOutput> {
+        Some(PolicyOutput::ActionValues { actions, action_mask })
+    }
+
     fn atoms(&self) -> usize {
         1
     }

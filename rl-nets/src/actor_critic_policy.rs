@@ -3,7 +3,8 @@
 use crate::kernels::dispatch;
 use crate::{
     ActionMasks, ActorCriticConfig, Backend, Bodies, Distribution, Error, InputSpace, Learned,
-    LearnedPass, Module, Network, OptimizerConfig, Result, RowElement, actor_critic, check_finite,
+    LearnedPass, Module, Network, OptimizerConfig, PolicyDescription, Result, RowElement,
+    actor_critic, check_finite,
 };
 use rl_core::{BoxSpace, Rng, Sections, StochasticPolicy, check};
 use std::marker::PhantomData;
@@ -82,6 +83,16 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// An input whose length is not a multiple of the row width.
     pub fn forward<'a>(&'a mut self, observations: &'a [O::Elem]) -> Result<LearnedPass<'a>> {
         self.learned.forward(observations)
+    }
+
+    /// Everything but the parameters that acting in `space` takes, for [`Policy::describe`](rl_core::Policy::describe).
+    ///
+    /// # Errors
+    /// If it cannot be encoded.
+    pub fn describe(&self, space: &D::Action) -> rl_core::Result<Option<String>> {
+        let Some(output) = self.distribution.describe(space) else { return Ok(None) };
+        let description = PolicyDescription::of::<O::Elem>(self.network(), output)?;
+        description.map(|description| description.to_json()).transpose()
     }
 
     /// Writes only the parameters needed to act, as the file `policy.safetensors`.

@@ -2,7 +2,7 @@
 
 use crate::aligned::Aligned;
 use crate::module::copy_tangent;
-use crate::{Layout, Module, Result, Threads};
+use crate::{Layout, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -95,6 +95,14 @@ impl Chain {
 }
 
 impl Module for Chain {
+    fn describe(&self) -> Option<ModuleDescription> {
+        let modules = self.links.iter().map(|link| link.module.describe());
+        Some(ModuleDescription::Chain {
+            inputs: self.inputs,
+            modules: modules.collect::<Option<_>>()?,
+        })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

@@ -5,7 +5,7 @@ use crate::kernels::conv::{
     add_kernel, convolve, image_gradient, kernel_columns, kernel_gradient, kernel_rows,
 };
 use crate::kernels::{Geometry, add_column_sums, transpose};
-use crate::{Activation, Init, Layout, Module, Result, Threads};
+use crate::{Activation, Init, Layout, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
@@ -146,6 +146,18 @@ impl Conv2d {
 }
 
 impl Module for Conv2d {
+    fn describe(&self) -> Option<ModuleDescription> {
+        let Geometry { channels, size, kernel, stride, padding, filters, .. } = self.geometry;
+        Some(ModuleDescription::Conv2d {
+            input: [channels, size[0], size[1]],
+            channels: filters,
+            kernel,
+            stride,
+            padding,
+            activation: self.activation,
+        })
+    }
+
     fn input_len(&self) -> usize {
         self.geometry.input_len()
     }

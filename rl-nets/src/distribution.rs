@@ -4,6 +4,7 @@
 //! row, so that a policy loss needs one pass over the output. Each is also defined in candle's operations, over all
 //! rows at once.
 
+use crate::PolicyOutput;
 use crate::kernels::exp;
 use candle_core::{D, Tensor};
 use rl_core::{BoxSpace, Discrete, Element, Rng, Space};
@@ -30,6 +31,12 @@ pub trait Distribution: Clone + Send {
 
     /// The width of an action.
     fn action_len(&self) -> usize;
+
+    /// What the parameters mean, as data, for actions in `space`; none by default.
+    fn describe(&self, space: &Self::Action) -> Option<PolicyOutput> {
+        let _ = space;
+        None
+    }
 
     /// Samples an action.
     fn sample(&self, params: &[f32], rng: &mut Rng, action: &mut [Self::Elem]);
@@ -156,6 +163,10 @@ fn log_sum_exp(x: &[f32]) -> f32 {
 impl Distribution for Categorical {
     type Action = Discrete;
     type Elem = u32;
+
+    fn describe(&self, _: &Discrete) -> Option<PolicyOutput> {
+        Some(PolicyOutput::Categorical { actions: self.n })
+    }
 
     fn params_len(&self) -> usize {
         self.n
@@ -309,6 +320,10 @@ impl DiagGaussian {
 impl Distribution for DiagGaussian {
     type Action = BoxSpace;
     type Elem = f32;
+
+    fn describe(&self, space: &BoxSpace) -> Option<PolicyOutput> {
+        Some(PolicyOutput::Gaussian { bounds: space.into() })
+    }
 
     fn params_len(&self) -> usize {
         2 * self.d

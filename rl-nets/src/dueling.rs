@@ -1,6 +1,6 @@
 //! The combination of a value with advantages.
 
-use crate::{Module, Result};
+use crate::{Module, ModuleDescription, Result};
 use candle_core::Tensor;
 
 /// Action values from rows of a value and an advantage per action, `[V, A_1 … A_n]` (Wang et al., 2016, equation 9):
@@ -63,6 +63,10 @@ impl Dueling {
 }
 
 impl Module for Dueling {
+    fn describe(&self) -> Option<ModuleDescription> {
+        Some(ModuleDescription::Dueling { actions: self.actions, atoms: self.atoms })
+    }
+
     fn input_len(&self) -> usize {
         (1 + self.actions) * self.atoms
     }

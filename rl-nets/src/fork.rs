@@ -1,6 +1,6 @@
 //! Parallel composition of modules.
 
-use crate::{Error, Layout, Module, Result, Threads};
+use crate::{Error, Layout, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -122,6 +122,11 @@ impl Fork {
 }
 
 impl Module for Fork {
+    fn describe(&self) -> Option<ModuleDescription> {
+        let heads = self.heads.iter().map(|head| head.module.describe());
+        Some(ModuleDescription::Fork { inputs: self.inputs, heads: heads.collect::<Option<_>>()? })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

@@ -1,6 +1,6 @@
 //! Selection of the leading elements of each row.
 
-use crate::{Module, Result};
+use crate::{Module, ModuleDescription, Result};
 use candle_core::Tensor;
 use rl_core::check;
 
@@ -41,6 +41,10 @@ impl Leading {
 }
 
 impl Module for Leading {
+    fn describe(&self) -> Option<ModuleDescription> {
+        Some(ModuleDescription::Leading { inputs: self.inputs, outputs: self.outputs })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

@@ -21,6 +21,7 @@ mod candle_probe;
 mod chain;
 mod check_module;
 mod conv2d;
+mod description;
 mod distribution;
 mod distributional;
 mod dueling;
@@ -46,6 +47,7 @@ mod pass;
 mod policy_loss;
 mod rows;
 mod squashed_gaussian;
+mod trained_policy;
 mod weights;
 
 pub use activation::Activation;
@@ -60,6 +62,7 @@ pub use candle_body::CandleBody;
 pub use chain::Chain;
 pub use check_module::check_module;
 pub use conv2d::{Conv2d, ConvConfig};
+pub use description::ModuleDescription;
 pub use distribution::{Categorical, DiagGaussian, Distribution, PolicySpace};
 pub use distributional::{Support, cross_entropy, quantile_huber};
 pub use dueling::Dueling;
@@ -87,3 +90,6 @@ pub use policy_loss::{
 };
 pub use rows::{InputRows, InputSpace, RowElement};
 pub use squashed_gaussian::SquashedGaussian;
+pub use trained_policy::{
+    Action, Actions, Bounds, ObservationDescription, PolicyDescription, PolicyOutput, TrainedPolicy,
+};

@@ -3,7 +3,7 @@
 use crate::aligned::Aligned;
 use crate::kernels::{Matrix, add_column_sums, fill_rows, product};
 use crate::layer_norm::{LayerNorm, normalise};
-use crate::{Activation, Init, Layout, Module, Result, Threads};
+use crate::{Activation, Init, Layout, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -96,6 +96,15 @@ impl Linear {
 }
 
 impl Module for Linear {
+    fn describe(&self) -> Option<ModuleDescription> {
+        Some(ModuleDescription::Linear {
+            inputs: self.inputs,
+            outputs: self.outputs,
+            activation: self.activation,
+            layer_norm: self.norm.is_some(),
+        })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

@@ -1,7 +1,7 @@
 //! The log standard deviations of a Gaussian policy.
 
 use crate::module::copy_tangent;
-use crate::{Layout, Module, Result};
+use crate::{Layout, Module, ModuleDescription, Result};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,10 @@ impl FreeLogStd {
 }
 
 impl Module for FreeLogStd {
+    fn describe(&self) -> Option<ModuleDescription> {
+        Some(ModuleDescription::FreeLogStd { inputs: self.inputs, count: self.layout.len() })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }
@@ -169,6 +173,10 @@ impl ClampLogStd {
 }
 
 impl Module for ClampLogStd {
+    fn describe(&self) -> Option<ModuleDescription> {
+        Some(ModuleDescription::ClampLogStd { inputs: self.inputs, count: self.count })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

@@ -1,6 +1,6 @@
 //! Invalid-action masking.
 
-use crate::{InputRows, InputSpace, Layout, Module, Result, Threads};
+use crate::{InputRows, InputSpace, Layout, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
@@ -191,6 +191,11 @@ pub fn unmasked_width(space: &impl InputSpace, choices: usize) -> rl_core::Resul
 }
 
 impl Module for Masked {
+    fn describe(&self) -> Option<ModuleDescription> {
+        let inner = Box::new(self.inner.describe()?);
+        Some(ModuleDescription::Masked { choices: self.choices, inner })
+    }
+
     fn input_len(&self) -> usize {
         self.inner.input_len() + self.choices
     }

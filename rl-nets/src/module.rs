@@ -1,6 +1,6 @@
 //! Modules, the components of a network.
 
-use crate::{Error, Layout, Result, Threads};
+use crate::{Error, Layout, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::Rng;
 
@@ -152,6 +152,11 @@ pub trait Module: CloneModule + Send {
         Err(Error::Unsupported("a definition in candle"))
     }
 
+    /// What the module computes, as data; none by default, for modules of one's own.
+    fn describe(&self) -> Option<ModuleDescription> {
+        None
+    }
+
     /// Whether [`forward`](Module::forward) and [`backward`](Module::backward) are implemented. A network with a
     /// module for which they are not runs entirely on candle.
     fn is_fused(&self) -> bool {
@@ -243,6 +248,9 @@ impl Module for Box<dyn Module> {
         out: &mut [f32],
     ) -> Result<()> {
         (**self).tangent(params, input, direction, input_tangent, out)
+    }
+    fn describe(&self) -> Option<ModuleDescription> {
+        (**self).describe()
     }
     fn resample(&mut self, rng: Option<&mut Rng>) {
         (**self).resample(rng);

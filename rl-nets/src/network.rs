@@ -3,8 +3,8 @@
 use crate::aligned::Aligned;
 use crate::pass::Pass;
 use crate::{
-    Backend, Error, InputRows, InputSpace, Layout, Module, Optimizer, OptimizerConfig, Result,
-    Threads,
+    Backend, Error, InputRows, InputSpace, Layout, Module, ModuleDescription, Optimizer,
+    OptimizerConfig, Result, Threads,
 };
 use crate::{kernels, weights};
 use candle_core::{DType, Device, Tensor};
@@ -158,6 +158,16 @@ impl Network {
             Store::Fused { .. } => Ok(Optimizer::new(config, len)?.shared_among(&self.threads)),
             Store::Candle { device, .. } => Optimizer::on_device(config, len, device),
         }
+    }
+
+    /// What the network computes, as data; none if it has a module that is not described.
+    pub fn describe(&self) -> Option<ModuleDescription> {
+        self.module.describe()
+    }
+
+    /// The divisor of byte inputs.
+    pub(crate) fn byte_range(&self) -> u8 {
+        self.byte_range as u8
     }
 
     /// The width of an input row.

@@ -1,6 +1,6 @@
 //! Fully connected layers with learned noise.
 
-use crate::{Activation, Init, Layout, Linear, Module, Result, Threads};
+use crate::{Activation, Init, Layout, Linear, Module, ModuleDescription, Result, Threads};
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 
@@ -94,6 +94,15 @@ impl NoisyLinear {
 }
 
 impl Module for NoisyLinear {
+    fn describe(&self) -> Option<ModuleDescription> {
+        let ModuleDescription::Linear { inputs, outputs, activation, .. } =
+            self.inner.describe()?
+        else {
+            return None;
+        };
+        Some(ModuleDescription::NoisyLinear { inputs, outputs, activation })
+    }
+
     fn input_len(&self) -> usize {
         self.inputs
     }

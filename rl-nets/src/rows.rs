@@ -35,17 +35,24 @@ impl InputRows<'_> {
 
 /// The element type of observations that networks can read: `f32` or `u8`.
 pub trait RowElement: Element {
+    /// Whether rows are of bytes.
+    const BYTES: bool;
+
     /// Wraps these rows.
     fn rows(rows: &[Self]) -> InputRows<'_>;
 }
 
 impl RowElement for f32 {
+    const BYTES: bool = false;
+
     fn rows(rows: &[f32]) -> InputRows<'_> {
         InputRows::F32(rows)
     }
 }
 
 impl RowElement for u8 {
+    const BYTES: bool = true;
+
     fn rows(rows: &[u8]) -> InputRows<'_> {
         InputRows::U8(rows)
     }

@@ -19,20 +19,7 @@ pub(crate) fn read(layout: &Layout, bytes: &[u8]) -> Result<Vec<f32>> {
     let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Weights(e.to_string()))?;
     let mut params = Vec::with_capacity(layout.len());
     for entry in layout.entries() {
-        let name = &entry.name;
-        let Ok(view) = file.tensor(name) else {
-            return Err(Error::Weights(format!("'{name}' is missing")));
-        };
-        if view.dtype() != Dtype::F32 || view.shape() != entry.shape {
-            return Err(Error::Weights(format!(
-                "'{name}': expected F32 {:?}, got {:?} {:?}",
-                entry.shape,
-                view.dtype(),
-                view.shape()
-            )));
-        }
-        let numbers = view.data().chunks_exact(4);
-        params.extend(numbers.map(|b| f32::from_le_bytes(b.try_into().unwrap_or_default())));
+        append(&file, &entry.name, &entry.shape, &mut params)?;
     }
     if file.len() != layout.entries().len() {
         let known = |n: &&&str| layout.entries().iter().all(|e| e.name != **n);
@@ -41,4 +28,29 @@ pub(crate) fn read(layout: &Layout, bytes: &[u8]) -> Result<Vec<f32>> {
         return Err(Error::Weights(format!("'{extra}' is not a parameter of this network")));
     }
     Ok(params)
+}
+
+/// Reads the tensors `names`, in the order of the entries of a layout, whose shapes they must have; others are left out.
+pub(crate) fn read_named(layout: &Layout, names: &[String], bytes: &[u8]) -> Result<Vec<f32>> {
+    rl_core::check::len("names of parameters", layout.entries().len(), names.len())?;
+    let file = SafeTensors::deserialize(bytes).map_err(|e| Error::Weights(e.to_string()))?;
+    let mut params = Vec::new();
+    for (entry, name) in layout.entries().iter().zip(names) {
+        append(&file, name, &entry.shape, &mut params)?;
+    }
+    Ok(params)
+}
+
+fn append(file: &SafeTensors<'_>, name: &str, shape: &[usize], to: &mut Vec<f32>) -> Result<()> {
+    let Ok(view) = file.tensor(name) else {
+        return Err(Error::Weights(format!("'{name}' is missing")));
+    };
+    if view.dtype() != Dtype::F32 || view.shape() != shape {
+        let (dtype, found) = (view.dtype(), view.shape());
+        let problem = format!("'{name}': expected F32 {shape:?}, got {dtype:?} {found:?}");
+        return Err(Error::Weights(problem));
+    }
+    let numbers = view.data().chunks_exact(4);
+    to.extend(numbers.map(|b| f32::from_le_bytes(b.try_into().unwrap_or_default())));
+    Ok(())
 }

@@ -210,6 +210,10 @@ impl<D: Distribution, O: InputSpace> Policy for A2c<D, O> {
         self.collector.clip(actions);
         Ok(())
     }
+
+    fn describe(&self) -> Result<Option<String>> {
+        self.policy.describe(self.collector.action_space())
+    }
 }
 
 impl<D: Distribution, O: InputSpace> Agent for A2c<D, O> {

@@ -4,8 +4,8 @@ use rl_core::{
 };
 use rl_nets::{
     ActionMasks, AgentConfig, Backend, Body, Categorical, Chain, Distribution, Init, Leading,
-    Learned, LogStd, Loss, Masked, Module, Network, NetworkConfig, OptimizerConfig, TdLoss,
-    check_finite, policy_net, unmasked_width,
+    Learned, LogStd, Loss, Masked, Module, Network, NetworkConfig, OptimizerConfig,
+    PolicyDescription, PolicyOutput, TdLoss, check_finite, policy_net, unmasked_width,
 };
 use serde::{Deserialize, Serialize};
 
@@ -279,6 +279,12 @@ impl Policy for QActorCritic {
             self.distribution.mode(logits, action);
         }
         Ok(())
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        let output = PolicyOutput::Categorical { actions: self.distribution.params_len() };
+        let description = PolicyDescription::of::<f32>(self.actor.network(), output)?;
+        description.map(|description| description.to_json()).transpose()
     }
 }
 

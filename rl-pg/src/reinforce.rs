@@ -273,6 +273,10 @@ impl<D: Distribution> Policy for Reinforce<D> {
         self.handed_out.space().clip_rows(actions);
         Ok(())
     }
+
+    fn describe(&self) -> Result<Option<String>> {
+        self.policy.describe(self.handed_out.space())
+    }
 }
 
 impl<D: Distribution> Agent for Reinforce<D> {

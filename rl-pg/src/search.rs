@@ -3,8 +3,8 @@ use rl_core::{
     VecEnv, check,
 };
 use rl_nets::{
-    Backend, Body, Chain, Distribution, Init, Linear, Module, Network, NetworkConfig, PolicySpace,
-    with_head,
+    Backend, Body, Chain, Distribution, Init, Linear, Module, Network, NetworkConfig,
+    PolicyDescription, PolicySpace, with_head,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -261,6 +261,12 @@ impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
             self.action_space.clip(action);
         }
         Ok(())
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        let Some(output) = self.distribution.describe(&self.action_space) else { return Ok(None) };
+        let description = PolicyDescription::of::<f32>(&self.policy, output)?;
+        description.map(|description| description.to_json()).transpose()
     }
 }
 

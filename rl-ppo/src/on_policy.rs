@@ -160,6 +160,10 @@ impl<D: Distribution, O: InputSpace, R> Policy for OnPolicy<D, R, O> {
     fn act_greedily(&mut self, observations: &[O::Elem], actions: &mut [D::Elem]) -> Result<()> {
         self.learner.act_greedily(observations, actions)
     }
+
+    fn describe(&self) -> Result<Option<String>> {
+        self.learner.policy.describe(self.learner.collector.action_space())
+    }
 }
 
 impl<D: Distribution, O: InputSpace, R: Rule<D, O>> Agent for OnPolicy<D, R, O> {

@@ -99,6 +99,11 @@ impl<O: Space, A: Space> Collector<O, A> {
         self.handed_out.note(actions)
     }
 
+    /// The action space.
+    pub fn action_space(&self) -> &A {
+        self.handed_out.space()
+    }
+
     /// Clips actions, `[n, action width]`, to their space.
     pub fn clip(&self, actions: &mut [A::Elem]) {
         self.handed_out.space().clip_rows(actions);

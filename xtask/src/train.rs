@@ -77,7 +77,16 @@ impl Args {
         config.device = self.device.clone().unwrap_or(config.device);
         config.python = self.python.clone().or(config.python);
         config.init_from = self.init_from.clone().or(config.init_from);
-        self.set.iter().try_for_each(|assignment| config.set(assignment))?;
+        let named = |error: rl_core::Error| match error {
+            rl_core::Error::Settings { what, problem } if what == "setting" => {
+                Error::usage(format_args!("--set: {problem}"))
+            }
+            rl_core::Error::Settings { what, problem } => {
+                Error::usage(format_args!("--set {what}: {problem}"))
+            }
+            error => error.into(),
+        };
+        self.set.iter().try_for_each(|assignment| config.set(assignment)).map_err(named)?;
         Ok(config)
     }
 }

@@ -272,7 +272,7 @@ fn bad_settings_are_refused_by_field() {
     assert_eq!(set("gamma"), "--set: expected key=value, got 'gamma'");
     let refuse =
         |more: &[&str]| refuse(dir.path(), &[&["train", "dqn", "CartPole-v1"], more].concat());
-    assert_eq!(refuse(&["--steps", "0"]), "total_steps: expected an integer >= 1, got 0");
+    assert_eq!(refuse(&["--steps", "0"]), "steps: expected an integer >= 1, got 0");
     assert_eq!(refuse(&["--envs", "0"]), "envs: expected an integer >= 1, got 0");
     let search = |more: &[&str]| {
         let arguments = [&["train", "hill-climbing", "CartPole-v1"], more].concat();
@@ -451,7 +451,7 @@ fn foreign_and_damaged_runs_are_refused() {
     }
 
     let error = refuse(dir, &["train", "dqn", "CartPole-v1", "--out", "run"]);
-    assert_eq!(error, "--out run: not an empty folder; --resume run continues the run in it");
+    assert_eq!(error, "run: not an empty folder; resume the run in it, or choose another");
 }
 
 #[test]

@@ -56,7 +56,10 @@ impl RunFolder {
                     if !(taken || path.is_file()) {
                         return Ok(());
                     }
-                    Err(Error::run(path, "not an empty folder; resuming continues the run in it"))
+                    Err(Error::run(
+                        path,
+                        "not an empty folder; resume the run in it, or choose another",
+                    ))
                 };
                 // Asked once before anything is changed, and again when no other process can begin there.
                 refuse_taken()?;

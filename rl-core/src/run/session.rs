@@ -367,7 +367,7 @@ where
     give_policy(policy, agent, envs).map_err(|e| Error::settings("init_from", e))?;
     let mut kept = Sections::default();
     agent.save_policy(&mut kept)?;
-    kept.put("moments", &envs.moments())?;
+    kept.put_acting(agent, envs)?;
     Ok(kept)
 }
 

@@ -1,4 +1,4 @@
-use crate::{End, Metrics, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv};
+use crate::{End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv};
 use std::borrow::Cow;
 
 /// How rewards are shown: what differs between wrappers of rewards. [`MapReward`] is the wrapper.
@@ -147,6 +147,10 @@ impl<V: VecEnv, M: RewardMap> VecEnv for MapReward<V, M> {
         }
         self.batch.copy_from(self.envs.batch());
         Ok(())
+    }
+
+    fn normalizer(&self) -> Option<&Normalizer> {
+        self.envs.normalizer()
     }
 
     fn moments(&self) -> Vec<RunningMoments> {

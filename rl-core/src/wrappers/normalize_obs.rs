@@ -134,6 +134,10 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         self.batch.restore(&observations, inner.reset_since())
     }
 
+    fn normalizer(&self) -> Option<&Normalizer> {
+        Some(&self.normalizer)
+    }
+
     fn moments(&self) -> Vec<RunningMoments> {
         let mut all = self.envs.moments();
         all.push(self.normalizer.moments().clone());

@@ -1,8 +1,19 @@
-use rl_core::{BoxSpace, Result};
+//! Actions in [-1, 1].
 
-/// The affine map between [-1, 1], the range of network actions, and the action bounds.
+use crate::{BoxSpace, Result};
+
+/// The affine map between [-1, 1], in which networks choose continuous actions, and the bounds of these.
+///
+/// ```
+/// use rl_core::{BoxSpace, UnitBox};
+/// let unit = UnitBox::new(&BoxSpace::new(vec![-2.0], vec![6.0])?)?;
+/// let mut action = [0.0];
+/// unit.to_bounds(&[0.5], &mut action);
+/// assert_eq!((action, unit.to_unit(0, 4.0)), ([4.0], 0.5));
+/// # Ok::<(), rl_core::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct UnitBox {
+pub struct UnitBox {
     low: Vec<f32>,
     high: Vec<f32>,
 }
@@ -11,19 +22,19 @@ impl UnitBox {
     /// The map for actions in `space`.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] that names the first dimension with an infinite bound.
-    pub(crate) fn new(space: &BoxSpace) -> Result<Self> {
+    /// [`Error::Config`](crate::Error::Config) that names the first dimension with an infinite bound.
+    pub fn new(space: &BoxSpace) -> Result<Self> {
         space.require_finite("action")?;
         Ok(UnitBox { low: space.low().to_vec(), high: space.high().to_vec() })
     }
 
     /// The width of an action.
-    pub(crate) fn width(&self) -> usize {
+    pub fn width(&self) -> usize {
         self.low.len()
     }
 
     /// Scales rows in [-1, 1], `[n, width]`, to the bounds; -1 and 1 give exactly the lower and the upper bound.
-    pub(crate) fn to_bounds(&self, unit: &[f32], actions: &mut [f32]) {
+    pub fn to_bounds(&self, unit: &[f32], actions: &mut [f32]) {
         let rows = unit.chunks_exact(self.width()).zip(actions.chunks_exact_mut(self.width()));
         for (unit, action) in rows {
             let bounds = self.low.iter().zip(&self.high);
@@ -35,7 +46,7 @@ impl UnitBox {
     }
 
     /// Scales one element of an action within the bounds to [-1, 1].
-    pub(crate) fn to_unit(&self, dimension: usize, action: f32) -> f32 {
+    pub fn to_unit(&self, dimension: usize, action: f32) -> f32 {
         // In double precision, since the difference of finite bounds can overflow.
         let (low, high) = (f64::from(self.low[dimension]), f64::from(self.high[dimension]));
         (2.0 * (f64::from(action) - low) / (high - low) - 1.0).clamp(-1.0, 1.0) as f32

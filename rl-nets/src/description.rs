@@ -1,0 +1,271 @@
+//! Modules as data.
+
+use crate::{
+    Activation, Chain, ClampLogStd, Conv2d, ConvConfig, Dueling, Fork, FreeLogStd, Layout, Leading,
+    Linear, Masked, Module, NoisyLinear, Result,
+};
+use rl_core::Error;
+use serde::{Deserialize, Serialize};
+
+/// What a module computes, as data: enough to compute the same elsewhere, in this library or another. Parameters are not
+/// part of it; those of a network are listed in the order in which its modules have them.
+///
+/// ```
+/// use rl_nets::{Activation, Chain, Linear, Module, ModuleDescription};
+/// let net = Chain::new(4)
+///     .then(Linear::new(4, 64)?.with_activation(Activation::Tanh))?
+///     .then(Linear::new(64, 2)?)?;
+/// let description = net.describe().unwrap();
+/// let again = description.build()?;
+/// assert_eq!((again.input_len(), again.output_len()), (4, 2));
+/// assert_eq!(again.describe().as_ref(), Some(&description));
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum ModuleDescription {
+    /// [`Chain`]: one after another.
+    Chain {
+        /// The width of an input row.
+        inputs: usize,
+        /// In order.
+        modules: Vec<ModuleDescription>,
+    },
+    /// [`Fork`]: side by side on the same input, their outputs one after another.
+    Fork {
+        /// The width of an input row.
+        inputs: usize,
+        /// In order.
+        heads: Vec<ModuleDescription>,
+    },
+    /// [`Linear`]: `activation(norm(x Wᵀ + b))`; parameters `weight` `[outputs, inputs]` and `bias` `[outputs]`, and with
+    /// layer norm (epsilon 1e-5) `norm.weight` and `norm.bias` `[outputs]`.
+    Linear {
+        /// The width of an input row.
+        inputs: usize,
+        /// The width of an output row.
+        outputs: usize,
+        /// The activation.
+        activation: Activation,
+        /// Whether each row is normalised before it.
+        layer_norm: bool,
+    },
+    /// [`NoisyLinear`], whose noise is off for acting: `activation(x Wᵀ + b)`; parameters `weight`, `bias`, and the sizes of
+    /// the noise, `weight_sigma` and `bias_sigma`.
+    NoisyLinear {
+        /// The width of an input row.
+        inputs: usize,
+        /// The width of an output row.
+        outputs: usize,
+        /// The activation.
+        activation: Activation,
+    },
+    /// [`Conv2d`]; parameters `weight` `[channels, input channels, kernel, kernel]` and `bias` `[channels]`. An output row
+    /// is `[channels, height, width]`.
+    Conv2d {
+        /// Channels, height and width of an input row.
+        input: [usize; 3],
+        /// Channels of the output.
+        channels: usize,
+        /// Height and width of the kernel.
+        kernel: usize,
+        /// The stride in pixels.
+        stride: usize,
+        /// Zero padding on each side.
+        padding: usize,
+        /// The activation.
+        activation: Activation,
+    },
+    /// [`FreeLogStd`]: appends parameters, `log_std` `[count]`, to each row.
+    FreeLogStd {
+        /// The width of an input row.
+        inputs: usize,
+        /// Numbers appended.
+        count: usize,
+    },
+    /// [`ClampLogStd`]: clips the last `count` numbers of each row to [-20, 2].
+    ClampLogStd {
+        /// The width of a row.
+        inputs: usize,
+        /// Numbers clipped.
+        count: usize,
+    },
+    /// [`Dueling`]: `[V, A_1 … A_n]`, each of `atoms` numbers, to `V + A_i - mean A`.
+    Dueling {
+        /// Actions.
+        actions: usize,
+        /// Numbers of each.
+        atoms: usize,
+    },
+    /// [`Masked`]: the last `choices` numbers of an input row say which actions are allowed; the outputs of the others,
+    /// which are the first `choices`, become -1e8.
+    Masked {
+        /// Actions.
+        choices: usize,
+        /// What sees the rest of the row.
+        inner: Box<ModuleDescription>,
+    },
+    /// [`Leading`]: the first `outputs` numbers of each row.
+    Leading {
+        /// The width of an input row.
+        inputs: usize,
+        /// The width of an output row.
+        outputs: usize,
+    },
+}
+
+/// How deep descriptions may be nested.
+const MAX_DEPTH: usize = 64;
+
+impl ModuleDescription {
+    /// The module, with parameters that are yet to be set.
+    ///
+    /// # Errors
+    /// Descriptions whose parts do not fit each other, or that are nested too deeply.
+    pub fn build(&self) -> Result<Box<dyn Module>> {
+        self.build_within(MAX_DEPTH)
+    }
+
+    fn build_within(&self, depth: usize) -> Result<Box<dyn Module>> {
+        use ModuleDescription as D;
+        let Some(depth) = depth.checked_sub(1) else {
+            let expected = format!("at most {MAX_DEPTH} levels");
+            return Err(Error::mismatch("description of a network", expected, "more").into());
+        };
+        Ok(match self {
+            D::Chain { inputs, modules } => {
+                let chain = Chain::new(*inputs);
+                let add = |chain: Chain, module: &D| chain.then(module.build_within(depth)?);
+                Box::new(modules.iter().try_fold(chain, add)?)
+            }
+            D::Fork { inputs, heads } => {
+                let add = |fork: Fork, (i, head): (usize, &D)| {
+                    fork.head(&i.to_string(), head.build_within(depth)?)
+                };
+                Box::new(heads.iter().enumerate().try_fold(Fork::new(*inputs), add)?)
+            }
+            D::Linear { inputs, outputs, activation, layer_norm } => {
+                let linear = Linear::new(*inputs, *outputs)?.with_activation(*activation);
+                Box::new(if *layer_norm { linear.with_layer_norm() } else { linear })
+            }
+            D::NoisyLinear { inputs, outputs, activation } => {
+                Box::new(NoisyLinear::new(*inputs, *outputs, 0.0)?.with_activation(*activation))
+            }
+            D::Conv2d { input, channels, kernel, stride, padding, activation } => {
+                let config = ConvConfig {
+                    channels: *channels,
+                    kernel: *kernel,
+                    stride: *stride,
+                    padding: *padding,
+                };
+                Box::new(Conv2d::new(*input, &config)?.with_activation(*activation))
+            }
+            D::FreeLogStd { inputs, count } => Box::new(FreeLogStd::new(*inputs, *count, 0.0)),
+            D::ClampLogStd { inputs, count } => Box::new(ClampLogStd::new(*inputs, *count)?),
+            D::Dueling { actions, atoms } => Box::new(Dueling::with_atoms(*actions, *atoms)?),
+            D::Masked { choices, inner } => {
+                Box::new(Masked::new(inner.build_within(depth)?, *choices)?)
+            }
+            D::Leading { inputs, outputs } => Box::new(Leading::new(*inputs, *outputs)?),
+        })
+    }
+
+    /// The module without what computes only outputs from `columns` on, and the parameters that are left of `names`, which
+    /// are all of them in order: a policy without the value function beside it. Where the two cannot be told apart,
+    /// everything stays.
+    ///
+    /// # Errors
+    /// Those of [`build`](ModuleDescription::build).
+    pub(crate) fn leading(&self, columns: usize, names: &[String]) -> Result<(Self, Vec<String>)> {
+        let len = |module: &Self| -> Result<usize> { Ok(module.build()?.layout().entries().len()) };
+        match self {
+            ModuleDescription::Fork { heads, .. } => {
+                let (mut covered, mut kept, mut used) = (0, Vec::new(), 0);
+                for head in heads {
+                    if covered == columns {
+                        break;
+                    }
+                    covered += head.build()?.output_len();
+                    used += len(head)?;
+                    kept.push(head.clone());
+                }
+                match (<[_; 1]>::try_from(kept), covered == columns) {
+                    (Ok([only]), true) => Ok((only, names[..used].to_vec())),
+                    _ => Ok((self.clone(), names.to_vec())),
+                }
+            }
+            ModuleDescription::Chain { inputs, modules } => {
+                let Some((last, before)) = modules.split_last() else {
+                    return Ok((self.clone(), names.to_vec()));
+                };
+                let used = before.iter().map(len).sum::<Result<usize>>()?;
+                let (last, rest) = last.leading(columns, &names[used..])?;
+                let modules = before.iter().cloned().chain([last]).collect();
+                let names = names[..used].iter().cloned().chain(rest).collect();
+                Ok((ModuleDescription::Chain { inputs: *inputs, modules }, names))
+            }
+            ModuleDescription::Masked { choices, inner } if *choices <= columns => {
+                let (inner, names) = inner.leading(columns, names)?;
+                Ok((ModuleDescription::Masked { choices: *choices, inner: Box::new(inner) }, names))
+            }
+            _ => Ok((self.clone(), names.to_vec())),
+        }
+    }
+}
+
+/// The names of a layout's parameters, in order.
+pub(crate) fn names(layout: &Layout) -> Vec<String> {
+    layout.entries().iter().map(|entry| entry.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear(inputs: usize, outputs: usize) -> Linear {
+        Linear::new(inputs, outputs).unwrap()
+    }
+
+    #[test]
+    fn a_policy_is_cut_from_the_value_beside_it() {
+        let heads = || {
+            Fork::new(4).head("policy", linear(4, 2)).unwrap().head("value", linear(4, 1)).unwrap()
+        };
+        let cut = |module: &dyn Module| {
+            let all = names(module.layout());
+            let (description, names) = module.describe().unwrap().leading(2, &all).unwrap();
+            (description.build().unwrap().output_len(), names)
+        };
+        let policy = || vec!["policy.weight".to_owned(), "policy.bias".to_owned()];
+        assert_eq!(cut(&heads()), (2, policy()));
+        // On a trunk, whose parameters stay.
+        let trunk = Chain::new(3).then(linear(3, 4)).unwrap().then_named("", heads()).unwrap();
+        let trunk_names = vec!["0.weight".to_owned(), "0.bias".to_owned()];
+        assert_eq!(cut(&trunk), (2, [trunk_names, policy()].concat()));
+        let masked = Masked::new(heads(), 2).unwrap();
+        assert_eq!(cut(&masked), (2, policy()));
+        // One layer for both.
+        assert_eq!(cut(&linear(4, 3)).0, 3);
+    }
+
+    #[test]
+    fn hostile_descriptions_are_errors() {
+        let read = |text: &str| serde_json::from_str::<ModuleDescription>(text);
+        let mut deep = r#"{"kind":"leading","inputs":2,"outputs":1}"#.to_owned();
+        for _ in 0..100 {
+            deep = format!(r#"{{"kind":"chain","inputs":2,"modules":[{deep}]}}"#);
+        }
+        let error = read(&deep).unwrap().build().unwrap_err().to_string();
+        assert_eq!(error, "description of a network: expected at most 64 levels, got more");
+        for wrong in [
+            r#"{"kind":"linear","inputs":0,"outputs":1,"activation":"tanh","layer_norm":false}"#,
+            r#"{"kind":"clamp_log_std","inputs":1,"count":2}"#,
+            r#"{"kind":"chain","inputs":3,"modules":[{"kind":"leading","inputs":2,"outputs":1}]}"#,
+            r#"{"kind":"dueling","actions":0,"atoms":1}"#,
+        ] {
+            assert!(read(wrong).unwrap().build().is_err(), "{wrong}");
+        }
+        assert!(read(r#"{"kind":"attention"}"#).is_err());
+    }
+}

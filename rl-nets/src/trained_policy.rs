@@ -1,0 +1,548 @@
+//! Policies loaded for acting alone.
+
+use crate::description::names;
+use crate::{
+    ActionMasks, Backend, Categorical, DiagGaussian, Distribution, Error, InputRows,
+    ModuleDescription, Network, Result, RowElement, SquashedGaussian, Support, weights,
+};
+use rl_core::{
+    BoxSpace, CheckpointDir, NORMALIZER_FILE, Normalizer, NormalizerState, POLICY_FILE, Rng, Seeds,
+    Space, UnitBox, check, read_checkpoint_files,
+};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+const WEIGHTS_FILE: &str = "policy.safetensors";
+/// The version of the description.
+const VERSION: u32 = 1;
+
+/// Everything that acting takes, as data: `policy.json` in a checkpoint, beside the parameters in `policy.safetensors`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyDescription {
+    /// The version of this format, 1.
+    pub version: u32,
+    /// What the policy sees.
+    pub observation: ObservationDescription,
+    /// How the agent normalises observations before its network; none. That of a wrapper around the environments,
+    /// `normalizer.json`, comes before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalizer: Option<NormalizerState>,
+    /// The network.
+    pub network: ModuleDescription,
+    /// The names of its parameters in `policy.safetensors`, in the order in which its modules have them.
+    pub parameters: Vec<String>,
+    /// What a row of its output means.
+    pub output: PolicyOutput,
+}
+
+/// The observations of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ObservationDescription {
+    /// Numbers in a row.
+    pub width: usize,
+    /// Where they are bytes, which the network sees divided by this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub byte_range: Option<u8>,
+}
+
+/// What a row of a policy network's output means, and which action follows from it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum PolicyOutput {
+    /// A value per action; the first of the largest is taken.
+    ActionValues {
+        /// Actions.
+        actions: usize,
+        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
+        action_mask: bool,
+    },
+    /// Logits of returns per action, whose expectation is its value.
+    CategoricalValues {
+        /// Actions.
+        actions: usize,
+        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
+        action_mask: bool,
+        /// The returns.
+        support: Support,
+    },
+    /// Quantiles of the return per action, whose mean is its value.
+    QuantileValues {
+        /// Actions.
+        actions: usize,
+        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
+        action_mask: bool,
+        /// Quantiles of each action.
+        quantiles: usize,
+    },
+    /// Logits per action; greedily the first of the largest is taken. What follows them in a row, as a value, is left out.
+    Categorical {
+        /// Actions.
+        actions: usize,
+    },
+    /// Means and log standard deviations; greedily the mean, clipped to the bounds.
+    Gaussian {
+        /// The bounds.
+        bounds: Bounds,
+    },
+    /// Means and log standard deviations of a Gaussian squashed by tanh; greedily `tanh(mean)`, scaled from [-1, 1] to the
+    /// bounds.
+    SquashedGaussian {
+        /// The bounds.
+        bounds: Bounds,
+    },
+    /// An action in [-1, 1], scaled to the bounds.
+    Deterministic {
+        /// The bounds.
+        bounds: Bounds,
+    },
+}
+
+/// The bounds of actions, `[action width]` each; none where there is no bound.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    /// The lower bounds.
+    pub low: Vec<Option<f32>>,
+    /// The upper bounds.
+    pub high: Vec<Option<f32>>,
+}
+
+impl From<&BoxSpace> for Bounds {
+    fn from(space: &BoxSpace) -> Self {
+        let finite = |bounds: &[f32]| bounds.iter().map(|x| x.is_finite().then_some(*x)).collect();
+        Bounds { low: finite(space.low()), high: finite(space.high()) }
+    }
+}
+
+impl Bounds {
+    fn space(&self) -> rl_core::Result<BoxSpace> {
+        let or = |bounds: &[Option<f32>], missing: f32| {
+            bounds.iter().map(|x| x.unwrap_or(missing)).collect()
+        };
+        BoxSpace::new(or(&self.low, f32::NEG_INFINITY), or(&self.high, f32::INFINITY))
+    }
+}
+
+impl PolicyOutput {
+    /// Numbers in a row of output that acting needs.
+    fn columns(&self) -> usize {
+        match self {
+            PolicyOutput::ActionValues { actions, .. } | PolicyOutput::Categorical { actions } => {
+                *actions
+            }
+            PolicyOutput::CategoricalValues { actions, support, .. } => {
+                actions.saturating_mul(support.atoms)
+            }
+            PolicyOutput::QuantileValues { actions, quantiles, .. } => {
+                actions.saturating_mul(*quantiles)
+            }
+            PolicyOutput::Gaussian { bounds } | PolicyOutput::SquashedGaussian { bounds } => {
+                2 * bounds.low.len()
+            }
+            PolicyOutput::Deterministic { bounds } => bounds.low.len(),
+        }
+    }
+}
+
+impl PolicyDescription {
+    /// Describes a network of observations with elements `T`; none if it has a module that is not described, as a model of
+    /// candle or one of the user's own.
+    ///
+    /// # Errors
+    /// A network whose output has other columns.
+    pub fn of<T: RowElement>(
+        network: &Network,
+        output: PolicyOutput,
+    ) -> rl_core::Result<Option<Self>> {
+        let Some(description) = network.describe() else { return Ok(None) };
+        let columns = output.columns();
+        let (description, parameters) = description.leading(columns, &names(network.layout()))?;
+        let observation = ObservationDescription {
+            width: network.input_len(),
+            byte_range: T::BYTES.then(|| network.byte_range()),
+        };
+        let network = description;
+        Ok(Some(PolicyDescription {
+            version: VERSION,
+            observation,
+            normalizer: None,
+            network,
+            parameters,
+            output,
+        }))
+    }
+
+    /// The same with the agent's own normalisation of observations.
+    pub fn with_normalizer(self, normalizer: Option<&Normalizer>) -> Self {
+        PolicyDescription { normalizer: normalizer.map(Normalizer::state), ..self }
+    }
+
+    /// As the text of a file.
+    ///
+    /// # Errors
+    /// Numbers that JSON cannot express.
+    pub fn to_json(&self) -> rl_core::Result<String> {
+        let text = serde_json::to_string_pretty(self);
+        text.map_err(|e| rl_core::Error::corrupt(POLICY_FILE, e))
+    }
+}
+
+/// An action.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// The index of one of several.
+    Discrete(u32),
+    /// Numbers within bounds, `[action width]`.
+    Continuous(Vec<f32>),
+}
+
+/// Actions for several observations, one after another.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Actions<'a> {
+    /// The index of one of several, `[n]`.
+    Discrete(&'a [u32]),
+    /// Numbers within bounds, `[n, action width]`.
+    Continuous(&'a [f32]),
+}
+
+/// A policy loaded from the folder of a run, for acting alone: without environments, agent or settings.
+///
+/// ```no_run
+/// use rl_nets::{Action, TrainedPolicy};
+/// let mut policy = TrainedPolicy::load("runs/ppo-CartPole-v1-seed0")?;
+/// if let Action::Discrete(action) = policy.act(&[0.0, 0.1, 0.0, -0.1])? {
+///     // Push to the left or to the right.
+/// }
+/// # Ok::<(), rl_nets::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct TrainedPolicy {
+    network: Network,
+    observation: ObservationDescription,
+    normalizers: Vec<Normalizer>,
+    decoder: Decoder,
+    rng: Rng,
+    /// Scratch: normalised observations.
+    seen: Vec<f32>,
+    discrete: Vec<u32>,
+    continuous: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Decoder {
+    output: PolicyOutput,
+    /// The action space of continuous actions.
+    space: Option<BoxSpace>,
+    /// The map to their bounds, of policies in [-1, 1].
+    unit: Option<UnitBox>,
+    /// Scratch: values of each action; an action in [-1, 1]; noise.
+    values: Vec<f32>,
+    own: Vec<f32>,
+    noise: Vec<f32>,
+}
+
+impl TrainedPolicy {
+    /// Loads the newest policy of a run from its folder; or the policy in a folder of checkpoints, such as a run's `best`; or
+    /// that of one checkpoint. Reads only what acting needs, and checks its checksums.
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Corrupt`] for a folder without such a policy, damaged files, and a description that does not fit
+    /// them.
+    pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
+        let checkpoint = match folder.join("manifest.json").is_file() {
+            true => folder.to_owned(),
+            false => {
+                let of_run = folder.join("checkpoints");
+                let root = if of_run.is_dir() { of_run } else { folder.to_owned() };
+                let checkpoints = CheckpointDir::new(&root);
+                let newest = if root.is_dir() { checkpoints.steps()?.pop() } else { None };
+                let none = || rl_core::Error::corrupt(root.display().to_string(), "no checkpoint");
+                checkpoints.path(newest.ok_or_else(none)?)
+            }
+        };
+        let wanted = [POLICY_FILE, WEIGHTS_FILE, NORMALIZER_FILE];
+        let (manifest, sections) = read_checkpoint_files(&checkpoint, &wanted)?;
+        let Some(text) = sections.find(POLICY_FILE) else {
+            let problem = format!(
+                "its policy, of {}, is not described: only networks of this library's own layers are",
+                manifest.algorithm
+            );
+            return Err(rl_core::Error::corrupt(checkpoint.display().to_string(), problem).into());
+        };
+        let description = read_json(POLICY_FILE, text)?;
+        let wrapper = sections.find(NORMALIZER_FILE);
+        let wrapper = wrapper.map(|text| read_json(NORMALIZER_FILE, text)).transpose()?;
+        Self::new(&description, wrapper.as_ref(), sections.file(WEIGHTS_FILE)?)
+    }
+
+    /// A policy from its description, the state of a normaliser around its environments, and its parameters as a
+    /// safetensors file.
+    ///
+    /// # Errors
+    /// Those of [`load`](TrainedPolicy::load).
+    pub fn new(
+        description: &PolicyDescription,
+        wrapper: Option<&NormalizerState>,
+        parameters: &[u8],
+    ) -> Result<Self> {
+        let PolicyDescription { version, observation, normalizer, network, output, .. } =
+            description;
+        if *version != VERSION {
+            let problem = format!("has version {version}; this library reads version {VERSION}");
+            return Err(rl_core::Error::corrupt(POLICY_FILE, problem).into());
+        }
+        let module = network.build()?;
+        let names = &description.parameters;
+        // Read before anything is allocated for them.
+        let params = weights::read_named(module.layout(), names, parameters)?;
+        check::len("policy's inputs", observation.width, module.input_len())?;
+        let columns = module.output_len();
+        check::at_least("policy's outputs", output.columns().max(1) as u64, columns as u64)?;
+        let mut rng = Seeds::new(0).stream("policy", 0);
+        let mut network = Network::new(module, &Backend::cpu(), &mut rng)?;
+        network = network.with_byte_range(observation.byte_range.unwrap_or(u8::MAX));
+        network.set_params(&params)?;
+        let normalizers = [wrapper, normalizer.as_ref()].into_iter().flatten();
+        let normalizers = normalizers.map(|state| {
+            let normalizer = Normalizer::from_state(state)?;
+            check::len("normaliser", observation.width, normalizer.moments().width())?;
+            Ok(normalizer)
+        });
+        Ok(TrainedPolicy {
+            network,
+            observation: observation.clone(),
+            normalizers: normalizers.collect::<rl_core::Result<_>>()?,
+            decoder: Decoder::new(output)?,
+            rng,
+            seen: Vec::new(),
+            discrete: Vec::new(),
+            continuous: Vec::new(),
+        })
+    }
+
+    /// Draws the random numbers of [`sample`](TrainedPolicy::sample) from this seed; 0 where it is not called.
+    pub fn with_seed(mut self, seed: u64) -> Self {
+        self.rng = Seeds::new(seed).stream("policy", 0);
+        self
+    }
+
+    /// Numbers in an observation.
+    pub fn observation_width(&self) -> usize {
+        self.observation.width
+    }
+
+    /// The greedy action for an observation, of `f32` or of bytes as the policy was trained on.
+    ///
+    /// # Errors
+    /// An observation of another width or type; a NaN in the network's output.
+    pub fn act<'a>(&mut self, observation: impl Into<InputRows<'a>>) -> Result<Action> {
+        let observation = observation.into();
+        check::len("observation", self.observation.width, observation.len())?;
+        Ok(self.actions(observation, false)?.only())
+    }
+
+    /// An action drawn from the policy's distribution. Policies without one, as those of DQN and TD3, act greedily.
+    ///
+    /// # Errors
+    /// Those of [`act`](TrainedPolicy::act).
+    pub fn sample<'a>(&mut self, observation: impl Into<InputRows<'a>>) -> Result<Action> {
+        let observation = observation.into();
+        check::len("observation", self.observation.width, observation.len())?;
+        Ok(self.actions(observation, true)?.only())
+    }
+
+    /// The greedy actions for several observations, `[n, width]`.
+    ///
+    /// # Errors
+    /// Those of [`act`](TrainedPolicy::act).
+    pub fn act_batch<'a>(&mut self, observations: impl Into<InputRows<'a>>) -> Result<Actions<'_>> {
+        self.actions(observations.into(), false)
+    }
+
+    /// Actions drawn from the policy's distribution for several observations, `[n, width]`.
+    ///
+    /// # Errors
+    /// Those of [`sample`](TrainedPolicy::sample).
+    pub fn sample_batch<'a>(
+        &mut self,
+        observations: impl Into<InputRows<'a>>,
+    ) -> Result<Actions<'_>> {
+        self.actions(observations.into(), true)
+    }
+
+    fn actions(&mut self, rows: InputRows<'_>, sample: bool) -> Result<Actions<'_>> {
+        let (bytes, width) = (self.observation.byte_range.is_some(), self.observation.width);
+        let rows = match rows {
+            InputRows::F32(numbers) if !bytes && !self.normalizers.is_empty() => {
+                self.seen.clear();
+                self.seen.extend_from_slice(numbers);
+                check_width(width, numbers.len())?;
+                self.normalizers.iter().for_each(|normalizer| normalizer.normalize(&mut self.seen));
+                InputRows::F32(&self.seen)
+            }
+            InputRows::F32(_) if !bytes => rows,
+            InputRows::U8(_) if bytes => rows,
+            _ => {
+                let (expected, got) = if bytes { ("u8", "f32") } else { ("f32", "u8") };
+                return Err(rl_core::Error::mismatch("observations", expected, got).into());
+            }
+        };
+        check_width(width, rows.len())?;
+        let columns = self.network.output_len();
+        let output = self.network.predict(rows)?;
+        if let Some(bad) = output.iter().find(|x| !x.is_finite()) {
+            let value = f64::from(*bad);
+            return Err(Error::NotFinite { what: "the policy's output", value });
+        }
+        let rng = sample.then_some(&mut self.rng);
+        let decoder = &mut self.decoder;
+        match decoder.space.as_ref().map(Space::width) {
+            None => {
+                self.discrete.resize(output.len() / columns, 0);
+                decoder.discrete((output, columns), (rows, width), rng, &mut self.discrete)?;
+                Ok(Actions::Discrete(&self.discrete))
+            }
+            Some(action_width) => {
+                self.continuous.resize(output.len() / columns * action_width, 0.0);
+                decoder.continuous((output, columns), rng, &mut self.continuous);
+                Ok(Actions::Continuous(&self.continuous))
+            }
+        }
+    }
+}
+
+fn check_width(width: usize, len: usize) -> rl_core::Result<()> {
+    if len > 0 && len.is_multiple_of(width) {
+        return Ok(());
+    }
+    Err(rl_core::Error::mismatch("observations", format_args!("rows of {width} elements"), len))
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(file: &str, text: &[u8]) -> rl_core::Result<T> {
+    serde_json::from_slice(text).map_err(|e| rl_core::Error::corrupt(file, e))
+}
+
+impl Actions<'_> {
+    fn only(self) -> Action {
+        match self {
+            Actions::Discrete(actions) => Action::Discrete(actions.first().copied().unwrap_or(0)),
+            Actions::Continuous(action) => Action::Continuous(action.to_vec()),
+        }
+    }
+}
+
+impl Decoder {
+    fn new(output: &PolicyOutput) -> Result<Self> {
+        let (mut space, mut unit) = (None, None);
+        match output {
+            PolicyOutput::Gaussian { bounds } => space = Some(bounds.space()?),
+            PolicyOutput::SquashedGaussian { bounds } | PolicyOutput::Deterministic { bounds } => {
+                let of = bounds.space()?;
+                unit = Some(UnitBox::new(&of)?);
+                space = Some(of);
+            }
+            PolicyOutput::CategoricalValues { actions, support, .. } => {
+                check::at_least("actions", 1, *actions as u64)?;
+                support.validate()?;
+            }
+            PolicyOutput::QuantileValues { actions, quantiles, .. } => {
+                check::at_least("actions", 1, *actions as u64)?;
+                check::at_least("quantiles", 1, *quantiles as u64)?;
+            }
+            PolicyOutput::ActionValues { actions, .. } | PolicyOutput::Categorical { actions } => {
+                check::at_least("actions", 1, *actions as u64)?;
+            }
+        }
+        let (values, own, noise) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Decoder { output: output.clone(), space, unit, values, own, noise })
+    }
+
+    fn discrete(
+        &mut self,
+        (output, columns): (&[f32], usize),
+        (observations, width): (InputRows<'_>, usize),
+        mut rng: Option<&mut Rng>,
+        actions: &mut [u32],
+    ) -> Result<()> {
+        let values = &mut self.values;
+        values.clear();
+        let rows = output.chunks_exact(columns);
+        let (n, masked) = match &self.output {
+            PolicyOutput::Categorical { actions: n } => {
+                let pi = Categorical::new(*n);
+                for (row, action) in rows.zip(actions.chunks_exact_mut(1)) {
+                    match &mut rng {
+                        Some(rng) => pi.sample(&row[..*n], rng, action),
+                        None => pi.mode(&row[..*n], action),
+                    }
+                }
+                return Ok(());
+            }
+            PolicyOutput::CategoricalValues { actions: n, action_mask, support } => {
+                values.extend(output.chunks_exact(support.atoms).map(|row| support.mean(row)));
+                (*n, *action_mask)
+            }
+            PolicyOutput::QuantileValues { actions: n, action_mask, quantiles } => {
+                let mean = |row: &[f32]| row.iter().sum::<f32>() / *quantiles as f32;
+                values.extend(output.chunks_exact(*quantiles).map(mean));
+                (*n, *action_mask)
+            }
+            PolicyOutput::ActionValues { actions: n, action_mask } => {
+                rows.for_each(|row| values.extend_from_slice(&row[..*n]));
+                (*n, *action_mask)
+            }
+            _ => return Ok(()),
+        };
+        if masked {
+            ActionMasks::new(observations, width, n)?.forbid(values);
+        }
+        let greedy = Categorical::new(n);
+        let rows = values.chunks_exact(n).zip(actions.chunks_exact_mut(1));
+        rows.for_each(|(values, action)| greedy.mode(values, action));
+        Ok(())
+    }
+
+    fn continuous(
+        &mut self,
+        (output, columns): (&[f32], usize),
+        mut rng: Option<&mut Rng>,
+        actions: &mut [f32],
+    ) {
+        let Decoder { output: kind, space: Some(space), unit, own, noise, .. } = self else {
+            return;
+        };
+        let d = space.width();
+        own.resize(d, 0.0);
+        noise.resize(d, 0.0);
+        for (row, action) in output.chunks_exact(columns).zip(actions.chunks_exact_mut(d)) {
+            match kind {
+                PolicyOutput::Gaussian { .. } => {
+                    let pi = DiagGaussian::new(d);
+                    match &mut rng {
+                        Some(rng) => pi.sample(&row[..2 * d], rng, action),
+                        None => pi.mode(&row[..2 * d], action),
+                    }
+                    space.clip(action);
+                    continue;
+                }
+                PolicyOutput::SquashedGaussian { .. } => {
+                    let pi = SquashedGaussian::new(d);
+                    match &mut rng {
+                        Some(rng) => {
+                            pi.sample(&row[..2 * d], rng, noise, own);
+                        }
+                        None => pi.mode(&row[..2 * d], own),
+                    }
+                }
+                _ => own.copy_from_slice(&row[..d]),
+            }
+            if let Some(unit) = unit {
+                unit.to_bounds(own, action);
+            }
+        }
+    }
+}
