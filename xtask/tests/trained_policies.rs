@@ -8,7 +8,7 @@ use rl_core::{
 };
 use rl_ddpg::{DdpgConfig, SacConfig, Td3Config, TqcConfig};
 use rl_dqn::{DqnConfig, HeadConfig};
-use rl_envs::{CartPole, Pendulum, Taxi};
+use rl_envs::{Breakout, CartPole, MaskProbe, MinAtar, Pendulum};
 use rl_nets::{
     Action, ActorCriticConfig, AgentConfig, Backend, ConvConfig, NetworkConfig, RowElement,
     TrainedPolicy,
@@ -120,7 +120,7 @@ fn policies_of_policy_gradients() {
     continuous(trpo());
     discrete(A2cConfig::default());
     continuous(A2cConfig::default());
-    discrete(ReinforceConfig::default());
+    discrete(ReinforceConfig { episodes: 2, ..ReinforceConfig::default() });
     discrete(QActorCriticConfig::default());
     discrete(HillClimbingConfig::default());
     // Of one trunk for both, and with standard deviations that depend on the state.
@@ -165,7 +165,7 @@ fn policies_behind_normalisers() {
 
 #[test]
 fn policies_with_masks() {
-    let make = |seed| copies(2, seed, || AppendMask::new(Taxi::default()).unwrap());
+    let make = |seed| copies(2, seed, || AppendMask::new(MaskProbe::default()).unwrap());
     acts_alike(DqnConfig { action_mask: true, ..small_dqn() }, make(0), make(7), make(7));
     let network = ActorCriticConfig { action_mask: true, ..ActorCriticConfig::default() };
     let config = PpoConfig { n_steps: 64, network, ..PpoConfig::default() };
@@ -174,7 +174,7 @@ fn policies_with_masks() {
 
 #[test]
 fn policies_of_images() {
-    let make = |seed| copies(2, seed, rl_envs::Breakout::default);
+    let make = |seed| copies(2, seed, MinAtar::<Breakout>::default);
     let conv = ConvConfig { channels: 4, kernel: 3, stride: 1, padding: 0 };
     let network = NetworkConfig { conv: vec![conv], ..NetworkConfig::mlp(&[16]) };
     let config = DqnConfig { network: network.clone(), ..small_dqn() };
