@@ -1,6 +1,7 @@
 //! Metrics in files.
 
-use crate::{Error, Result, Row, Sink, checkpoint::temporary_of};
+use crate::checkpoint::{sync_folder, temporary_of};
+use crate::{Error, Result, Row, Sink};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ impl FileSink {
     pub fn create(path: impl AsRef<Path>, format: FileFormat) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
+        path.parent().map_or(Ok(()), sync_folder)?;
         let mut sink = FileSink { path, format, columns: Vec::new(), file: BufWriter::new(file) };
         if format == FileFormat::Csv {
             sink.line(STEP)?;
@@ -140,7 +142,8 @@ impl FileSink {
         file.sync_all().map_err(|e| Error::io(&temporary, e))?;
         std::fs::rename(&temporary, &self.path).map_err(io)?;
         self.file = BufWriter::new(file);
-        Ok(())
+        // Later rows go to the new file: it must be the one that a crash of the machine leaves.
+        self.path.parent().map_or(Ok(()), sync_folder)
     }
 }
 

@@ -23,6 +23,9 @@ mod td3;
 mod temperature;
 mod tqc;
 
+// What a program that trains and acts needs of the networks.
+pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};
 pub use noise::{Noise, NoiseConfig};

@@ -173,7 +173,7 @@ impl SoftActor {
 
 #[cfg(test)]
 impl SoftActor {
-    pub(crate) fn network(&mut self) -> &mut Network {
+    pub(crate) fn network_mut(&mut self) -> &mut Network {
         self.learned.network_mut()
     }
 

@@ -13,6 +13,9 @@ mod presets;
 mod q_learning;
 mod values;
 
+// What a program that trains and acts needs of the networks.
+pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+
 pub use config::{DqnConfig, HeadConfig};
 pub use distributional::{CategoricalReturn, QuantileReturn};
 pub use dqn::Dqn;

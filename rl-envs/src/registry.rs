@@ -112,6 +112,11 @@ impl Copies {
     pub fn new(envs: usize, seeds: Seeds) -> Self {
         Copies { envs, seeds, threads: 1, limited: false }
     }
+
+    /// `envs` copies on the caller's thread for an evaluation, see [`limited`](Copies::limited).
+    pub fn for_evaluation(envs: usize, seeds: Seeds) -> Self {
+        Copies { limited: true, ..Self::new(envs, seeds) }
+    }
 }
 
 impl Copies {

@@ -1,6 +1,7 @@
 //! Activation functions, on both paths.
 
 use crate::kernels::{dispatch, exp, tanh};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
@@ -104,6 +105,7 @@ impl Activation {
     ///
     /// # Errors
     /// Errors of candle.
+    #[cfg(feature = "candle")]
     pub fn reference(self, x: &Tensor) -> candle_core::Result<Tensor> {
         let sigmoid = |x: &Tensor| ((x * 0.5)?.tanh()? * 0.5)? + 0.5;
         match self {
@@ -130,6 +132,7 @@ impl Activation {
 }
 
 /// 1 where `x` is positive, otherwise 0; without a gradient.
+#[cfg(feature = "candle")]
 fn positive(x: &Tensor) -> candle_core::Result<Tensor> {
     x.detach().gt(0.0)?.to_dtype(x.dtype())
 }

@@ -1,7 +1,7 @@
 //! Backends for computing networks.
 
-use crate::{Error, Result, Threads};
-use candle_core::Device;
+use crate::on_device::{Device, backend_by_name};
+use crate::{Result, Threads};
 
 /// The backend of a network: the fused path on the CPU, or candle on a device; and the number of threads for passes
 /// of large networks.
@@ -33,6 +33,7 @@ impl Backend {
     }
 
     /// The reference path: candle's operations and autograd on a device.
+    #[cfg(feature = "candle")]
     pub fn candle(device: Device) -> Self {
         Backend { device: Some(device), threads: Threads::one() }
     }
@@ -94,30 +95,11 @@ impl Backend {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Device`] for an unknown name, or a device that is not compiled in or not present.
+    /// [`Error::Device`](crate::Error::Device) for an unknown name, or a device that is not compiled in or not present.
     pub fn by_name(name: &str) -> Result<Self> {
-        let error = |problem: String| Error::Device { device: name.to_owned(), problem };
-        let compiled = |available: bool, feature: &str| match available {
-            true => Ok(()),
-            false => Err(error(format!("not compiled in; build with --features {feature}"))),
-        };
-        let there = |device: candle_core::Result<Device>| {
-            // candle appends a backtrace if one is requested; the first line is the reason.
-            let reason = |e: candle_core::Error| e.to_string().lines().next().map(str::to_owned);
-            device.map_err(|e| error(format!("not there: {}", reason(e).unwrap_or_default())))
-        };
         match name {
             "cpu" => Ok(Backend::cpu()),
-            "reference" => Ok(Backend::candle(Device::Cpu)),
-            "cuda" => {
-                compiled(candle_core::utils::cuda_is_available(), "cuda")?;
-                Ok(Backend::candle(there(Device::new_cuda(0))?))
-            }
-            "metal" => {
-                compiled(candle_core::utils::metal_is_available(), "metal")?;
-                Ok(Backend::candle(there(Device::new_metal(0))?))
-            }
-            _ => Err(error("unknown; expected cpu, reference, cuda or metal".to_owned())),
+            name => backend_by_name(name),
         }
     }
 }

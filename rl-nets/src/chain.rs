@@ -3,6 +3,7 @@
 use crate::aligned::Aligned;
 use crate::module::copy_tangent;
 use crate::{Layout, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -203,6 +204,7 @@ impl Module for Chain {
         self.links.iter_mut().for_each(|link| link.module.resample(rng.as_deref_mut()));
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         self.links.iter().try_fold(input.clone(), |x, Link { module, params: range, .. }| {
             module.reference(&params.narrow(0, range.start, range.len())?, &x)

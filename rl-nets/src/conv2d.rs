@@ -6,6 +6,7 @@ use crate::kernels::conv::{
 };
 use crate::kernels::{Geometry, add_column_sums, transpose};
 use crate::{Activation, Init, Layout, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
@@ -288,6 +289,7 @@ impl Module for Conv2d {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let Geometry { channels, size, kernel, stride, padding, filters, out } = self.geometry;
         let weight = params.narrow(0, self.weight.start, self.weight.len())?;

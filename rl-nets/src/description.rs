@@ -4,7 +4,7 @@ use crate::{
     Activation, Chain, ClampLogStd, Conv2d, ConvConfig, Dueling, Fork, FreeLogStd, Layout, Leading,
     Linear, Masked, Module, NoisyLinear, Result,
 };
-use rl_core::Error;
+use rl_core::{Error, check};
 use serde::{Deserialize, Serialize};
 
 /// What a module computes, as data: enough to compute the same elsewhere, in this library or another. Parameters are not
@@ -117,6 +117,8 @@ pub enum ModuleDescription {
 
 /// How deep descriptions may be nested.
 const MAX_DEPTH: usize = 64;
+/// The largest width of a row, and of a kernel.
+const MAX_SIZE: u64 = 1 << 26;
 
 impl ModuleDescription {
     /// The module, with parameters that are yet to be set.
@@ -129,6 +131,7 @@ impl ModuleDescription {
 
     fn build_within(&self, depth: usize) -> Result<Box<dyn Module>> {
         use ModuleDescription as D;
+        self.check_sizes()?;
         let Some(depth) = depth.checked_sub(1) else {
             let expected = format!("at most {MAX_DEPTH} levels");
             return Err(Error::mismatch("description of a network", expected, "more").into());
@@ -169,6 +172,34 @@ impl ModuleDescription {
             }
             D::Leading { inputs, outputs } => Box::new(Leading::new(*inputs, *outputs)?),
         })
+    }
+
+    /// Refuses sizes that no network has, before anything is computed from them.
+    fn check_sizes(&self) -> Result<()> {
+        use ModuleDescription as D;
+        let sizes: &[usize] = match self {
+            D::Chain { inputs, .. } | D::Fork { inputs, .. } => &[*inputs],
+            D::Linear { inputs, outputs, .. }
+            | D::NoisyLinear { inputs, outputs, .. }
+            | D::Leading { inputs, outputs } => &[*inputs, *outputs],
+            D::Conv2d { input: [c, h, w], channels, kernel, stride, padding, .. } => {
+                let product = |sizes: [usize; 3]| sizes.into_iter().fold(1, usize::saturating_mul);
+                let larger = |size: &usize| size.saturating_add(padding.saturating_mul(2));
+                &[
+                    product([*c, larger(h), larger(w)]),
+                    product([*channels, larger(h), larger(w)]),
+                    *kernel,
+                    *stride,
+                ]
+            }
+            D::FreeLogStd { inputs, count } | D::ClampLogStd { inputs, count } => {
+                &[*inputs, *count]
+            }
+            D::Dueling { actions, atoms } => &[*actions, *atoms, actions.saturating_mul(*atoms)],
+            D::Masked { choices, .. } => &[*choices],
+        };
+        let largest = sizes.iter().copied().max().unwrap_or(0);
+        Ok(check::at_most("size", MAX_SIZE, "that of any network", largest as u64)?)
     }
 
     /// The module without what computes only outputs from `columns` on, and the parameters that are left of `names`, which
@@ -252,17 +283,21 @@ mod tests {
     #[test]
     fn hostile_descriptions_are_errors() {
         let read = |text: &str| serde_json::from_str::<ModuleDescription>(text);
-        let mut deep = r#"{"kind":"leading","inputs":2,"outputs":1}"#.to_owned();
+        let mut deep = ModuleDescription::Leading { inputs: 2, outputs: 1 };
         for _ in 0..100 {
-            deep = format!(r#"{{"kind":"chain","inputs":2,"modules":[{deep}]}}"#);
+            deep = ModuleDescription::Chain { inputs: 2, modules: vec![deep] };
         }
-        let error = read(&deep).unwrap().build().unwrap_err().to_string();
+        let error = deep.build().unwrap_err().to_string();
         assert_eq!(error, "description of a network: expected at most 64 levels, got more");
         for wrong in [
             r#"{"kind":"linear","inputs":0,"outputs":1,"activation":"tanh","layer_norm":false}"#,
             r#"{"kind":"clamp_log_std","inputs":1,"count":2}"#,
             r#"{"kind":"chain","inputs":3,"modules":[{"kind":"leading","inputs":2,"outputs":1}]}"#,
             r#"{"kind":"dueling","actions":0,"atoms":1}"#,
+            r#"{"kind":"noisy_linear","inputs":1152921504606846976,"outputs":1,"activation":"tanh"}"#,
+            r#"{"kind":"conv2d","input":[1,9223372036854775809,2],"channels":1,"kernel":1,"stride":1,"padding":0,"activation":"relu"}"#,
+            r#"{"kind":"free_log_std","inputs":1,"count":18446744073709551615}"#,
+            r#"{"kind":"dueling","actions":4294967296,"atoms":4294967296}"#,
         ] {
             assert!(read(wrong).unwrap().build().is_err(), "{wrong}");
         }

@@ -6,7 +6,6 @@
 
 use crate::PolicyOutput;
 use crate::kernels::exp;
-use candle_core::{D, Tensor};
 use rl_core::{BoxSpace, Discrete, Element, Rng, Space};
 
 /// A family of action distributions, with parameters from a network.
@@ -71,35 +70,6 @@ pub trait Distribution: Clone + Send {
     /// Writes the Fisher-vector product at `params` with `direction`, `[params_len]`. The Fisher information matrix
     /// is the Hessian of `KL(params || new)` at `new = params`.
     fn fisher_product(&self, params: &[f32], direction: &[f32], out: &mut [f32]);
-
-    /// Actions in the form that the candle definitions below use, `[n, one_hot or action_len]`.
-    ///
-    /// # Errors
-    /// Errors of candle.
-    fn reference_actions(
-        &self,
-        actions: &[Self::Elem],
-        like: &Tensor,
-    ) -> candle_core::Result<Tensor>;
-
-    /// [`log_prob`](Distribution::log_prob) of each row of `params`, `[n, params_len]`, for `actions` from
-    /// [`reference_actions`](Distribution::reference_actions): `[n]`.
-    ///
-    /// # Errors
-    /// Errors of candle.
-    fn reference_log_prob(&self, params: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor>;
-
-    /// [`entropy`](Distribution::entropy) of each row, `[n]`.
-    ///
-    /// # Errors
-    /// Errors of candle.
-    fn reference_entropy(&self, params: &Tensor) -> candle_core::Result<Tensor>;
-
-    /// [`kl`](Distribution::kl) of each row, `[n]`.
-    ///
-    /// # Errors
-    /// Errors of candle.
-    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor>;
 }
 
 /// An action space with its usual policy distribution, so that a policy's type follows from its environment's.
@@ -137,7 +107,7 @@ impl PolicySpace for BoxSpace {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Categorical {
-    n: usize,
+    pub(crate) n: usize,
 }
 
 impl Categorical {
@@ -260,39 +230,12 @@ impl Distribution for Categorical {
             *o = p(x) * (d - mean);
         }
     }
-
-    fn reference_actions(&self, actions: &[u32], like: &Tensor) -> candle_core::Result<Tensor> {
-        let hit = |row: usize, choice: usize| f32::from(u8::from(actions[row] as usize == choice));
-        let n = self.n;
-        let one_hot: Vec<f32> = (0..actions.len() * n).map(|i| hit(i / n, i % n)).collect();
-        Tensor::from_vec(one_hot, (actions.len(), n), like.device())?.to_dtype(like.dtype())
-    }
-
-    fn reference_log_prob(&self, logits: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-        (reference_log_softmax(logits)? * actions)?.sum(D::Minus1)
-    }
-
-    fn reference_entropy(&self, logits: &Tensor) -> candle_core::Result<Tensor> {
-        let log_p = reference_log_softmax(logits)?;
-        (log_p.exp()? * log_p)?.sum(D::Minus1)?.neg()
-    }
-
-    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor> {
-        let (old, new) = (reference_log_softmax(old)?, reference_log_softmax(new)?);
-        (old.exp()? * (old - new)?)?.sum(D::Minus1)
-    }
-}
-
-/// Written in elementary operations, since candle's fused softmax has no gradient.
-fn reference_log_softmax(logits: &Tensor) -> candle_core::Result<Tensor> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
-    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
 }
 
 /// A diagonal Gaussian distribution, with parameters `[mean_1 … mean_d, log_std_1 … log_std_d]` in a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiagGaussian {
-    d: usize,
+    pub(crate) d: usize,
 }
 
 /// `log(2 pi) / 2`.
@@ -309,11 +252,6 @@ impl DiagGaussian {
     fn pairs<'a>(&self, params: &'a [f32]) -> impl Iterator<Item = (f32, f32)> + 'a {
         let (mean, log_std) = params.split_at(self.d.min(params.len()));
         mean.iter().copied().zip(log_std.iter().copied())
-    }
-
-    /// Means and log standard deviations, `[n, d]` each.
-    fn halves(&self, params: &Tensor) -> candle_core::Result<(Tensor, Tensor)> {
-        Ok((params.narrow(D::Minus1, 0, self.d)?, params.narrow(D::Minus1, self.d, self.d)?))
     }
 }
 
@@ -412,29 +350,5 @@ impl Distribution for DiagGaussian {
             *om = dm * exp(-2.0 * log_std);
             *os = 2.0 * ds;
         }
-    }
-
-    fn reference_actions(&self, actions: &[f32], like: &Tensor) -> candle_core::Result<Tensor> {
-        let shape = (actions.len() / self.d, self.d);
-        Tensor::from_slice(actions, shape, like.device())?.to_dtype(like.dtype())
-    }
-
-    fn reference_log_prob(&self, params: &Tensor, actions: &Tensor) -> candle_core::Result<Tensor> {
-        let (mean, log_std) = self.halves(params)?;
-        let z = ((actions - mean)? * log_std.neg()?.exp()?)?;
-        let each = ((z.sqr()? * -0.5)? - log_std)?;
-        (each - f64::from(HALF_LOG_TAU))?.sum(D::Minus1)
-    }
-
-    fn reference_entropy(&self, params: &Tensor) -> candle_core::Result<Tensor> {
-        (self.halves(params)?.1 + (0.5 + f64::from(HALF_LOG_TAU)))?.sum(D::Minus1)
-    }
-
-    fn reference_kl(&self, old: &Tensor, new: &Tensor) -> candle_core::Result<Tensor> {
-        let ((m0, s0), (m1, s1)) = (self.halves(old)?, self.halves(new)?);
-        let shift = ((m0 - m1)? * s1.neg()?.exp()?)?;
-        let spread = ((&s0 - &s1)? * 2.0)?.exp()?;
-        let each = ((s1 - s0)? + ((spread + shift.sqr()?)? * 0.5)?)?;
-        (each - 0.5)?.sum(D::Minus1)
     }
 }

@@ -1,6 +1,7 @@
 //! The combination of a value with advantages.
 
 use crate::{Module, ModuleDescription, Result};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 
 /// Action values from rows of a value and an advantage per action, `[V, A_1 … A_n]` (Wang et al., 2016, equation 9):
@@ -126,6 +127,7 @@ impl Module for Dueling {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, _: &Tensor, input: &Tensor) -> Result<Tensor> {
         let (n, k, batch) = (self.actions, self.atoms, input.dim(0)?);
         let value = input.narrow(1, 0, k)?.reshape((batch, 1, k))?;

@@ -30,16 +30,11 @@ pub enum Error {
         value: f64,
     },
     /// An error of candle.
-    #[error("{}", first_line(.0))]
-    Candle(#[from] candle_core::Error),
+    #[error("candle: {0}")]
+    Candle(String),
     /// An error of `rl-core`.
     #[error(transparent)]
     Core(#[from] rl_core::Error),
-}
-
-/// candle appends a backtrace if one is requested; the first line is the reason.
-fn first_line(error: &candle_core::Error) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
 }
 
 /// Checks that a computed number is finite.

@@ -1,6 +1,7 @@
 //! Parallel composition of modules.
 
 use crate::{Error, Layout, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -220,6 +221,7 @@ impl Module for Fork {
         self.heads.iter_mut().for_each(|head| head.module.resample(rng.as_deref_mut()));
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let heads = self.heads.iter().zip(&self.params);
         let columns: Result<Vec<Tensor>> = heads

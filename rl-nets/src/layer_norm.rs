@@ -1,7 +1,10 @@
 //! Layer normalisation, applied by [`Linear`](crate::Linear) before its activation.
 
+use crate::Layout;
+#[cfg(feature = "candle")]
+use crate::Result;
 use crate::kernels::{add_column_sums, dispatch};
-use crate::{Layout, Result};
+#[cfg(feature = "candle")]
 use candle_core::{D, Tensor};
 use std::ops::Range;
 
@@ -68,6 +71,7 @@ impl LayerNorm {
     }
 
     /// Written in elementary operations, since candle's fused layer norm has no gradient.
+    #[cfg(feature = "candle")]
     pub(crate) fn reference(&self, params: &Tensor, x: &Tensor) -> Result<Tensor> {
         let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;

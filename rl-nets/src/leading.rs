@@ -1,6 +1,7 @@
 //! Selection of the leading elements of each row.
 
 use crate::{Module, ModuleDescription, Result};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::check;
 
@@ -100,6 +101,7 @@ impl Module for Leading {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, _: &Tensor, input: &Tensor) -> Result<Tensor> {
         Ok(input.narrow(1, 0, self.outputs)?)
     }

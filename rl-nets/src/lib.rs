@@ -16,9 +16,12 @@ mod aligned;
 mod architectures;
 mod backend;
 mod body;
+#[cfg(feature = "candle")]
 mod candle_body;
+#[cfg(feature = "candle")]
 mod candle_probe;
 mod chain;
+#[cfg(feature = "candle")]
 mod check_module;
 mod conv2d;
 mod description;
@@ -41,10 +44,14 @@ mod masked;
 mod module;
 mod network;
 mod noisy_linear;
+#[cfg_attr(not(feature = "candle"), path = "no_device.rs")]
+mod on_device;
 mod optimizer;
 mod optimizer_config;
 mod pass;
 mod policy_loss;
+#[cfg(feature = "candle")]
+mod reference;
 mod rows;
 mod squashed_gaussian;
 mod trained_policy;
@@ -58,8 +65,10 @@ pub use architectures::{
 };
 pub use backend::Backend;
 pub use body::{Body, NetworkConfig};
+#[cfg(feature = "candle")]
 pub use candle_body::CandleBody;
 pub use chain::Chain;
+#[cfg(feature = "candle")]
 pub use check_module::check_module;
 pub use conv2d::{Conv2d, ConvConfig};
 pub use description::ModuleDescription;
@@ -85,8 +94,12 @@ pub use optimizer::Optimizer;
 pub use optimizer_config::OptimizerConfig;
 pub use pass::Pass;
 pub use policy_loss::{
-    Coefficients, KlPenalty, PolicyRows, PolicyStats, ReferenceRows, policy_gradient,
-    policy_gradient_reference, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
+    Coefficients, KlPenalty, PolicyRows, PolicyStats, policy_gradient, ppo_clip, ppo_kl,
+};
+#[cfg(feature = "candle")]
+pub use reference::{
+    ReferenceDistribution, ReferenceRows, policy_gradient_reference, ppo_clip_reference,
+    ppo_kl_reference,
 };
 pub use rows::{InputRows, InputSpace, RowElement};
 pub use squashed_gaussian::SquashedGaussian;

@@ -4,6 +4,7 @@ use crate::aligned::Aligned;
 use crate::kernels::{Matrix, add_column_sums, fill_rows, product};
 use crate::layer_norm::{LayerNorm, normalise};
 use crate::{Activation, Init, Layout, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use std::ops::Range;
@@ -220,6 +221,7 @@ impl Module for Linear {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let part = |range: &Range<usize>| params.narrow(0, range.start, range.len());
         let weight = part(&self.weight)?.reshape((self.outputs, self.inputs))?;

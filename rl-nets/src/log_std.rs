@@ -2,6 +2,7 @@
 
 use crate::module::copy_tangent;
 use crate::{Layout, Module, ModuleDescription, Result};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 use serde::{Deserialize, Serialize};
@@ -133,6 +134,7 @@ impl Module for FreeLogStd {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let log_std = params.unsqueeze(0)?.broadcast_as((input.dim(0)?, self.layout.len()))?;
         Ok(Tensor::cat(&[input.clone(), log_std], 1)?)
@@ -227,6 +229,7 @@ impl Module for ClampLogStd {
         Ok(())
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, _: &Tensor, input: &Tensor) -> Result<Tensor> {
         let start = self.inputs - self.count;
         let (means, log_std) = (input.narrow(1, 0, start)?, input.narrow(1, start, self.count)?);

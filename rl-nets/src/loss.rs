@@ -2,7 +2,6 @@
 //! defined a second time in candle's operations.
 
 use crate::Result;
-use candle_core::Tensor;
 use rl_core::check;
 use serde::{Deserialize, Serialize};
 
@@ -101,29 +100,5 @@ impl TdLoss {
             tell(i, q - target);
         }
         Ok(total / batch as f64)
-    }
-
-    /// The same loss in candle: `q` is `[batch, actions]`, `taken` a one-hot mask of the same shape,
-    /// `targets` `[batch]`.
-    ///
-    /// # Errors
-    /// Those of candle.
-    pub fn reference(
-        self,
-        q: &Tensor,
-        taken: &Tensor,
-        targets: &Tensor,
-    ) -> candle_core::Result<Tensor> {
-        let error = ((q * taken)?.sum(1)? - targets)?;
-        match self {
-            TdLoss::Mse => error.sqr()?.mean_all(),
-            TdLoss::Huber => {
-                let size = error.abs()?;
-                let inside = size.detach().lt(1.0)?.to_dtype(size.dtype())?;
-                let outside = (1.0 - &inside)?;
-                let square = (error.sqr()? * 0.5)?;
-                ((square * inside)? + ((size - 0.5)? * outside)?)?.mean_all()
-            }
-        }
     }
 }

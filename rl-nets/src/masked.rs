@@ -1,6 +1,7 @@
 //! Invalid-action masking.
 
 use crate::{InputRows, InputSpace, Layout, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Error, Rng, check};
 
@@ -275,6 +276,7 @@ impl Module for Masked {
         self.inner.resample(rng);
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let width = self.inner.input_len();
         let output = self.inner.reference(params, &input.narrow(1, 0, width)?)?;

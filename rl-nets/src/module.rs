@@ -1,6 +1,7 @@
 //! Modules, the components of a network.
 
 use crate::{Error, Layout, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::Rng;
 
@@ -147,6 +148,7 @@ pub trait Module: CloneModule + Send {
     ///
     /// # Errors
     /// Errors of candle; [`Error::Unsupported`] if it is not defined.
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let _ = (params, input);
         Err(Error::Unsupported("a definition in candle"))
@@ -255,6 +257,7 @@ impl Module for Box<dyn Module> {
     fn resample(&mut self, rng: Option<&mut Rng>) {
         (**self).resample(rng);
     }
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         (**self).reference(params, input)
     }

@@ -1,13 +1,13 @@
 //! Networks: a module, its parameters, and its backend.
 
 use crate::aligned::Aligned;
+use crate::on_device::OnDevice;
 use crate::pass::Pass;
 use crate::{
     Backend, Error, InputRows, InputSpace, Layout, Module, ModuleDescription, Optimizer,
     OptimizerConfig, Result, Threads,
 };
 use crate::{kernels, weights};
-use candle_core::{DType, Device, Tensor};
 use rl_core::{Rng, check};
 use std::collections::HashSet;
 
@@ -47,14 +47,14 @@ pub struct Network {
     pub(crate) store: Store,
     threads: Threads,
     /// The divisor of byte inputs.
-    byte_range: f32,
+    pub(crate) byte_range: f32,
     /// Byte inputs converted to numbers.
     pub(crate) scaled: Aligned,
 }
 
 pub(crate) enum Store {
     Fused { params: Aligned, grads: Aligned },
-    Candle { device: Device, params: Tensor, grads: Tensor, output: Vec<f32> },
+    Candle(OnDevice),
 }
 
 impl std::fmt::Debug for Network {
@@ -85,18 +85,11 @@ impl Network {
         let mut params = vec![0.0; module.layout().len()];
         module.init(&mut params, rng);
         module.share_among(backend.threads());
-        let len = params.len();
-        let device = match backend.device() {
-            None if !module.is_fused() => Some(&Device::Cpu),
-            device => device,
-        };
-        let store = match device {
-            None => Store::Fused { params: Aligned::of(&params), grads: Aligned::filled(len, 0.0) },
-            Some(device) => Store::Candle {
-                params: Tensor::from_vec(params, len, device)?,
-                grads: Tensor::zeros(len, DType::F32, device)?,
-                device: device.clone(),
-                output: Vec::new(),
+        let store = match OnDevice::wanted(backend, &*module, &params)? {
+            Some(on_device) => Store::Candle(on_device),
+            None => Store::Fused {
+                grads: Aligned::filled(params.len(), 0.0),
+                params: Aligned::of(&params),
             },
         };
         let threads = backend.threads().clone();
@@ -132,12 +125,7 @@ impl Network {
             Store::Fused { params, grads } => {
                 Store::Fused { params: params.clone(), grads: Aligned::filled(grads.len(), 0.0) }
             }
-            Store::Candle { device, params, grads, .. } => Store::Candle {
-                device: device.clone(),
-                params: params.clone(),
-                grads: grads.zeros_like()?,
-                output: Vec::new(),
-            },
+            Store::Candle(on_device) => Store::Candle(on_device.twin()?),
         };
         Ok(Network {
             module: self.module.clone(),
@@ -156,7 +144,7 @@ impl Network {
         let len = self.num_params();
         match &self.store {
             Store::Fused { .. } => Ok(Optimizer::new(config, len)?.shared_among(&self.threads)),
-            Store::Candle { device, .. } => Optimizer::on_device(config, len, device),
+            Store::Candle(on_device) => on_device.optimizer(config),
         }
     }
 
@@ -166,7 +154,7 @@ impl Network {
     }
 
     /// The divisor of byte inputs.
-    pub(crate) fn byte_range(&self) -> u8 {
+    pub(crate) fn largest_byte(&self) -> u8 {
         self.byte_range as u8
     }
 
@@ -208,7 +196,7 @@ impl Network {
         check::len("parameters", self.num_params(), out.len())?;
         match &self.store {
             Store::Fused { params, .. } => out.copy_from_slice(params),
-            Store::Candle { params, .. } => out.copy_from_slice(&params.to_vec1::<f32>()?),
+            Store::Candle(on_device) => out.copy_from_slice(&on_device.params()?),
         }
         Ok(())
     }
@@ -220,7 +208,7 @@ impl Network {
     pub fn grads(&self) -> Result<Vec<f32>> {
         match &self.store {
             Store::Fused { grads, .. } => Ok(grads.to_vec()),
-            Store::Candle { grads, .. } => Ok(grads.to_vec1()?),
+            Store::Candle(on_device) => on_device.grads(),
         }
     }
 
@@ -232,9 +220,7 @@ impl Network {
         check::len("parameters", self.num_params(), new.len())?;
         match &mut self.store {
             Store::Fused { params, .. } => params.copy_from_slice(new),
-            Store::Candle { params, device, .. } => {
-                *params = Tensor::from_slice(new, new.len(), device)?;
-            }
+            Store::Candle(on_device) => on_device.set_params(new)?,
         }
         Ok(())
     }
@@ -259,20 +245,6 @@ impl Network {
         }
     }
 
-    /// The rows as a tensor on the device, `[batch, input_len]`; bytes are transferred as bytes.
-    pub(crate) fn upload(&self, rows: InputRows<'_>, device: &Device) -> Result<Tensor> {
-        let shape = (rows.len() / self.input_len(), self.input_len());
-        Ok(match rows {
-            InputRows::F32(rows) => Tensor::from_slice(rows, shape, device)?,
-            InputRows::U8(bytes) => {
-                let bytes = Tensor::from_slice(bytes, shape, device)?;
-                // Not `/`, which multiplies by the rounded reciprocal.
-                let range = Tensor::new(&[self.byte_range], device)?;
-                bytes.to_dtype(DType::F32)?.broadcast_div(&range)?
-            }
-        })
-    }
-
     /// The output `[batch, output_len]` for `input`, `[batch, input_len]`, without storing anything for a backward
     /// pass.
     ///
@@ -286,13 +258,8 @@ impl Network {
     /// Computes the [`output`](Network::output).
     pub(crate) fn predict_rows(&mut self, rows: InputRows<'_>) -> Result<()> {
         self.check_rows(rows)?;
-        if let Store::Candle { device, params, .. } = &self.store {
-            let x = self.upload(rows, device)?;
-            let y = self.module.reference(params, &x)?.flatten_all()?.to_vec1()?;
-            if let Store::Candle { output, .. } = &mut self.store {
-                *output = y;
-            }
-            return Ok(());
+        if let Store::Candle(on_device) = &mut self.store {
+            return on_device.predict(&*self.module, rows, self.byte_range);
         }
         self.scale(rows);
         if let Store::Fused { params, .. } = &self.store {
@@ -305,7 +272,7 @@ impl Network {
     pub fn output(&self) -> &[f32] {
         match &self.store {
             Store::Fused { .. } => self.module.output(),
-            Store::Candle { output, .. } => output,
+            Store::Candle(on_device) => &on_device.output,
         }
     }
 
@@ -330,7 +297,7 @@ impl Network {
     pub fn zero_grads(&mut self) -> Result<()> {
         match &mut self.store {
             Store::Fused { grads, .. } => grads.fill(0.0),
-            Store::Candle { grads, .. } => *grads = grads.zeros_like()?,
+            Store::Candle(on_device) => on_device.zero_grads()?,
         }
         Ok(())
     }
@@ -362,12 +329,7 @@ impl Network {
             Store::Fused { params, grads } => {
                 optimizer.step(params, grads, learning_rate, max_norm)
             }
-            Store::Candle { params, grads, .. } => {
-                let (new, norm) =
-                    optimizer.step_on_device(params, grads, learning_rate, max_norm)?;
-                *params = new.detach();
-                Ok(norm)
-            }
+            Store::Candle(on_device) => on_device.step(optimizer, learning_rate, max_norm),
         }
     }
 
@@ -386,13 +348,7 @@ impl Network {
                     kernels::move_towards(params, other, tau as f32);
                 }
             }
-            (Store::Candle { params, .. }, Store::Candle { params: other, .. }) => {
-                *params = if tau == 1.0 {
-                    other.clone()
-                } else {
-                    (&*params + ((other - &*params)? * tau)?)?
-                };
-            }
+            (Store::Candle(own), Store::Candle(other)) => own.move_towards(other, tau)?,
             _ => {
                 let error = rl_core::Error::mismatch("networks", "one backend", "two");
                 return Err(Error::Core(error));

@@ -1,6 +1,7 @@
 //! Fully connected layers with learned noise.
 
 use crate::{Activation, Init, Layout, Linear, Module, ModuleDescription, Result, Threads};
+#[cfg(feature = "candle")]
 use candle_core::Tensor;
 use rl_core::{Rng, check};
 
@@ -191,6 +192,7 @@ impl Module for NoisyLinear {
         }
     }
 
+    #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let (device, precision) = (params.device(), params.dtype());
         let n = self.inputs * self.outputs + self.outputs;

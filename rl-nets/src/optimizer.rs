@@ -1,12 +1,12 @@
 //! Gradient descent on a flat parameter vector.
 //!
-//! Each method is implemented twice: as one pass over slices, and in candle's operations for parameters on a device.
-//! Both follow PyTorch's update rules.
+//! Each method is implemented twice: here as one pass over slices, and in `on_device.rs` in candle's operations, for
+//! parameters on a device. Both follow PyTorch's update rules.
 
 use crate::aligned::Aligned;
 use crate::kernels::dispatch;
+use crate::on_device::DeviceSlots;
 use crate::{OptimizerConfig, Result, Threads, check_finite};
-use candle_core::{Device, Tensor};
 use rl_core::check;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ const STEP_WORK: usize = 40;
 #[derive(Clone, Debug)]
 enum Slots {
     Host(Vec<Aligned>),
-    Device(Vec<Tensor>),
+    Device(DeviceSlots),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -47,11 +47,11 @@ struct Saved {
 }
 
 /// The factor that scales a gradient of norm `norm` to `max_norm`, computed as in PyTorch.
-fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
+pub(crate) fn clip_factor(norm: f64, max_norm: Option<f64>) -> f64 {
     max_norm.map_or(1.0, |max| (max / (norm + 1e-6)).min(1.0))
 }
 
-fn check_rates(learning_rate: f64, max_norm: Option<f64>) -> rl_core::Result<()> {
+pub(crate) fn check_rates(learning_rate: f64, max_norm: Option<f64>) -> rl_core::Result<()> {
     check::non_negative("learning_rate", learning_rate)?;
     check::optional("max_grad_norm", max_norm, check::positive)
 }
@@ -69,16 +69,10 @@ impl Optimizer {
         Ok(Optimizer { config, len, steps: 0, slots, threads: Threads::one() })
     }
 
-    /// An optimiser for `len` parameters on a device.
-    ///
-    /// # Errors
-    /// Those of [`OptimizerConfig::validate`], and errors of candle.
-    pub fn on_device(config: OptimizerConfig, len: usize, device: &Device) -> Result<Self> {
-        config.validate()?;
-        let slots = config.slots().into_iter().map(|start| Tensor::full(start, len, device));
-        let slots = slots.collect::<candle_core::Result<_>>()?;
-        let (slots, threads) = (Slots::Device(slots), Threads::one());
-        Ok(Optimizer { config, len, steps: 0, slots, threads })
+    /// An optimiser whose moments are on a device.
+    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    pub(crate) fn with_slots(config: OptimizerConfig, len: usize, slots: DeviceSlots) -> Self {
+        Optimizer { config, len, steps: 0, slots: Slots::Device(slots), threads: Threads::one() }
     }
 
     /// Distributes steps with many parameters over threads.
@@ -124,30 +118,20 @@ impl Optimizer {
         Ok(norm)
     }
 
-    /// Like `step`, for parameters on a device; returns the new parameters and the norm before clipping.
-    ///
-    /// # Errors
-    /// Those of [`step`](Optimizer::step), and errors of candle.
-    pub fn step_on_device(
+    /// What a step on a device needs, which is counted here: the settings, the number of the step and the moments.
+    #[cfg_attr(not(feature = "candle"), allow(dead_code))]
+    pub(crate) fn begin_step_on_device(
         &mut self,
-        params: &Tensor,
-        grad: &Tensor,
-        learning_rate: f64,
-        max_norm: Option<f64>,
-    ) -> Result<(Tensor, f64)> {
-        check::len("parameters", self.len, params.elem_count())?;
-        check_rates(learning_rate, max_norm)?;
-        let norm = f64::from(grad.sqr()?.sum_all()?.sqrt()?.to_scalar::<f32>()?);
-        check_finite("the gradient's norm", norm)?;
+        len: usize,
+    ) -> Result<(&OptimizerConfig, u64, &mut DeviceSlots)> {
+        check::len("parameters", self.len, len)?;
         let Slots::Device(slots) = &mut self.slots else {
             return Err(
                 rl_core::Error::mismatch("optimizer", "one on a device", "one in memory").into()
             );
         };
         self.steps += 1;
-        let grad = (grad * clip_factor(norm, max_norm))?;
-        let params = step_tensors(&self.config, self.steps, slots, params, &grad, learning_rate)?;
-        Ok((params, norm))
+        Ok((&self.config, self.steps, slots))
     }
 
     /// The step counter and moments as bytes, without loss of precision.
@@ -157,9 +141,7 @@ impl Optimizer {
     pub fn save(&self) -> Result<Vec<u8>> {
         let slots = match &self.slots {
             Slots::Host(slots) => slots.iter().map(|slot| slot.to_vec()).collect(),
-            Slots::Device(slots) => {
-                slots.iter().map(|s| s.to_vec1()).collect::<candle_core::Result<_>>()?
-            }
+            Slots::Device(slots) => slots.to_vecs()?,
         };
         let method = self.config.method().to_owned();
         Ok(rl_core::codec::encode(&Saved { method, steps: self.steps, slots })?)
@@ -182,14 +164,7 @@ impl Optimizer {
         }
         match &mut self.slots {
             Slots::Host(slots) => *slots = saved.slots.iter().map(|s| Aligned::of(s)).collect(),
-            Slots::Device(slots) => {
-                let Some(device) = slots.first().map(|s| s.device().clone()) else {
-                    self.steps = saved.steps;
-                    return Ok(());
-                };
-                let tensor = |s: Vec<f32>| Tensor::from_vec(s, self.len, &device);
-                *slots = saved.slots.into_iter().map(tensor).collect::<candle_core::Result<_>>()?;
-            }
+            Slots::Device(slots) => slots.set(saved.slots)?,
         }
         self.steps = saved.steps;
         Ok(())
@@ -311,64 +286,6 @@ fn step_slices(
                     params.iter_mut().zip(grads).for_each(|(p, g)| *p -= lr * g * clip);
                 }
             }
-        }
-    }
-}
-
-fn step_tensors(
-    config: &OptimizerConfig,
-    t: u64,
-    slots: &mut [Tensor],
-    params: &Tensor,
-    grad: &Tensor,
-    lr: f64,
-) -> candle_core::Result<Tensor> {
-    let decayed = |old: &Tensor, new: &Tensor, decay: f64| (old * decay)? + (new * (1.0 - decay))?;
-    match *config {
-        OptimizerConfig::Adam { beta1, beta2, eps, weight_decay, .. } => {
-            let [m, v, largest @ ..] = slots else { return Ok(params.clone()) };
-            *m = decayed(m, grad, beta1)?;
-            *v = decayed(v, &grad.sqr()?, beta2)?;
-            let second = match largest {
-                [largest, ..] => {
-                    *largest = largest.maximum(&*v)?;
-                    &*largest
-                }
-                [] => &*v,
-            };
-            let root = (1.0 - beta2.powf(t as f64)).sqrt();
-            let step = lr / (1.0 - beta1.powf(t as f64));
-            let change = (&*m / ((second.sqrt()? / root)? + eps)?)?;
-            (params * (1.0 - lr * weight_decay))? - (change * step)?
-        }
-        OptimizerConfig::RmsProp { alpha, eps, eps_inside_root, centered, momentum, .. } => {
-            let Some((squares, rest)) = slots.split_first_mut() else { return Ok(params.clone()) };
-            *squares = decayed(squares, &grad.sqr()?, alpha)?;
-            let mut second = squares.clone();
-            let buffer = match rest {
-                [mean, rest @ ..] if centered => {
-                    *mean = decayed(mean, grad, alpha)?;
-                    second = (second - mean.sqr()?)?;
-                    rest.first_mut()
-                }
-                rest => rest.first_mut(),
-            };
-            let root =
-                if eps_inside_root { (second + eps)?.sqrt()? } else { (second.sqrt()? + eps)? };
-            let mut change = (grad / root)?;
-            if let Some(buffer) = buffer {
-                *buffer = ((&*buffer * momentum)? + change)?;
-                change = buffer.clone();
-            }
-            params - (change * lr)?
-        }
-        OptimizerConfig::Sgd { momentum, nesterov } => {
-            let mut change = grad.clone();
-            if let Some(buffer) = slots.first_mut() {
-                *buffer = ((&*buffer * momentum)? + grad)?;
-                change = if nesterov { (grad + (&*buffer * momentum)?)? } else { buffer.clone() };
-            }
-            params - (change * lr)?
         }
     }
 }

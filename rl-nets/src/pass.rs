@@ -1,8 +1,8 @@
 //! A forward pass as a value.
 
 use crate::network::{Store, numbers};
+use crate::on_device::{Graph, differences};
 use crate::{Error, InputRows, Module, Network, Result};
-use candle_core::{DType, Device, Tensor, Var};
 use rl_core::check;
 
 /// A forward pass of a [`Network`] on some rows: its output, and the data for its backward pass.
@@ -69,12 +69,6 @@ pub struct Pass<'a> {
     graph: Option<Graph>,
 }
 
-struct Graph {
-    params: Var,
-    input: Var,
-    output: Tensor,
-}
-
 impl std::fmt::Debug for Pass<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pass").field("network", &self.network).finish_non_exhaustive()
@@ -93,19 +87,17 @@ struct Gradients<'a> {
 
 impl<'a> Pass<'a> {
     pub(crate) fn new(network: &'a mut Network, rows: InputRows<'a>) -> Result<Self> {
-        let Store::Candle { device, params, .. } = &network.store else {
-            network.predict_rows(rows)?;
-            return Ok(Pass { network, rows, graph: None });
-        };
         network.check_rows(rows)?;
-        let x = network.upload(rows, device)?;
-        let (params, input) = (Var::from_tensor(params)?, Var::from_tensor(&x)?);
-        let y = network.module.reference(&params, &input)?;
-        let host = y.flatten_all()?.to_vec1()?;
-        if let Store::Candle { output, .. } = &mut network.store {
-            *output = host;
-        }
-        Ok(Pass { network, rows, graph: Some(Graph { params, input, output: y }) })
+        let graph = match &mut network.store {
+            Store::Fused { .. } => {
+                network.predict_rows(rows)?;
+                None
+            }
+            Store::Candle(on_device) => {
+                Some(on_device.forward(&*network.module, rows, network.byte_range)?)
+            }
+        };
+        Ok(Pass { network, rows, graph })
     }
 
     /// The output, `[batch, output_len]`.
@@ -190,30 +182,10 @@ impl<'a> Pass<'a> {
                 let rows = numbers(self.rows, scaled);
                 module.backward(params, rows, grad_output, into, grad_input)
             }
-            (Store::Candle { device, grads, .. }, Some(graph)) => {
-                let upstream = Tensor::from_slice(grad_output, graph.output.shape(), device)?;
-                let found = (&graph.output * upstream)?.sum_all()?.backward()?;
-                if let Some(grad) = found.get(&graph.params) {
-                    if gather {
-                        *grads = (&*grads + grad.detach())?;
-                    }
-                    if let Some(own) = own {
-                        own.copy_from_slice(&grad.to_vec1::<f32>()?);
-                    }
-                } else if let Some(own) = own {
-                    own.fill(0.0);
-                }
-                if let Some(out) = grad_input {
-                    match found.get(&graph.input) {
-                        Some(grad) => {
-                            out.copy_from_slice(&grad.flatten_all()?.to_vec1::<f32>()?);
-                        }
-                        None => out.fill(0.0),
-                    }
-                }
-                Ok(())
+            (Store::Candle(on_device), Some(graph)) => {
+                on_device.backward(graph, grad_output, gather, own, grad_input)
             }
-            (Store::Candle { .. }, None) => Err(Error::Unsupported("a pass without its graph")),
+            (Store::Candle(_), None) => Err(Error::Unsupported("a pass without its graph")),
         }
     }
 
@@ -230,7 +202,7 @@ impl<'a> Pass<'a> {
         check::len("output tangent", self.output().len(), out.len())?;
         let copied = match &self.network.store {
             Store::Fused { .. } => None,
-            Store::Candle { params, .. } => Some(params.to_vec1::<f32>()?),
+            Store::Candle(on_device) => Some(on_device.params()?),
         };
         if copied.is_some() {
             self.network.scale(self.rows);
@@ -253,28 +225,4 @@ impl<'a> Pass<'a> {
         }
         differences(&**module, (params, rows), direction, out)
     }
-}
-
-/// The derivative by central differences in double precision, in candle on the CPU.
-fn differences(
-    module: &dyn Module,
-    (params, rows): (&[f32], &[f32]),
-    direction: &[f32],
-    out: &mut [f32],
-) -> Result<()> {
-    let double = |x: &[f32]| Tensor::from_slice(x, x.len(), &Device::Cpu)?.to_dtype(DType::F64);
-    let x = double(rows)?.reshape(((), module.input_len()))?;
-    let (params, direction) = (double(params)?, double(direction)?);
-    let norm = |x: &Tensor| x.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>();
-    // The step is 1e-5 of the parameters' size, independent of the length of the direction.
-    let length = norm(&direction)?;
-    let h = if length > 0.0 { 1e-5 * (1.0 + norm(&params)?) / length } else { 1.0 };
-    let single_only = |error: Error| {
-        let why = "its forward derivative, as TRPO needs it, is taken in double precision, in which it does not compute";
-        Error::Model(format!("{why}: {error}"))
-    };
-    let at = |h: f64| module.reference(&(&params + (&direction * h)?)?, &x).map_err(single_only);
-    let slope = ((at(h)? - at(-h)?)? / (2.0 * h))?;
-    out.copy_from_slice(&slope.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?);
-    Ok(())
 }

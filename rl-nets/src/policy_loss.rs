@@ -3,7 +3,6 @@
 
 use crate::kernels::dispatch;
 use crate::{Distribution, Result};
-use candle_core::Tensor;
 use rl_core::check;
 
 /// The coefficients of a policy loss.
@@ -238,109 +237,4 @@ fn policy_loss<D: Distribution>(
         clip_fraction: stats.clip_fraction / n,
         kl: stats.kl / n,
     })
-}
-
-/// [`PolicyRows`] for the candle definitions of the losses: `actions` are those of
-/// [`Distribution::reference_actions`], all others are `[n]`.
-#[derive(Clone, Copy, Debug)]
-pub struct ReferenceRows<'a> {
-    /// The actions.
-    pub actions: &'a Tensor,
-    /// The log-probabilities computed when acting.
-    pub log_probs: &'a Tensor,
-    /// The advantages.
-    pub advantages: &'a Tensor,
-    /// The returns, the critic's targets.
-    pub returns: &'a Tensor,
-    /// The value estimates made when acting.
-    pub values: &'a Tensor,
-}
-
-/// [`ppo_clip`] in candle's operations: the loss, a scalar.
-///
-/// # Errors
-/// Errors of candle.
-pub fn ppo_clip_reference<D: Distribution>(
-    distribution: &D,
-    output: &Tensor,
-    rows: ReferenceRows<'_>,
-    clip_range: f64,
-    clip_range_value: Option<f64>,
-    coefficients: Coefficients,
-) -> candle_core::Result<Tensor> {
-    let (params, value) = parts(distribution, output)?;
-    let ratio =
-        (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
-    let free = (&ratio * rows.advantages)?;
-    let bound = (ratio.clamp(1.0 - clip_range, 1.0 + clip_range)? * rows.advantages)?;
-    let surrogate = smaller(&free, &bound)?;
-    let mut square = (&value - rows.returns)?.sqr()?;
-    if let Some(limit) = clip_range_value {
-        let moved = (value - rows.values)?.clamp(-limit, limit)?;
-        let clipped = ((rows.values + moved)? - rows.returns)?.sqr()?;
-        square = smaller(&square.neg()?, &clipped.neg()?)?.neg()?;
-    }
-    total(distribution, &params, surrogate.neg()?, square, coefficients)
-}
-
-/// [`ppo_kl`] in candle's operations: the loss, a scalar.
-///
-/// # Errors
-/// Errors of candle.
-pub fn ppo_kl_reference<D: Distribution>(
-    distribution: &D,
-    output: &Tensor,
-    rows: ReferenceRows<'_>,
-    (old_params, beta): (&Tensor, f64),
-    coefficients: Coefficients,
-) -> candle_core::Result<Tensor> {
-    let (params, value) = parts(distribution, output)?;
-    let ratio =
-        (distribution.reference_log_prob(&params, rows.actions)? - rows.log_probs)?.exp()?;
-    let penalty = (distribution.reference_kl(old_params, &params)? * beta)?;
-    let loss = (penalty - (ratio * rows.advantages)?)?;
-    total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
-}
-
-/// [`policy_gradient`] in candle's operations: the loss, a scalar.
-///
-/// # Errors
-/// Errors of candle.
-pub fn policy_gradient_reference<D: Distribution>(
-    distribution: &D,
-    output: &Tensor,
-    rows: ReferenceRows<'_>,
-    coefficients: Coefficients,
-) -> candle_core::Result<Tensor> {
-    let (params, value) = parts(distribution, output)?;
-    let log_prob = distribution.reference_log_prob(&params, rows.actions)?;
-    let loss = (log_prob * rows.advantages)?.neg()?;
-    total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
-}
-
-/// Splits an output into the policy parameters, `[n, params_len]`, and the values, `[n]`.
-fn parts<D: Distribution>(
-    distribution: &D,
-    output: &Tensor,
-) -> candle_core::Result<(Tensor, Tensor)> {
-    let n = distribution.params_len();
-    Ok((output.narrow(1, 0, n)?, output.narrow(1, n, 1)?.squeeze(1)?))
-}
-
-/// The minimum of two, with the gradient of the first if they are equal: candle's own minimum splits ties.
-fn smaller(a: &Tensor, b: &Tensor) -> candle_core::Result<Tensor> {
-    let first = a.detach().le(&b.detach())?.to_dtype(a.dtype())?;
-    (a * &first)? + (b * (1.0 - first)?)?
-}
-
-/// Adds the terms of a loss.
-fn total<D: Distribution>(
-    distribution: &D,
-    params: &Tensor,
-    policy_loss: Tensor,
-    square: Tensor,
-    coefficients: Coefficients,
-) -> candle_core::Result<Tensor> {
-    let entropy = (distribution.reference_entropy(params)? * f64::from(coefficients.entropy))?;
-    ((policy_loss - entropy)? + (square * f64::from(coefficients.value))?)?.mean_all()
 }

@@ -1,7 +1,6 @@
 //! The tanh-squashed Gaussian distribution.
 
 use crate::kernels::{dispatch, exp, tanh};
-use candle_core::{D, Tensor};
 use rl_core::Rng;
 
 /// Independent Gaussian distributions squashed by tanh into (-1, 1) (Haarnoja et al., 2018, appendix C), with
@@ -23,7 +22,7 @@ use rl_core::Rng;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SquashedGaussian {
-    d: usize,
+    pub(crate) d: usize,
 }
 
 /// `log(2 pi) / 2`.
@@ -112,27 +111,5 @@ impl SquashedGaussian {
                 }
             },
         );
-    }
-
-    /// The same in candle: actions, `[n, d]`, and their log-densities, `[n]`, for `params`, `[n, 2 d]`, and `noise`,
-    /// `[n, d]`.
-    ///
-    /// # Errors
-    /// Errors of candle.
-    pub fn reference(
-        &self,
-        params: &Tensor,
-        noise: &Tensor,
-    ) -> candle_core::Result<(Tensor, Tensor)> {
-        let (mean, log_std) = (params.narrow(1, 0, self.d)?, params.narrow(1, self.d, self.d)?);
-        let u = (mean + (log_std.exp()? * noise)?)?;
-        let twice = (&u * 2.0)?;
-        // |2u| through its sign, since the derivative of candle's `abs` is zero.
-        let sign = (twice.detach().ge(0.0)?.to_dtype(u.dtype())? * 2.0)?;
-        let size = (&twice * (sign - 1.0)?)?;
-        let softplus = (((&size - &twice)? * 0.5)? + (size.neg()?.exp()? + 1.0)?.log()?)?;
-        let log_slope = (((&u + softplus)?.neg()? + std::f64::consts::LN_2)? * 2.0)?;
-        let normal = (((noise.sqr()? * 0.5)? + log_std)? + f64::from(HALF_LOG_TAU))?;
-        Ok((u.tanh()?, (normal + log_slope)?.sum(D::Minus1)?.neg()?))
     }
 }

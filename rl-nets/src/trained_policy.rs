@@ -10,9 +10,11 @@ use rl_core::{
     Space, UnitBox, check, read_checkpoint_files,
 };
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const WEIGHTS_FILE: &str = "policy.safetensors";
+/// What acting needs of a checkpoint.
+const WANTED: [&str; 3] = [POLICY_FILE, WEIGHTS_FILE, NORMALIZER_FILE];
 /// The version of the description.
 const VERSION: u32 = 1;
 
@@ -93,6 +95,11 @@ pub enum PolicyOutput {
         /// The bounds.
         bounds: Bounds,
     },
+    /// An action, clipped to the bounds.
+    Mean {
+        /// The bounds.
+        bounds: Bounds,
+    },
     /// An action in [-1, 1], scaled to the bounds.
     Deterministic {
         /// The bounds.
@@ -142,7 +149,9 @@ impl PolicyOutput {
             PolicyOutput::Gaussian { bounds } | PolicyOutput::SquashedGaussian { bounds } => {
                 2 * bounds.low.len()
             }
-            PolicyOutput::Deterministic { bounds } => bounds.low.len(),
+            PolicyOutput::Deterministic { bounds } | PolicyOutput::Mean { bounds } => {
+                bounds.low.len()
+            }
         }
     }
 }
@@ -159,10 +168,18 @@ impl PolicyDescription {
     ) -> rl_core::Result<Option<Self>> {
         let Some(description) = network.describe() else { return Ok(None) };
         let columns = output.columns();
+        check::at_most(
+            "outputs that acting needs",
+            network.output_len() as u64,
+            "outputs",
+            columns as u64,
+        )?;
+        let entries = description.build()?.layout().entries().len();
+        check::len("parameters of the description", network.layout().entries().len(), entries)?;
         let (description, parameters) = description.leading(columns, &names(network.layout()))?;
         let observation = ObservationDescription {
             width: network.input_len(),
-            byte_range: T::BYTES.then(|| network.byte_range()),
+            byte_range: T::BYTES.then(|| network.largest_byte()),
         };
         let network = description;
         Ok(Some(PolicyDescription {
@@ -224,6 +241,8 @@ pub struct TrainedPolicy {
     observation: ObservationDescription,
     normalizers: Vec<Normalizer>,
     decoder: Decoder,
+    /// How many numbers at the end of an observation are a mask that the network applies.
+    masked: Option<usize>,
     rng: Rng,
     /// Scratch: normalised observations.
     seen: Vec<f32>,
@@ -259,13 +278,16 @@ impl TrainedPolicy {
                 let of_run = folder.join("checkpoints");
                 let root = if of_run.is_dir() { of_run } else { folder.to_owned() };
                 let checkpoints = CheckpointDir::new(&root);
-                let newest = if root.is_dir() { checkpoints.steps()?.pop() } else { None };
+                let steps = if root.is_dir() { checkpoints.steps()? } else { Vec::new() };
+                let paths: Vec<_> =
+                    steps.iter().rev().map(|step| checkpoints.path(*step)).collect();
+                // The newest that is intact, as a resumed run takes it; else the newest says what is wrong.
+                let intact = |path: &&PathBuf| read_checkpoint_files(path, &WANTED).is_ok();
                 let none = || rl_core::Error::corrupt(root.display().to_string(), "no checkpoint");
-                checkpoints.path(newest.ok_or_else(none)?)
+                paths.iter().find(intact).or(paths.first()).ok_or_else(none)?.clone()
             }
         };
-        let wanted = [POLICY_FILE, WEIGHTS_FILE, NORMALIZER_FILE];
-        let (manifest, sections) = read_checkpoint_files(&checkpoint, &wanted)?;
+        let (manifest, sections) = read_checkpoint_files(&checkpoint, &WANTED)?;
         let Some(text) = sections.find(POLICY_FILE) else {
             let problem = format!(
                 "its policy, of {}, is not described: only networks of this library's own layers are",
@@ -301,7 +323,19 @@ impl TrainedPolicy {
         let params = weights::read_named(module.layout(), names, parameters)?;
         check::len("policy's inputs", observation.width, module.input_len())?;
         let columns = module.output_len();
-        check::at_least("policy's outputs", output.columns().max(1) as u64, columns as u64)?;
+        match output {
+            PolicyOutput::CategoricalValues { .. } | PolicyOutput::QuantileValues { .. } => {
+                check::len("policy's outputs", output.columns(), columns)?;
+            }
+            _ => {
+                check::at_least("policy's outputs", output.columns().max(1) as u64, columns as u64)?
+            }
+        }
+        let normalized = normalizer.is_some() || wrapper.is_some();
+        if normalized && observation.byte_range.is_some() {
+            let got = "a normaliser";
+            return Err(rl_core::Error::mismatch("policy of bytes", "no normaliser", got).into());
+        }
         let mut rng = Seeds::new(0).stream("policy", 0);
         let mut network = Network::new(module, &Backend::cpu(), &mut rng)?;
         network = network.with_byte_range(observation.byte_range.unwrap_or(u8::MAX));
@@ -317,6 +351,10 @@ impl TrainedPolicy {
             observation: observation.clone(),
             normalizers: normalizers.collect::<rl_core::Result<_>>()?,
             decoder: Decoder::new(output)?,
+            masked: match &description.network {
+                ModuleDescription::Masked { choices, .. } => Some(*choices),
+                _ => None,
+            },
             rng,
             seen: Vec::new(),
             discrete: Vec::new(),
@@ -392,6 +430,9 @@ impl TrainedPolicy {
             }
         };
         check_width(width, rows.len())?;
+        if let Some(choices) = self.masked {
+            ActionMasks::new(rows, width, choices)?;
+        }
         let columns = self.network.output_len();
         let output = self.network.predict(rows)?;
         if let Some(bad) = output.iter().find(|x| !x.is_finite()) {
@@ -439,7 +480,9 @@ impl Decoder {
     fn new(output: &PolicyOutput) -> Result<Self> {
         let (mut space, mut unit) = (None, None);
         match output {
-            PolicyOutput::Gaussian { bounds } => space = Some(bounds.space()?),
+            PolicyOutput::Gaussian { bounds } | PolicyOutput::Mean { bounds } => {
+                space = Some(bounds.space()?);
+            }
             PolicyOutput::SquashedGaussian { bounds } | PolicyOutput::Deterministic { bounds } => {
                 let of = bounds.space()?;
                 unit = Some(UnitBox::new(&of)?);
@@ -526,6 +569,11 @@ impl Decoder {
                         Some(rng) => pi.sample(&row[..2 * d], rng, action),
                         None => pi.mode(&row[..2 * d], action),
                     }
+                    space.clip(action);
+                    continue;
+                }
+                PolicyOutput::Mean { .. } => {
+                    action.copy_from_slice(&row[..d]);
                     space.clip(action);
                     continue;
                 }

@@ -9,8 +9,8 @@ use rl_core::Seeds;
 use rl_nets::{
     Activation, Backend, Categorical, Coefficients, DiagGaussian, Distribution, FisherProduct,
     Init, KlPenalty, LogStd, Module, Network, NetworkConfig, PolicyRows, PolicyStats,
-    ReferenceRows, SquashedGaussian, policy_gradient, policy_gradient_reference, policy_net,
-    ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
+    ReferenceDistribution, ReferenceRows, SquashedGaussian, policy_gradient,
+    policy_gradient_reference, policy_net, ppo_clip, ppo_clip_reference, ppo_kl, ppo_kl_reference,
 };
 use serde_json::Value;
 
@@ -249,7 +249,7 @@ fn tensor(x: &[f32], shape: impl Into<Shape>) -> Tensor {
 /// The gradients of the losses equal those that candle derives from their definitions, in double precision.
 #[test]
 fn the_losses_equal_their_definitions() {
-    fn check<D: Distribution>(d: &D, actions: &[D::Elem]) {
+    fn check<D: ReferenceDistribution>(d: &D, actions: &[D::Elem]) {
         let (n, p) = (16, d.params_len());
         let output: Vec<f32> = draw(n * (p + 1), 1).iter().map(|x| 0.5 * x).collect();
         let old: Vec<f32> = output
@@ -320,7 +320,7 @@ fn the_losses_equal_their_definitions() {
 /// candle's gradient in double precision.
 #[test]
 fn the_fisher_product_is_the_hessian_of_the_divergence() {
-    fn check<D: Distribution>(d: &D, log_std: LogStd, layer_norm: bool) {
+    fn check<D: ReferenceDistribution>(d: &D, log_std: LogStd, layer_norm: bool) {
         let config = NetworkConfig {
             hidden: vec![7, 5],
             activation: Activation::Tanh,

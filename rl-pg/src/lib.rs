@@ -26,6 +26,9 @@ mod q_actor_critic;
 mod reinforce;
 mod search;
 
+// What a program that trains and acts needs of the networks.
+pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+
 pub use a2c::{A2c, A2cConfig};
 pub use annealing::{Anneal, SimulatedAnnealing, SimulatedAnnealingConfig};
 pub use evolution::{Evolution, EvolutionStrategies, EvolutionStrategiesConfig};

@@ -6,13 +6,13 @@ use crate::{
 };
 
 rl_core::presets! {
-    "reinforce", ReinforceConfig::preset, ReinforceConfig::default() => "CartPole-v1";
-    "q-actor-critic", QActorCriticConfig::preset, QActorCriticConfig::default() => "CartPole-v1";
-    "a2c", A2cConfig::preset, A2cConfig::default() =>
+    "reinforce", ReinforceConfig::preset: "CartPole-v1";
+    "q-actor-critic", QActorCriticConfig::preset: "CartPole-v1";
+    "a2c", A2cConfig::preset:
         "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MinAtar";
-    "hill-climbing", HillClimbingConfig::preset, HillClimbingConfig::default() => "CartPole-v1";
-    "simulated-annealing", SimulatedAnnealingConfig::preset, SimulatedAnnealingConfig::default() =>
+    "hill-climbing", HillClimbingConfig::preset: "CartPole-v1";
+    "simulated-annealing", SimulatedAnnealingConfig::preset:
         "CartPole-v1";
-    "evolution-strategies", EvolutionStrategiesConfig::preset, EvolutionStrategiesConfig::default() =>
+    "evolution-strategies", EvolutionStrategiesConfig::preset:
         "CartPole-v1";
 }

@@ -4,7 +4,7 @@ use rl_core::{
 };
 use rl_nets::{
     Backend, Body, Chain, Distribution, Init, Linear, Module, Network, NetworkConfig,
-    PolicyDescription, PolicySpace, with_head,
+    PolicyDescription, PolicyOutput, PolicySpace, with_head,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -264,7 +264,12 @@ impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
     }
 
     fn describe(&self) -> Result<Option<String>> {
-        let Some(output) = self.distribution.describe(&self.action_space) else { return Ok(None) };
+        // The network has means alone.
+        let output = match self.distribution.describe(&self.action_space) {
+            Some(PolicyOutput::Gaussian { bounds }) => PolicyOutput::Mean { bounds },
+            Some(output) => output,
+            None => return Ok(None),
+        };
         let description = PolicyDescription::of::<f32>(&self.policy, output)?;
         description.map(|description| description.to_json()).transpose()
     }

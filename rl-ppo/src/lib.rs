@@ -13,6 +13,9 @@ mod ppo_kl;
 mod presets;
 mod trpo;
 
+// What a program that trains and acts needs of the networks.
+pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+
 pub use learner::Learner;
 pub use on_policy::{OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};
 pub use ppo_clip::{ClippedObjective, Ppo, PpoConfig};

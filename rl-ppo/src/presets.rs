@@ -3,8 +3,8 @@
 use crate::{PpoConfig, PpoKlConfig, TrpoConfig};
 
 rl_core::presets! {
-    "ppo", PpoConfig::preset, PpoConfig::default() =>
+    "ppo", PpoConfig::preset:
         "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0" "LunarLander-v3" "MinAtar" "MuJoCo";
-    "ppo-kl", PpoKlConfig::preset, PpoKlConfig::default() => "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
-    "trpo", TrpoConfig::preset, TrpoConfig::default() => "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "ppo-kl", PpoKlConfig::preset: "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
+    "trpo", TrpoConfig::preset: "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
 }

@@ -177,10 +177,10 @@ class Policy:
             row = self.network(torch.as_tensor(seen, dtype=torch.float32))[0]
         output = self.description["output"]
         kind = output["kind"]
-        if kind in ("gaussian", "squashed_gaussian", "deterministic"):
+        if kind in ("gaussian", "mean", "squashed_gaussian", "deterministic"):
             low, high = (self.bounds(output["bounds"][side], side) for side in ("low", "high"))
             action = row[: len(low)].numpy()
-            if kind == "gaussian":
+            if kind in ("gaussian", "mean"):
                 return np.clip(action, low, high)
             unit = np.tanh(action) if kind == "squashed_gaussian" else action
             return low + 0.5 * (unit + 1) * (high - low)

@@ -13,7 +13,9 @@ use rl_nets::{
     Action, ActorCriticConfig, AgentConfig, Backend, ConvConfig, NetworkConfig, RowElement,
     TrainedPolicy,
 };
-use rl_pg::{A2cConfig, HillClimbingConfig, QActorCriticConfig, ReinforceConfig};
+use rl_pg::{
+    A2cConfig, EvolutionStrategiesConfig, HillClimbingConfig, QActorCriticConfig, ReinforceConfig,
+};
 use rl_ppo::{PpoConfig, PpoKlConfig, TrpoConfig};
 use std::marker::PhantomData;
 use std::path::Path;
@@ -123,6 +125,8 @@ fn policies_of_policy_gradients() {
     discrete(ReinforceConfig { episodes: 2, ..ReinforceConfig::default() });
     discrete(QActorCriticConfig::default());
     discrete(HillClimbingConfig::default());
+    continuous(HillClimbingConfig::default());
+    continuous(EvolutionStrategiesConfig { episodes: 2, ..EvolutionStrategiesConfig::default() });
     // Of one trunk for both, and with standard deviations that depend on the state.
     let mut shared = ppo();
     shared.network.trunk = Some(NetworkConfig::mlp(&[16]));

@@ -6,7 +6,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Everything that determines a run, as stored in its folder.
+/// Everything that determines a run, as stored in its folder. [`Run`](super::Run) goes by `seed`, `steps`,
+/// `checkpoint_every`, `evaluate_every`, `save_replay` and `init_from`; the environments and the agent that it is given are
+/// made by the others: `envs`, `env_threads`, `normalize`, `python`; `threads`, `device`, `agent`.
 ///
 /// ```
 /// use rl_core::run::RunConfig;
@@ -103,6 +105,22 @@ fn cpu() -> String {
 /// The bound on normalised observations and rewards (Andrychowicz et al., 2021).
 const CLIP: f32 = 10.0;
 
+/// The settings of the run itself that can be set by name.
+const OF_THE_RUN: [&str; 12] = [
+    "seed",
+    "steps",
+    "envs",
+    "env_threads",
+    "threads",
+    "device",
+    "checkpoint_every",
+    "evaluate_every",
+    "save_replay",
+    "init_from",
+    "python",
+    "normalize",
+];
+
 /// Several environments of observations `O` and actions `A`.
 type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
 
@@ -185,7 +203,7 @@ impl RunConfig {
     }
 
     /// The algorithm's settings, with those of `defaults` where the run says nothing. Tables are joined field by field,
-    /// unless both say of which `kind` they are and differ in it.
+    /// unless they are of another `kind`.
     ///
     /// # Errors
     /// Those of [`settings`](RunConfig::settings).
@@ -205,31 +223,31 @@ impl RunConfig {
     }
 
     /// Applies `key=value`, the value being TOML, a whole number as `1e5` too. The key is a path: `steps`,
-    /// `normalize.observations` and other settings of the run in [`SETTABLE`](RunConfig::SETTABLE), else into the
-    /// algorithm's settings.
+    /// `normalize.observations` and other settings of the run, else into the algorithm's settings, which `agent.` before it
+    /// names too.
     ///
     /// # Errors
-    /// [`Error::Settings`] for another form, a path through what has no fields, and, of settings of the run, for a value
-    /// of the wrong type. Settings of the algorithm are checked when they are read.
+    /// [`Error::Settings`] for another form, a path through what has no fields, the names of algorithm and environment,
+    /// and, of settings of the run, for a value of the wrong type. Settings of the algorithm are checked when they are read.
     pub fn set(&mut self, assignment: &str) -> Result<()> {
         let Some((key, value)) = assignment.split_once('=') else {
             let problem = format_args!("expected key=value, got '{assignment}'");
             return Err(Error::settings("setting", problem));
         };
         let (key, value) = (key.trim(), value_of(value));
-        let first = key.split('.').next().unwrap_or_default();
-        if Self::SETTABLE.contains(&first) {
-            let mut table = table_from(&*self)?;
-            put(&mut table, key, value)?;
-            *self = from_table("setting", table)?;
-            return Ok(());
+        match key.split('.').next().unwrap_or_default() {
+            "algorithm" | "env" | "reference" => {
+                Err(Error::settings("setting", format_args!("{key} is what the run is of")))
+            }
+            first if OF_THE_RUN.contains(&first) => {
+                let mut table = table_from(&*self)?;
+                put(&mut table, key, value)?;
+                *self = from_table("setting", table)?;
+                Ok(())
+            }
+            _ => put(&mut self.agent, key.strip_prefix("agent.").unwrap_or(key), value),
         }
-        put(&mut self.agent, key, value)
     }
-
-    /// The settings of the run itself that [`set`](RunConfig::set) changes.
-    pub const SETTABLE: [&str; 5] =
-        ["normalize", "checkpoint_every", "evaluate_every", "save_replay", "init_from"];
 
     /// Environments with the normalisation of observations that the run asks for, frozen for an evaluation.
     ///
@@ -298,6 +316,10 @@ mod tests {
         assert!(config.normalize.observations && config.checkpoint_every == Some(100));
         config.set("checkpoint_every = none").unwrap();
         assert_eq!(config.checkpoint_every, None);
+        config.set("steps=2.5e6").unwrap();
+        config.set("agent.gamma=0.25").unwrap();
+        assert_eq!((config.steps, config.agent["gamma"].as_float()), (2_500_000, Some(0.25)));
+        assert!(config.set("env=Other-v0").is_err());
         let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
         assert!(error.starts_with("setting: normalize.rewards: invalid type"), "{error}");
     }
@@ -322,5 +344,9 @@ mod tests {
             (0.9, &head("kind = \"a\"\nwidth = 3\ndepth = 2"))
         );
         assert_eq!(over("head = { kind = \"b\" }").head, head("kind = \"b\""));
+        let defaults = Settings { gamma: 0.9, head: head("auto = 1.0") };
+        let mut config = RunConfig::new("x", "y", 1);
+        config.agent = head("head.fixed = 0.5");
+        assert_eq!(config.settings_over(&defaults).unwrap().head, head("fixed = 0.5"));
     }
 }

@@ -25,7 +25,7 @@ const FONT: &str = "sans-serif";
 /// return in the metrics nothing is drawn.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`Error::Io`]; [`Error::Corrupt`] for metrics that cannot be drawn.
 pub fn learning_curve(folder: &RunFolder, config: &RunConfig) -> Result<()> {
     draw(folder, config)
 }

@@ -161,14 +161,31 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Removes what says that the run has ended.
+    pub(super) fn forget_end(&self) -> Result<()> {
+        for path in [self.summary(), self.learning_curve()] {
+            match std::fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(&path, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// A saved policy of the run.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] for a policy that is not there or damaged.
+    /// [`Error::Run`] for a policy that is not there; [`Error::Corrupt`] for a damaged one.
     pub fn policy(&self, which: Which) -> Result<Latest> {
+        let newest_of = |dir: CheckpointDir, what: &str| match dir.is_empty()? {
+            true => Err(Error::run(&self.0, format_args!("has no {what}"))),
+            false => dir.read_latest(),
+        };
         match which {
-            Which::Last => self.checkpoints().read_latest(),
-            Which::Best => self.best().read_latest(),
+            Which::Last => newest_of(self.checkpoints(), "checkpoint"),
+            Which::Best => newest_of(self.best(), "best policy"),
             Which::Step(step) => {
                 let checkpoints = self.checkpoints();
                 let path = checkpoints.path(step);

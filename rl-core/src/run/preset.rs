@@ -136,13 +136,13 @@ impl Presets {
 ///
 /// ```text
 /// rl_core::presets! {
-///     "dqn", DqnConfig::preset, DqnConfig::default() => "CartPole-v1" "MinAtar";
-///     "rainbow", DqnConfig::rainbow_preset, DqnConfig::rainbow() => "MinAtar";
+///     "dqn", DqnConfig::preset: "CartPole-v1" "MinAtar";
+///     "rainbow", DqnConfig::rainbow_preset: "MinAtar";
 /// }
 /// ```
 #[macro_export]
 macro_rules! presets {
-    ($($algorithm:literal, $config:ident::$function:ident, $defaults:expr => $($name:literal)+;)*) => {
+    ($($algorithm:literal, $config:ident::$function:ident: $($name:literal)+;)*) => {
         /// The presets of this crate's algorithms: tuned settings, each citing its source.
         pub const PRESETS: $crate::run::Presets = $crate::run::Presets::new(&[$($(
             $crate::run::Preset::new(
@@ -158,7 +158,7 @@ macro_rules! presets {
             /// # Errors
             /// [`Error::Settings`]($crate::Error::Settings) that lists what there is, where there is none.
             pub fn $function(env: &str) -> $crate::Result<Self> {
-                PRESETS.find($algorithm, env)?.settings_over(&$defaults)
+                PRESETS.find($algorithm, env)?.settings()
             }
         })*
     };

@@ -1,6 +1,8 @@
 //! What is shown of a run while it trains.
 
 use crate::{Callback, Context, Result, Signal};
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +19,7 @@ pub struct Status {
     pub evaluation_return: Option<f64>,
 }
 
-/// Shows how far a run has come. It is told at least every 256 steps, and after the last one.
+/// Shows how far a run has come. It is told every 256 steps, or every round where that is longer, and at the run's end.
 pub trait Reporter {
     /// Shows the status.
     ///
@@ -29,7 +31,7 @@ pub trait Reporter {
 /// Hands the status to a reporter, if there is one. The callback is there in either case, so that checkpoints do not
 /// depend on what is shown.
 pub(super) struct Reporting {
-    pub(super) reporter: Option<Box<dyn Reporter>>,
+    pub(super) reporter: Option<Rc<RefCell<dyn Reporter>>>,
     pub(super) first_step: u64,
     pub(super) evaluation_return: Option<f64>,
 }
@@ -43,8 +45,8 @@ impl<V, A> Callback<V, A> for Reporting {
         self.evaluation_return = evaluated.or(self.evaluation_return);
         let (step, total) = (context.progress.step, context.progress.total);
         let due = context.is_due(EVERY) || step >= total;
-        if let Some(reporter) = self.reporter.as_mut().filter(|_| due) {
-            reporter.report(&Status {
+        if let Some(reporter) = self.reporter.as_ref().filter(|_| due) {
+            reporter.borrow_mut().report(&Status {
                 step,
                 total,
                 first_step: self.first_step,

@@ -7,9 +7,11 @@ use crate::{
     Outcome, Result, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig, VecEnv, check,
     evaluate, write_atomically,
 };
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -32,7 +34,7 @@ pub struct Run {
     changed: bool,
     stop_at: Option<u64>,
     stop: Arc<AtomicBool>,
-    reporter: Option<Box<dyn Reporter>>,
+    reporter: Option<Rc<RefCell<dyn Reporter>>>,
     notices: Option<Box<dyn Write>>,
 }
 
@@ -90,20 +92,22 @@ impl Run {
     }
 
     /// Goes on with the run in a folder if there is one, and begins it there otherwise: for jobs that are started again until
-    /// they are done.
+    /// they are done. A run that has begun keeps its settings, but for the number of steps, which is `config`'s.
     ///
     /// # Errors
-    /// Those of [`resume`](Run::resume) and [`new`](Run::new); [`Error::Run`] if the run in the folder is of another
-    /// algorithm or environment.
+    /// Those of [`resume`](Run::resume), [`with_steps`](Run::with_steps) and [`new`](Run::new); [`Error::Run`] if the run in
+    /// the folder is of another algorithm, environment or seed.
     pub fn begin_or_resume(folder: impl AsRef<Path>, config: RunConfig) -> Result<Self> {
         let folder = folder.as_ref();
         if !folder.join("config.toml").is_file() {
             return Ok(Self::new(config)?.in_folder(folder));
         }
         let run = Self::resume(folder)?;
-        let named = |config: &RunConfig| format!("{} on {}", config.algorithm, config.env);
+        let named = |config: &RunConfig| {
+            format!("{} on {}, seed {}", config.algorithm, config.env, config.seed)
+        };
         match named(&config) == named(&run.config) {
-            true => Ok(run),
+            true => run.with_steps(config.steps),
             false => Err(Error::run(folder, format_args!("has a run of {}", named(&run.config)))),
         }
     }
@@ -129,7 +133,7 @@ impl Run {
         Ok(self)
     }
 
-    /// Saves the run and stops it at a step, to be resumed later.
+    /// Saves the run and stops it at a step, to be resumed later. [`train`](Run::train) refuses a step that lies behind.
     pub fn stop_at(mut self, step: u64) -> Self {
         self.stop_at = Some(step);
         self
@@ -143,7 +147,7 @@ impl Run {
 
     /// Shows how far the run has come. By default nothing is shown.
     pub fn with_reporter(mut self, reporter: impl Reporter + 'static) -> Self {
-        self.reporter = Some(Box::new(reporter));
+        self.reporter = Some(Rc::new(RefCell::new(reporter)));
         self
     }
 
@@ -213,7 +217,8 @@ impl Run {
     /// Returns the summary; none if the run was stopped, and saved.
     ///
     /// # Errors
-    /// Those of the environments, the agent, and files.
+    /// Those of the environments, the agent, and files; [`Error::Config`] for environments that do not normalise
+    /// observations as the run says, and for a step to stop at that lies behind.
     pub fn train<V, A>(
         &mut self,
         envs: V,
@@ -227,7 +232,8 @@ impl Run {
         self.train_with(envs, agent, evaluation, |trainer| trainer)
     }
 
-    /// Like [`train`](Run::train) with callbacks and sinks of one's own, which `attach` adds to the trainer.
+    /// Like [`train`](Run::train) with callbacks and sinks of one's own, which `attach` adds to the trainer. A run is resumed
+    /// with as many callbacks as it had; a sink gets the rows from here on.
     ///
     /// # Errors
     /// Those of [`train`](Run::train).
@@ -246,13 +252,14 @@ impl Run {
         if let Some(summary) = self.finished()? {
             return Ok(Some(summary));
         }
-        let folder = self.begin(&mut envs, &mut agent)?;
-        let newest = self.newest()?;
-        let first_step = newest.as_ref().map_or(0, |newest| newest.manifest.step);
-        if let Some(stop_at) = self.stop_at {
-            check::at_least("stop_at", first_step + 1, stop_at)?;
-        }
         let config = self.config.clone();
+        if config.normalize.observations != envs.normalizer().is_some() {
+            let (expected, got) = match config.normalize.observations {
+                true => ("environments behind `RunConfig::normalized_observations`", "others"),
+                false => ("true for environments behind a normaliser", "false"),
+            };
+            return Err(Error::config("normalize.observations", expected, got));
+        }
         let seeds = config.seeds();
         let every =
             |chosen: Option<u64>, share: u64| chosen.unwrap_or((config.steps / share).max(1));
@@ -262,13 +269,21 @@ impl Run {
             every(config.evaluate_every, 20),
             EVALUATION_ENVS,
         )?;
-        let reporter = self.reporter.take();
+        TrainerConfig::new(config.steps).validate()?;
+        let newest = self.newest()?;
+        let first_step = newest.as_ref().map_or(0, |newest| newest.manifest.step);
+        if let Some(stop_at) = self.stop_at {
+            check::at_least("stop_at", first_step + 1, stop_at)?;
+        }
+        let folder = self.begin(&mut envs, &mut agent)?;
+        let reporter = self.reporter.clone();
+        let stop_at = self.stop_at.take().unwrap_or(u64::MAX);
         let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?
             .with_checkpoints(folder.checkpoints())
             .with_callback(evaluate_every.keep_best(folder.best().root()))
             .with_callback(CheckpointEvery::new(every(config.checkpoint_every, 10))?)
             .with_callback(Reporting { reporter, first_step, evaluation_return: None })
-            .with_callback(StopAt(self.stop_at.unwrap_or(u64::MAX)))
+            .with_callback(StopAt(stop_at))
             .with_callback(StopWhen(self.stop.clone()));
         if !config.save_replay {
             trainer = trainer.without_replay();
@@ -302,12 +317,14 @@ impl Run {
         if outcome == Outcome::Stopped && trainer.step() < config.steps {
             return Ok(None);
         }
-        #[cfg(feature = "plot")]
-        super::curve::draw(&folder, &config)?;
         let envs = evaluation(EVALUATION_ENVS, Summary::seeds(seeds))?;
         let summary = Summary::of(&config, envs, &mut trainer, first_step, train_seconds)?;
         let text = serde_json::to_vec(&summary).map_err(|e| Error::corrupt("summary", e))?;
         write_atomically(&folder.summary(), &text)?;
+        #[cfg(feature = "plot")]
+        if let Err(error) = super::curve::draw(&folder, &config) {
+            self.notice(format_args!("no learning curve: {error}"))?;
+        }
         Ok(Some(summary))
     }
 
@@ -335,9 +352,8 @@ impl Run {
                 let from = RunFolder::open(path)?.0.policy(Which::Last)?.sections;
                 kept = Some(start_from(&from, agent, envs)?);
             }
-            if let Some(stop_at) = self.stop_at {
-                check::at_least("stop_at", 1, stop_at)?;
-            }
+            // Before anything is made: settings that cannot be written leave nothing behind.
+            self.config.to_toml()?;
             let (folder, lock) =
                 RunFolder::create(self.out.as_deref(), &self.config, kept.as_ref())?;
             self.opened = Some(Opened { folder: folder.clone(), _lock: lock });
@@ -345,6 +361,8 @@ impl Run {
         };
         let folder = folder.clone();
         if std::mem::take(&mut self.changed) {
+            // Of another end.
+            folder.forget_end()?;
             folder.write_config(&self.config)?;
         }
         if folder.checkpoints().is_empty()? {

@@ -39,12 +39,20 @@ pub(super) fn table_of(what: &str, text: &str) -> Result<toml::Table> {
     })
 }
 
+/// Whether tables can be joined: those that say of which `kind` they are agree in it, and so do those that say it by their
+/// only key, as `{ fixed = 0.1 }` and `{ auto = 1.0 }` do not.
+fn same_kind(under: &toml::Table, over: &toml::Table) -> bool {
+    let kinds = over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind));
+    let tags = under.len() == 1 && over.len() == 1 && under.keys().ne(over.keys());
+    kinds && !tags
+}
+
 /// Puts settings over others. Tables are joined, unless they are of another kind.
 pub(super) fn merge(under: &mut toml::Table, over: &toml::Table) {
     for (key, value) in over {
         let joined = match (under.get_mut(key), value) {
             (Some(toml::Value::Table(under)), toml::Value::Table(over))
-                if over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind)) =>
+                if same_kind(under, over) =>
             {
                 merge(under, over);
                 true
@@ -80,7 +88,7 @@ pub(super) fn value_of(text: &str) -> toml::Value {
     let parsed = parsed.ok().and_then(|mut table| table.remove("v"));
     match parsed {
         // Where a fraction is asked for, a whole number will do.
-        Some(toml::Value::Float(value)) if !text.contains('.') => match parse_count(text) {
+        Some(toml::Value::Float(value)) if text.contains(['e', 'E']) => match parse_count(text) {
             Ok(count) if count <= i64::MAX as u64 => toml::Value::Integer(count as i64),
             _ => toml::Value::Float(value),
         },
@@ -107,7 +115,8 @@ pub fn parse_count(text: &str) -> Result<u64> {
     if let Ok(count) = digits.parse() {
         return Ok(count);
     }
-    // The numbers up to 2^53 are all there as fractions.
-    let exact = digits.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && (0.0..=9e15).contains(x));
+    // Whole numbers up to 2^53 are all there as fractions, and larger ones are meant as they are written.
+    let exact =
+        digits.parse::<f64>().ok().filter(|x| x.fract() == 0.0 && (0.0..1.8e19).contains(x));
     exact.map(|x| x as u64).ok_or_else(wrong)
 }
