@@ -177,6 +177,25 @@ pub mod check {
         ensure(value <= max, field, format_args!("at most {max_name} ({max})"), value)
     }
 
+    /// A size whose memory can be had: `bytes` is what it takes, none where they are too many to count. Asked before anything
+    /// is allocated, since an allocation that fails ends the process.
+    ///
+    /// ```
+    /// use rl_core::check;
+    /// assert!(check::memory("n_steps", 2_048, 2_048usize.checked_mul(40)).is_ok());
+    /// let error = check::memory("n_steps", u64::MAX, None).unwrap_err().to_string();
+    /// assert!(error.starts_with("n_steps: expected a size that fits in memory, got 18446744073709551615"));
+    /// ```
+    pub fn memory(field: &str, size: impl Display, bytes: Option<usize>) -> Result<()> {
+        let fits = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).is_ok();
+        if bytes.is_some_and(fits) {
+            return Ok(());
+        }
+        let takes = bytes.map_or("more than can be counted".to_owned(), |b| format!("{b} bytes"));
+        let got = format_args!("{size}, which takes {takes}");
+        Err(Error::config(field, "a size that fits in memory", got))
+    }
+
     /// A slice of the expected length.
     pub fn len(what: &str, expected: usize, got: usize) -> Result<()> {
         if expected == got {

@@ -81,6 +81,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         E: Env<Obs = O, Action = A> + 'static,
     {
         check::at_least("threads", 1, threads as u64)?;
+        check::at_most("threads", 1 << 10, "threads that can be", threads as u64)?;
         let Some(first) = envs.first() else {
             return Err(Error::config("envs", "at least one environment", 0));
         };

@@ -148,6 +148,7 @@ impl TqcConfig {
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
         check::positive_fraction("tau", self.tau)?;
         check::at_least("n_critics", 1, self.n_critics as u64)?;
+        check::at_most("n_critics", 1_000, "critics that can be", self.n_critics as u64)?;
         check::at_least("n_quantiles", 1, self.n_quantiles as u64)?;
         let drop = self.top_quantiles_to_drop_per_net;
         check_drop("top_quantiles_to_drop_per_net", drop, self.n_quantiles)?;

@@ -81,6 +81,7 @@ impl QuantileReturn {
     /// [`rl_core::Error::Config`] for no quantiles, or a `kappa` that is not positive.
     pub fn new(quantiles: usize, kappa: f64) -> Result<Self> {
         rl_core::check::at_least("quantiles", 1, quantiles as u64)?;
+        rl_core::check::at_most("quantiles", 1 << 20, "quantiles that can be", quantiles as u64)?;
         rl_core::check::positive("kappa", kappa)?;
         let single = kappa as f32;
         if !(single.is_finite() && single > 0.0) {

@@ -16,7 +16,7 @@ pub struct Entry {
 impl Entry {
     /// How many numbers it has.
     pub fn len(&self) -> usize {
-        self.shape.iter().product()
+        self.shape.iter().copied().fold(1, usize::saturating_mul)
     }
 
     /// Whether it has none.
@@ -43,7 +43,8 @@ impl Layout {
     /// Adds a parameter at the end and says where it begins.
     pub fn push(&mut self, name: impl Into<String>, shape: &[usize]) -> usize {
         let entry = Entry { name: name.into(), shape: shape.to_vec(), offset: self.len };
-        self.len += entry.len();
+        // What cannot be counted is refused where memory for it is asked for.
+        self.len = self.len.saturating_add(entry.len());
         let offset = entry.offset;
         self.entries.push(entry);
         offset

@@ -82,7 +82,14 @@ impl Network {
         }
         check::at_least("outputs of the network", 1, module.output_len() as u64)?;
         check::at_least("inputs of the network", 1, module.input_len() as u64)?;
-        let mut params = vec![0.0; module.layout().len()];
+        // With gradients, two moments and a target.
+        let numbers = module.layout().len();
+        check::memory(
+            "parameters of the network",
+            numbers,
+            numbers.checked_mul(5 * size_of::<f32>()),
+        )?;
+        let mut params = vec![0.0; numbers];
         module.init(&mut params, rng);
         module.share_among(backend.threads());
         let store = match OnDevice::wanted(backend, &*module, &params)? {

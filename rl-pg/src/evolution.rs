@@ -101,6 +101,8 @@ impl SearchRule for Evolution {
     type State = (Vec<f32>, Vec<u8>);
 
     fn new(config: &EvolutionStrategiesConfig, params: Vec<f32>) -> Result<Self> {
+        let pair = 2 * params.len() * size_of::<f32>();
+        check::memory("pairs", config.pairs, config.pairs.checked_mul(pair))?;
         let optimizer = Optimizer::new(config.optimizer.clone(), params.len())?;
         let (ranks, grads) = (Vec::new(), Vec::new());
         Ok(Evolution { config: config.clone(), params, optimizer, ranks, grads })

@@ -193,6 +193,9 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
         let mut rule = rule(policy.params()?)?;
         let (mut rng, mut candidates) = (seeds.stream("agent", 0), Vec::new());
         rule.propose(&mut rng, &mut candidates);
+        let scores = (candidates.len() / policy.num_params()).checked_mul(episodes);
+        let bytes = scores.and_then(|scores| scores.checked_mul(size_of::<Option<f64>>()));
+        check::memory("episodes", episodes, bytes)?;
         let lane = Lane { episode: None, fresh: true, earned: 0.0 };
         let generation = Generation {
             returns: vec![None; candidates.len() / policy.num_params() * episodes],

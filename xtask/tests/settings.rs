@@ -81,6 +81,8 @@ struct Table {
     base: &'static [&'static str],
     changes: &'static [&'static str],
     run: fn(&RunConfig) -> rl_core::Result<Sections>,
+    /// Builds the agent alone.
+    build: fn(&RunConfig) -> rl_core::Result<()>,
 }
 
 macro_rules! table {
@@ -91,6 +93,10 @@ macro_rules! table {
             base: $base,
             changes: $changes,
             run: |run| learned(&run.settings::<$config>()?, $envs),
+            build: |run| {
+                let settings = run.settings::<$config>()?;
+                settings.build(&$envs, &Backend::cpu(), Seeds::new(3)).map(drop)
+            },
         }
     };
 }
@@ -131,6 +137,78 @@ impl Table {
         }
         assert!(ignored.is_empty(), "{}: without effect: {ignored:?}", self.name);
     }
+}
+
+/// Whatever a setting is set to, an agent is built or an error of one line says why not: nothing panics, and nothing is
+/// allocated that cannot be had.
+#[test]
+fn hostile_settings_are_errors() {
+    let tables = [
+        table!("dqn", DqnConfig, cart_pole(), &[], &[]),
+        table!("q-learning", QLearningConfig, cliff(), &[], &[]),
+        table!("ppo", PpoConfig, cart_pole(), &[], &[]),
+        table!("ppo-kl", PpoKlConfig, cart_pole(), &[], &[]),
+        table!("trpo", TrpoConfig, pendulum(), &[], &[]),
+        table!("a2c", A2cConfig, pendulum(), &[], &[]),
+        table!("reinforce", ReinforceConfig, cart_pole(), &["episodes=2"], &[]),
+        table!("q-actor-critic", QActorCriticConfig, cart_pole(), &[], &[]),
+        table!("hill-climbing", HillClimbingConfig, cart_pole(), &[], &[]),
+        table!("simulated-annealing", SimulatedAnnealingConfig, cart_pole(), &[], &[]),
+        table!("evolution-strategies", EvolutionStrategiesConfig, cart_pole(), &[], &[]),
+        table!("ddpg", DdpgConfig, pendulum(), &[], &[]),
+        table!("td3", Td3Config, pendulum(), &[], &[]),
+        table!("sac", SacConfig, pendulum(), &[], &[]),
+        table!("tqc", TqcConfig, pendulum(), &[], &[]),
+    ];
+    const VALUES: [&str; 14] = [
+        "0",
+        "-1",
+        "1000000000000",
+        "9223372036854775807",
+        "0.5",
+        "nan",
+        "inf",
+        "-inf",
+        "1e300",
+        "true",
+        "\"text\"",
+        "[]",
+        "{}",
+        "none",
+    ];
+    const LISTS: [&str; 5] = [
+        "hidden=[1000000000000]",
+        "hidden=[1000000, 1000000, 1000000]",
+        "hidden=[9223372036854775807, 9223372036854775807]",
+        "hidden=[0]",
+        "conv=[{channels=1000000000000, kernel=1}]",
+    ];
+    let mut refused = 0;
+    for table in tables {
+        let mut changes: Vec<String> = Vec::new();
+        for field in &table.fields {
+            changes.extend(VALUES.map(|value| format!("{field}={value}")));
+        }
+        for network in ["network", "network.actor", "network.critic", "actor", "critic"] {
+            changes.extend(LISTS.map(|list| format!("{network}.{list}")));
+        }
+        changes.extend(
+            ["quantiles", "kappa"]
+                .map(|field| format!("head={{kind=\"quantile\", {field}=1000000000000}}")),
+        );
+        for change in changes {
+            let mut run = RunConfig::new(table.name, "test", STEPS);
+            let all = table.base.iter().copied().chain([change.as_str()]);
+            if all.into_iter().all(|change| run.set(change).is_ok())
+                && let Err(error) = (table.build)(&run)
+            {
+                let text = error.to_string();
+                assert!(!text.is_empty() && !text.contains('\n'), "{}: {text:?}", table.name);
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 1_000, "{refused}");
 }
 
 const DQN: &[&str] = &[

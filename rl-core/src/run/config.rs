@@ -105,6 +105,10 @@ fn cpu() -> String {
 /// The bound on normalised observations and rewards (Andrychowicz et al., 2021).
 const CLIP: f32 = 10.0;
 
+/// The most environments and threads of a run: more are a mistake, and would take long to be made.
+const MAX_ENVS: u64 = 1 << 16;
+const MAX_THREADS: u64 = 1 << 10;
+
 /// The settings of the run itself that can be set by name.
 const OF_THE_RUN: [&str; 12] = [
     "seed",
@@ -181,6 +185,10 @@ impl RunConfig {
         check::at_least("envs", 1, self.envs as u64)?;
         check::at_least("env_threads", 1, self.env_threads as u64)?;
         check::at_least("threads", 1, self.threads as u64)?;
+        check::at_most("envs", MAX_ENVS, "environments that can be", self.envs as u64)?;
+        for (field, threads) in [("env_threads", self.env_threads), ("threads", self.threads)] {
+            check::at_most(field, MAX_THREADS, "threads that can be", threads as u64)?;
+        }
         let every =
             [("checkpoint_every", self.checkpoint_every), ("evaluate_every", self.evaluate_every)];
         for (field, every) in every {

@@ -149,6 +149,7 @@ impl Threads {
     /// [`rl_core::Error::Config`] for zero; [`rl_core::Error::Env`] if a thread cannot be started.
     pub fn new(count: usize) -> rl_core::Result<Self> {
         rl_core::check::at_least("threads", 1, count as u64)?;
+        rl_core::check::at_most("threads", 1 << 10, "threads that can be", count as u64)?;
         if count == 1 {
             return Ok(Self::one());
         }
