@@ -3,7 +3,7 @@
 use rand::rand_core::TryRng;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::convert::Infallible;
 
 /// The random number generator of this workspace: xoshiro256++. Checkpoints contain its whole state.
@@ -16,8 +16,20 @@ use std::convert::Infallible;
 /// let x: f32 = rng.random();
 /// assert!((0.0..1.0).contains(&x));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rng(Xoshiro256PlusPlus);
+
+impl<'de> Deserialize<'de> for Rng {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let rng = Xoshiro256PlusPlus::deserialize(deserializer)?;
+        // A state of zeros gives zeros for ever, on which `normal` would wait for another number.
+        let mut ahead = Rng(rng.clone());
+        if (0..8).all(|_| ahead.random::<u64>() == 0) {
+            return Err(serde::de::Error::custom("the state of a generator is zero"));
+        }
+        Ok(Rng(rng))
+    }
+}
 
 impl TryRng for Rng {
     type Error = Infallible;
@@ -132,6 +144,15 @@ mod tests {
         (0..70_000).for_each(|_| counts[rng.below(7)] += 1);
         // The standard deviation of each count is about 93.
         assert!(counts.iter().all(|&c| c.abs_diff(10_000) < 500), "{counts:?}");
+    }
+
+    #[test]
+    fn a_generator_of_zeros_is_refused() {
+        let bytes = crate::codec::encode(&[0u64; 4]).unwrap();
+        let error = crate::codec::decode::<super::Rng>("rng", &bytes).unwrap_err().to_string();
+        assert_eq!(error, "rng: unexpected content: the state of a generator is zero");
+        let bytes = crate::codec::encode(&[0u64, 0, 0, 1]).unwrap();
+        assert!(crate::codec::decode::<super::Rng>("rng", &bytes).is_ok());
     }
 
     /// Streams determine every published result, so they must not change.

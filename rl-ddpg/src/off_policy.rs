@@ -450,6 +450,7 @@ impl<R: Rule> Agent for OffPolicy<R> {
         // Fallible steps come first, so that an error leaves the agent unchanged.
         let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
             from.get("off_policy")?;
+        check::at_most("off_policy.bin: steps learned from", steps, "steps", learned)?;
         let exploration = match (&self.exploration, drift) {
             (None, None) => None,
             (Some(noise), Some(drift)) => Some(noise.at(drift)?),

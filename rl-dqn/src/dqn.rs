@@ -439,6 +439,7 @@ impl<O: InputSpace> Agent for Dqn<O> {
         // Everything is read first: what fails here has changed nothing.
         let (q, replay) = (self.q.loaded("policy", from)?, self.replay.loaded(from)?);
         let (rng, steps, learned) = from.get("dqn")?;
+        check::at_most("dqn.bin: steps learned from", steps, "steps", learned)?;
         (self.q, self.replay) = (q, replay);
         (self.rng, self.steps, self.learned) = (rng, steps, learned);
         Ok(())

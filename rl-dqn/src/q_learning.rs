@@ -184,6 +184,10 @@ impl Agent for QLearning {
     fn load_policy(&mut self, from: &Sections) -> Result<()> {
         let table: Vec<f64> = from.get("table")?;
         check::len("table of values", self.table.len(), table.len())?;
+        if let Some(bad) = table.iter().find(|value| !value.is_finite()) {
+            let problem = format!("has {bad}, not a finite number");
+            return Err(rl_core::Error::corrupt("table.bin", problem));
+        }
         self.table = table;
         Ok(())
     }

@@ -50,7 +50,11 @@ fn append(file: &SafeTensors<'_>, name: &str, shape: &[usize], to: &mut Vec<f32>
         let problem = format!("'{name}': expected F32 {shape:?}, got {dtype:?} {found:?}");
         return Err(Error::Weights(problem));
     }
+    let start = to.len();
     let numbers = view.data().chunks_exact(4);
     to.extend(numbers.map(|b| f32::from_le_bytes(b.try_into().unwrap_or_default())));
+    if let Some(bad) = to[start..].iter().find(|x| !x.is_finite()) {
+        return Err(Error::Weights(format!("'{name}' has {bad}, not a finite number")));
+    }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Shared code of the algorithms of this crate: a policy with a value function, rollouts, minibatches, and saving.
 
-use rl_core::{BoxSpace, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
+use rl_core::{BoxSpace, Error, Result, Rng, Sections, Seeds, Space, Transitions, VecEnv, check};
 use rl_nets::{
     ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Distribution, InputSpace, Loss,
     OptimizerConfig, PolicyRows, PolicyStats, check_finite,
@@ -189,6 +189,13 @@ impl<D: Distribution, O: InputSpace> Learner<D, O> {
             from.get("learner")?;
         self.collector.rollout.check_same_shape(&rollout)?;
         check::len("order of rows", self.order.len(), order.len())?;
+        let mut seen = vec![false; order.len()];
+        let once = |row: &u32| {
+            seen.get_mut(*row as usize).is_some_and(|seen| !std::mem::replace(seen, true))
+        };
+        if !order.iter().all(once) {
+            return Err(Error::corrupt("learner.bin", "the order of rows lacks one of them"));
+        }
         self.policy.replace(learned)?;
         (self.rng, self.order, self.collector.rollout) = (rng, order, rollout);
         Ok(())

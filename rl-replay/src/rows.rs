@@ -52,6 +52,14 @@ pub(crate) fn check_memory(n: usize, bytes: usize, beside: usize) -> Result<()> 
     Err(rl_core::Error::config("buffer_size", expected, n).into())
 }
 
+/// Checks that a ring that is not full has been written from its start.
+pub(crate) fn check_head(steps: usize, head: usize, filled: usize) -> Result<()> {
+    if filled == steps || head == filled {
+        return Ok(());
+    }
+    Err(rl_core::Error::mismatch("replay head", filled, head).into())
+}
+
 /// Bytes of so many elements; the largest number where they are more.
 pub(crate) fn bytes_of<T>(elements: usize) -> usize {
     elements.saturating_mul(size_of::<T>().max(1))
@@ -187,6 +195,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
         }
         check::at_most("replay steps", self.steps as u64, "capacity", saved.filled as u64)?;
         check::at_most("replay head", self.steps as u64 - 1, "the last step", saved.head as u64)?;
+        check_head(self.steps, saved.head, saved.filled)?;
         let n = saved.filled * self.envs;
         check::len("replay observations", n * self.width, saved.observations.len())?;
         check::len("replay next observations", n * self.width, saved.next_observations.len())?;

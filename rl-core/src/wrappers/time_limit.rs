@@ -68,6 +68,8 @@ impl<E: Env> Env for TimeLimit<E> {
     }
 
     fn set_state(&mut self, (steps, state): Self::State) -> Result<()> {
+        let most = u64::from(self.max_steps);
+        check::at_most("steps of the episode", most, "max_steps", steps.into())?;
         self.steps = steps;
         self.env.set_state(state)
     }
