@@ -85,6 +85,12 @@ const GOALS: &[Goal] = &[
         each: Some((475.0, 8)),
     },
     mean("q-learning/CliffWalking-v1", -13.0),
+    // With the feature `mujoco`.
+    mean("ppo/HalfCheetah-v5", 5500.0),
+    mean("ppo/Hopper-v5", 2500.0),
+    mean("ppo/Walker2d-v5", 3300.0),
+    mean("ppo/Ant-v5", 2800.0),
+    mean("ppo/Swimmer-v5", 60.0),
 ];
 
 pub(crate) fn main(args: &Args) -> Result<()> {
@@ -92,6 +98,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         let (algorithm, env) = goal.preset.split_once('/').unwrap_or_default();
         args.algorithm.as_ref().is_none_or(|a| a == algorithm)
             && args.env.as_ref().is_none_or(|e| e == env)
+            && rl_envs::find(env).is_ok()
     };
     let goals: Vec<&Goal> = GOALS.iter().filter(chosen).collect();
     if goals.is_empty() {
