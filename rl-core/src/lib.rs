@@ -82,3 +82,8 @@ pub use wrappers::{
     Rendered, Rescale, RescaleAction, Resize, RewardMap, ShowMask, ShowOneHot, TimeLimit,
     ToGreyscale, ToNegative, ToPicture, ToRectangle, ToScale, ToSign, ToSize,
 };
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

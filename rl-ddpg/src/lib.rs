@@ -38,3 +38,8 @@ pub use settings::{Experience, OffPolicyConfig, OffPolicySettings};
 pub use td3::{Td3, Td3Config, Td3Rule};
 pub use temperature::EntCoef;
 pub use tqc::{Tqc, TqcConfig, TqcRule};
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

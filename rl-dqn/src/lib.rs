@@ -28,3 +28,8 @@ pub use q_learning::{QLearning, QLearningConfig};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 mod readme {}
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

@@ -66,3 +66,8 @@ pub use registry::{
     make_discrete, make_pixels, make_pixels_continuous, make_tabular, registry,
 };
 pub use tabular::{Successor, Table, Tabular};
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

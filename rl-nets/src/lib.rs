@@ -106,3 +106,8 @@ pub use squashed_gaussian::SquashedGaussian;
 pub use trained_policy::{
     Action, Actions, Bounds, ObservationDescription, PolicyDescription, PolicyOutput, TrainedPolicy,
 };
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

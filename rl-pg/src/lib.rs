@@ -39,3 +39,8 @@ pub use presets::PRESETS;
 pub use q_actor_critic::{QActorCritic, QActorCriticConfig};
 pub use reinforce::{Reinforce, ReinforceConfig, ReturnForm};
 pub use search::{PolicySearch, SearchConfig, SearchRule};
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

@@ -23,3 +23,8 @@ pub use ppo_kl::{AdaptiveKl, PpoKl, PpoKlConfig};
 #[cfg(feature = "presets")]
 pub use presets::PRESETS;
 pub use trpo::{Trpo, TrpoConfig, TrustRegion};
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

@@ -29,3 +29,8 @@ pub use rollout::{Estimates, Minibatch, Rollout, explained_variance, normalise, 
 pub use rows::Rows;
 pub use sampler::{Sampler, Uniform};
 pub use store::{Horizon, Store};
+
+/// The README of this crate, its code compiled and run with the documentation's.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod crate_readme {}

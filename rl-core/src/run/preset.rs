@@ -156,7 +156,7 @@ macro_rules! presets {
             /// The settings of the preset for an environment, without those of the run, which [`PRESETS`] has too.
             ///
             /// # Errors
-            /// [`Error::Settings`]($crate::Error::Settings) that lists what there is, where there is none.
+            /// `rl_core::Error::Settings` that lists what there is, where there is none.
             pub fn $function(env: &str) -> $crate::Result<Self> {
                 PRESETS.find($algorithm, env)?.settings()
             }
