@@ -108,7 +108,7 @@ pub struct Manifest {
     pub files: BTreeMap<String, (u64, u32)>,
 }
 
-/// The file that describes the policy of a checkpoint, see [`Policy::describe`](crate::Policy::describe).
+/// The file that describes the policy of a checkpoint, see [`Policy::describe`].
 pub const POLICY_FILE: &str = "policy.json";
 /// The file of the normaliser around the environments of a checkpoint, a [`NormalizerState`](crate::NormalizerState).
 pub const NORMALIZER_FILE: &str = "normalizer.json";

@@ -53,7 +53,7 @@ impl Normalizer {
     /// For rows of `width` numbers, without data yet; `clip` is 10 in the PPO reference code (Andrychowicz et al., 2021).
     ///
     /// # Errors
-    /// [`Error::Config`](crate::Error::Config) where `clip` is not positive.
+    /// [`Error::Config`] where `clip` is not positive.
     pub fn new(width: usize, clip: f32) -> Result<Self> {
         check::positive("clip", clip.into())?;
         let moments = RunningMoments::new(width);
@@ -80,7 +80,7 @@ impl Normalizer {
     /// Sets the moments.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) for those of rows of another width.
+    /// [`Error::Mismatch`] for those of rows of another width.
     pub fn set_moments(&mut self, moments: RunningMoments) -> Result<()> {
         moments.check_width(self.scale.len())?;
         self.moments = moments;

@@ -1,5 +1,5 @@
 //! Networks on candle: parameters, gradients and graphs on a device. Everything that a [`Network`](crate::Network) and an
-//! [`Optimizer`](crate::Optimizer) do there; without the feature `candle`, `no_device.rs` stands in its place.
+//! [`Optimizer`] do there; without the feature `candle`, `no_device.rs` stands in its place.
 
 use crate::optimizer::{check_rates, clip_factor};
 use crate::{Backend, Error, InputRows, Module, Optimizer, OptimizerConfig, Result, check_finite};

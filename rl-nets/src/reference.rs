@@ -20,7 +20,7 @@ pub trait ReferenceDistribution: Distribution {
     ) -> candle_core::Result<Tensor>;
 
     /// [`log_prob`](Distribution::log_prob) of each row of `params`, `[n, params_len]`, for `actions` from
-    /// [`reference_actions`](Distribution::reference_actions): `[n]`.
+    /// [`reference_actions`](ReferenceDistribution::reference_actions): `[n]`.
     ///
     /// # Errors
     /// Errors of candle.
@@ -151,7 +151,7 @@ impl SquashedGaussian {
     }
 }
 
-/// [`PolicyRows`] for the candle definitions of the losses: `actions` are those of
+/// [`PolicyRows`](crate::PolicyRows) for the candle definitions of the losses: `actions` are those of
 /// [`ReferenceDistribution::reference_actions`], all others are `[n]`.
 #[derive(Clone, Copy, Debug)]
 pub struct ReferenceRows<'a> {
@@ -167,7 +167,7 @@ pub struct ReferenceRows<'a> {
     pub values: &'a Tensor,
 }
 
-/// [`ppo_clip`] in candle's operations: the loss, a scalar.
+/// [`ppo_clip`](crate::ppo_clip()) in candle's operations: the loss, a scalar.
 ///
 /// # Errors
 /// Errors of candle.
@@ -194,7 +194,7 @@ pub fn ppo_clip_reference<D: ReferenceDistribution>(
     total(distribution, &params, surrogate.neg()?, square, coefficients)
 }
 
-/// [`ppo_kl`] in candle's operations: the loss, a scalar.
+/// [`ppo_kl`](crate::ppo_kl()) in candle's operations: the loss, a scalar.
 ///
 /// # Errors
 /// Errors of candle.
@@ -213,7 +213,7 @@ pub fn ppo_kl_reference<D: ReferenceDistribution>(
     total(distribution, &params, loss, (value - rows.returns)?.sqr()?, coefficients)
 }
 
-/// [`policy_gradient`] in candle's operations: the loss, a scalar.
+/// [`policy_gradient`](crate::policy_gradient()) in candle's operations: the loss, a scalar.
 ///
 /// # Errors
 /// Errors of candle.
