@@ -7,6 +7,8 @@ use std::process::Command;
 /// The test command of README.md, then the other checks.
 const STEPS: &[&str] = &[
     "cargo test --release --workspace",
+    // Another target folder: what is built without candle does not replace what is built with it.
+    "cargo test --release --package rl-ppo --no-default-features --features presets --target-dir target/outside",
     "cargo fmt --all --check",
     "cargo clippy --release --workspace --all-targets -- -D warnings",
     "cargo doc --release --workspace --no-deps --document-private-items",
