@@ -44,7 +44,20 @@ enum Verb {
     Ci,
 }
 
+/// Who closes our output wants no more of it: `cargo xtask list | head -1` is no failure to report.
+fn end_quietly_where_output_is_closed() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let message = info.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to std") {
+            std::process::exit(2);
+        }
+        default(info);
+    }));
+}
+
 fn main() {
+    end_quietly_where_output_is_closed();
     let outcome = match Verb::parse() {
         Verb::Train(args) => train::main(&args),
         Verb::Eval(args) => eval::main(&args),

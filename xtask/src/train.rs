@@ -149,7 +149,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         }
         None => {
             let RunConfig { algorithm, env, .. } = run.config();
-            let env = quoted(env);
+            let (env, folder) = (quoted(env), quoted(&folder));
             println!("stopped; go on with: cargo xtask train {algorithm} {env} --resume {folder}");
             if interrupt.happened() { Err(Error::Interrupted) } else { Ok(()) }
         }
@@ -167,11 +167,12 @@ where
     run.train(pair.envs, pair.agent, evaluation)
 }
 
-/// As a shell reads it: names may have arguments, `gym:FrozenLake-v1?is_slippery=false`.
+/// As a shell reads it: names may have arguments, `gym:FrozenLake-v1?is_slippery=false`, and folders spaces.
 fn quoted(name: &str) -> std::borrow::Cow<'_, str> {
-    match name.contains(['?', '&', '*', '[', '"', ' ', '$']) {
-        true => format!("'{name}'").into(),
-        false => name.into(),
+    let plain = |c: char| c.is_alphanumeric() || "-_./:".contains(c);
+    match name.chars().all(plain) {
+        true => name.into(),
+        false => format!("'{}'", name.replace('\'', r"'\''")).into(),
     }
 }
 

@@ -501,3 +501,26 @@ fn rainbow_is_trained_evaluated_and_set_part_by_part() {
         assert!(config.lines().any(|line| line == kept), "{kept}: {config}");
     }
 }
+
+/// What is refused leaves a run as it was, and numbers that its files cannot hold are refused.
+#[test]
+fn a_refused_extension_leaves_the_run_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "run"]);
+    let read = |name: &str| std::fs::read(dir.join("run").join(name)).unwrap();
+    let before = ["config.toml", "summary.json", "learning_curve.svg"].map(read);
+    std::fs::remove_file(dir.join("run/metrics.csv")).unwrap();
+    let resume = ["train", "dqn", "CartPole-v1", "--resume", "run", "--steps"];
+    let error = refuse(dir, &[&resume[..], &["3100"]].concat());
+    assert!(error.starts_with("run/metrics.csv: "), "{error}");
+    assert_eq!(["config.toml", "summary.json", "learning_curve.svg"].map(read), before);
+
+    let largest = "expected at most the largest that settings can be (9223372036854775807)";
+    let error = refuse(dir, &[&resume[..], &["9223372036854775808"]].concat());
+    assert_eq!(error, format!("steps: {largest}, got 9223372036854775808"));
+    let seed = ["train", "dqn", "CartPole-v1", "--seed", "18446744073709551615", "--out", "other"];
+    let error = refuse(dir, &seed);
+    assert_eq!(error, format!("seed: {largest}, got 18446744073709551615"));
+    assert!(!dir.join("other").exists());
+}

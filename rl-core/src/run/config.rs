@@ -182,6 +182,11 @@ impl RunConfig {
     /// [`Error::Config`] for a number of steps, environments or threads that is zero.
     pub fn validate(&self) -> Result<()> {
         check::at_least("steps", 1, self.steps)?;
+        // Its files have whole numbers of 63 bits.
+        let largest = i64::MAX as u64;
+        for (field, value) in [("seed", self.seed), ("steps", self.steps)] {
+            check::at_most(field, largest, "the largest that settings can be", value)?;
+        }
         check::at_least("envs", 1, self.envs as u64)?;
         check::at_least("env_threads", 1, self.env_threads as u64)?;
         check::at_least("threads", 1, self.threads as u64)?;

@@ -1,7 +1,7 @@
 //! A progress bar.
 
 use super::{Reporter, Status};
-use crate::{Error, Result};
+use crate::Result;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
@@ -72,7 +72,8 @@ impl Reporter for ProgressDisplay {
             let text = self.describe(status);
             let (step, total) = (status.step, status.total);
             if let Some(lines) = &mut self.lines {
-                writeln!(lines, "{step}/{total} steps: {text}").map_err(|e| Error::io("log", e))?;
+                // A line that cannot be written is not worth the run.
+                let _ = writeln!(lines, "{step}/{total} steps: {text}");
             }
         }
         Ok(())

@@ -128,6 +128,7 @@ impl Run {
             let reached = newest.map_or(0, |newest| newest.manifest.step);
             check::at_least("steps", reached.max(1), steps)?;
             self.config.steps = steps;
+            self.config.validate()?;
             self.changed = true;
         }
         Ok(self)
@@ -203,10 +204,10 @@ impl Run {
         }
     }
 
-    fn notice(&mut self, text: std::fmt::Arguments<'_>) -> Result<()> {
-        match &mut self.notices {
-            Some(notices) => writeln!(notices, "{text}").map_err(|e| Error::io("notices", e)),
-            None => Ok(()),
+    /// A notice that cannot be written is not worth the run.
+    fn notice(&mut self, text: std::fmt::Arguments<'_>) {
+        if let Some(notices) = &mut self.notices {
+            let _ = writeln!(notices, "{text}");
         }
     }
 
@@ -291,14 +292,14 @@ impl Run {
         trainer = attach(trainer);
         if let Some(Latest { manifest, sections, skipped }) = &newest {
             for error in skipped {
-                self.notice(format_args!("skipped: {error}"))?;
+                self.notice(format_args!("skipped: {error}"));
             }
             trainer.resume(manifest, sections)?;
             if !trainer.envs().resumes_exactly() {
                 self.notice(format_args!(
                     "{} cannot be saved: new episodes begin, and the old ones end as truncations",
                     config.env
-                ))?;
+                ));
             }
         }
         let last_row = trainer.last_row();
@@ -310,6 +311,11 @@ impl Run {
             .with_sink(sink(folder.metrics_jsonl(), FileFormat::Jsonl)?)
             .with_sink(sink(folder.metrics_csv(), FileFormat::Csv)?);
 
+        // Once nothing is left that can be refused.
+        if std::mem::take(&mut self.changed) {
+            folder.forget_end()?;
+            folder.write_config(&config)?;
+        }
         let started = Instant::now();
         let outcome = trainer.run()?;
         let train_seconds = started.elapsed().as_secs_f64();
@@ -317,14 +323,15 @@ impl Run {
         if outcome == Outcome::Stopped && trainer.step() < config.steps {
             return Ok(None);
         }
+        // Before the summary, with which the run is over.
+        #[cfg(feature = "plot")]
+        if let Err(error) = super::curve::draw(&folder, &config) {
+            self.notice(format_args!("no learning curve: {error}"));
+        }
         let envs = evaluation(EVALUATION_ENVS, Summary::seeds(seeds))?;
         let summary = Summary::of(&config, envs, &mut trainer, first_step, train_seconds)?;
         let text = serde_json::to_vec(&summary).map_err(|e| Error::corrupt("summary", e))?;
         write_atomically(&folder.summary(), &text)?;
-        #[cfg(feature = "plot")]
-        if let Err(error) = super::curve::draw(&folder, &config) {
-            self.notice(format_args!("no learning curve: {error}"))?;
-        }
         Ok(Some(summary))
     }
 
@@ -348,9 +355,10 @@ impl Run {
     {
         let Some(Opened { folder, .. }) = &self.opened else {
             let mut kept = None;
-            if let Some(path) = &self.config.init_from {
-                let from = RunFolder::open(path)?.0.policy(Which::Last)?.sections;
-                kept = Some(start_from(&from, agent, envs)?);
+            if let Some(path) = self.config.init_from.clone() {
+                let from = RunFolder::open(path)?.0.policy(Which::Last)?;
+                from.skipped.iter().for_each(|e| self.notice(format_args!("skipped: {e}")));
+                kept = Some(start_from(&from.sections, agent, envs)?);
             }
             // Before anything is made: settings that cannot be written leave nothing behind.
             self.config.to_toml()?;
@@ -360,16 +368,11 @@ impl Run {
             return Ok(folder);
         };
         let folder = folder.clone();
-        if std::mem::take(&mut self.changed) {
-            // Of another end.
-            folder.forget_end()?;
-            folder.write_config(&self.config)?;
-        }
         if folder.checkpoints().is_empty()? {
             if self.config.init_from.is_some() {
                 start_from(&folder.init().read_latest()?.sections, agent, envs)?;
             }
-            self.notice(format_args!("no checkpoint: the run begins anew"))?;
+            self.notice(format_args!("no checkpoint: the run begins anew"));
         }
         Ok(folder)
     }

@@ -85,7 +85,9 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
 /// A value as it is written on a command line: TOML, a whole number as `1e5` too, or text without quotes.
 pub(super) fn value_of(text: &str) -> toml::Value {
     let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"));
-    let parsed = parsed.ok().and_then(|mut table| table.remove("v"));
+    // A value of several lines could bring other keys along.
+    let parsed = parsed.ok().filter(|table| table.len() == 1);
+    let parsed = parsed.and_then(|mut table| table.remove("v"));
     match parsed {
         // Where a fraction is asked for, a whole number will do.
         Some(toml::Value::Float(value)) if text.contains(['e', 'E']) => match parse_count(text) {
