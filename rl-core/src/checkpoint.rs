@@ -305,13 +305,26 @@ impl CheckpointDir {
     /// # Errors
     /// [`Error::Corrupt`] if there is none; the error of the newest if none is intact.
     pub fn read_latest(&self) -> Result<Latest> {
+        self.newest_by(read_checkpoint)
+    }
+
+    /// Like [`read_latest`](CheckpointDir::read_latest), but reads, and verifies, only those of the `wanted` files that a
+    /// checkpoint has.
+    ///
+    /// # Errors
+    /// Those of [`read_latest`](CheckpointDir::read_latest).
+    pub fn read_latest_files(&self, wanted: &[&str]) -> Result<Latest> {
+        self.newest_by(|path| read_checkpoint_files(path, wanted))
+    }
+
+    fn newest_by(&self, read: impl Fn(&Path) -> Result<(Manifest, Sections)>) -> Result<Latest> {
         let mut skipped = Vec::new();
         for step in self.steps()?.into_iter().rev() {
             for path in [self.replacement(step), self.place(step)] {
                 if !path.exists() {
                     continue;
                 }
-                match read_checkpoint(&path) {
+                match read(&path) {
                     Ok((manifest, sections)) => return Ok(Latest { manifest, sections, skipped }),
                     Err(error) => skipped.push(error),
                 }
@@ -398,7 +411,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     path.parent().map_or(Ok(()), sync_folder)
 }
 
-pub(crate) fn temporary_of(path: &Path) -> PathBuf {
+fn temporary_of(path: &Path) -> PathBuf {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".writing");
     PathBuf::from(temporary)

@@ -187,13 +187,17 @@ pub mod check {
     /// assert!(error.starts_with("n_steps: expected a size that fits in memory, got 18446744073709551615"));
     /// ```
     pub fn memory(field: &str, size: impl Display, bytes: Option<usize>) -> Result<()> {
-        let fits = |bytes: usize| Vec::<u8>::new().try_reserve_exact(bytes).is_ok();
-        if bytes.is_some_and(fits) {
+        if bytes.is_some_and(fits_in_memory) {
             return Ok(());
         }
         let takes = bytes.map_or("more than can be counted".to_owned(), |b| format!("{b} bytes"));
         let got = format_args!("{size}, which takes {takes}");
         Err(Error::config(field, "a size that fits in memory", got))
+    }
+
+    /// Whether so many bytes can be had in one piece.
+    pub fn fits_in_memory(bytes: usize) -> bool {
+        Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
     }
 
     /// A slice of the expected length.

@@ -1,7 +1,7 @@
 //! Metrics in files.
 
-use crate::checkpoint::{sync_folder, temporary_of};
-use crate::{Error, Result, Row, Sink};
+use crate::checkpoint::sync_folder;
+use crate::{Error, Result, Row, Sink, write_atomically};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -100,7 +100,7 @@ impl FileSink {
             let problem = format!("ends at {got}, where the checkpoint has seen {expected}");
             return Err(Error::corrupt(path.display().to_string(), problem));
         }
-        let file = OpenOptions::new().append(true).open(&path).map_err(io)?;
+        let file = open_to_append(&path)?;
         file.set_len(kept).map_err(io)?;
         Ok(FileSink { path: path.clone(), format, columns, file: BufWriter::new(file) })
     }
@@ -136,15 +136,14 @@ impl FileSink {
         let header = std::iter::once(STEP).chain(self.columns.iter().map(String::as_str));
         let mut wider = header.collect::<Vec<_>>().join(",") + "\n";
         text.lines().skip(1).for_each(|line| wider += &format!("{line}{empty}\n"));
-        let temporary = temporary_of(&self.path);
-        let mut file = File::create(&temporary).map_err(|e| Error::io(&temporary, e))?;
-        file.write_all(wider.as_bytes()).map_err(|e| Error::io(&temporary, e))?;
-        file.sync_all().map_err(|e| Error::io(&temporary, e))?;
-        std::fs::rename(&temporary, &self.path).map_err(io)?;
-        self.file = BufWriter::new(file);
-        // Later rows go to the new file: it must be the one that a crash of the machine leaves.
-        self.path.parent().map_or(Ok(()), sync_folder)
+        write_atomically(&self.path, wider.as_bytes())?;
+        self.file = BufWriter::new(open_to_append(&self.path)?);
+        Ok(())
     }
+}
+
+fn open_to_append(path: &Path) -> Result<File> {
+    OpenOptions::new().append(true).open(path).map_err(|e| Error::io(path, e))
 }
 
 /// A name without the characters that separate columns and rows.

@@ -361,10 +361,7 @@ impl<R: Rule> Policy for OffPolicy<R> {
     fn describe(&self) -> Result<Option<String>> {
         let bounds = self.handed_out.space().into();
         let Some((network, output)) = self.rule.describe(bounds) else { return Ok(None) };
-        let description = PolicyDescription::of::<f32>(network, output)?;
-        let described =
-            |d: PolicyDescription| d.with_normalizer(self.normalizer.as_ref()).to_json();
-        description.map(described).transpose()
+        PolicyDescription::text_of::<f32>(network, Some(output), self.normalizer.as_ref())
     }
 }
 

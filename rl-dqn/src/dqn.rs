@@ -338,9 +338,8 @@ impl<O: InputSpace> Policy for Dqn<O> {
 
     fn describe(&self) -> Result<Option<String>> {
         let (n, masked) = (self.actions.n(), self.config.action_mask);
-        let Some(output) = self.head.describe(n, masked) else { return Ok(None) };
-        let description = PolicyDescription::of::<O::Elem>(self.q.network(), output)?;
-        description.map(|description| description.to_json()).transpose()
+        let output = self.head.describe(n, masked);
+        PolicyDescription::text_of::<O::Elem>(self.q.network(), output, None)
     }
 }
 

@@ -90,9 +90,8 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// # Errors
     /// If it cannot be encoded.
     pub fn describe(&self, space: &D::Action) -> rl_core::Result<Option<String>> {
-        let Some(output) = self.distribution.describe(space) else { return Ok(None) };
-        let description = PolicyDescription::of::<O::Elem>(self.network(), output)?;
-        description.map(|description| description.to_json()).transpose()
+        let output = self.distribution.describe(space);
+        PolicyDescription::text_of::<O::Elem>(self.network(), output, None)
     }
 
     /// Writes only the parameters needed to act, as the file `policy.safetensors`.

@@ -49,6 +49,7 @@ mod on_device;
 mod optimizer;
 mod optimizer_config;
 mod pass;
+mod policy_description;
 mod policy_loss;
 #[cfg(feature = "candle")]
 mod reference;
@@ -93,6 +94,7 @@ pub use noisy_linear::NoisyLinear;
 pub use optimizer::Optimizer;
 pub use optimizer_config::OptimizerConfig;
 pub use pass::Pass;
+pub use policy_description::{Bounds, ObservationDescription, PolicyDescription, PolicyOutput};
 pub use policy_loss::{
     Coefficients, KlPenalty, PolicyRows, PolicyStats, policy_gradient, ppo_clip, ppo_kl,
 };
@@ -103,9 +105,7 @@ pub use reference::{
 };
 pub use rows::{InputRows, InputSpace, RowElement};
 pub use squashed_gaussian::SquashedGaussian;
-pub use trained_policy::{
-    Action, Actions, Bounds, ObservationDescription, PolicyDescription, PolicyOutput, TrainedPolicy,
-};
+pub use trained_policy::{Action, Actions, TrainedPolicy};
 
 /// The README of this crate, its code compiled and run with the documentation's.
 #[cfg(doctest)]

@@ -1,212 +1,20 @@
 //! Policies loaded for acting alone.
 
-use crate::description::names;
+use crate::policy_description::VERSION;
 use crate::{
     ActionMasks, Backend, Categorical, DiagGaussian, Distribution, Error, InputRows,
-    ModuleDescription, Network, Result, RowElement, SquashedGaussian, Support, weights,
+    ModuleDescription, Network, ObservationDescription, PolicyDescription, PolicyOutput, Result,
+    SquashedGaussian, weights,
 };
 use rl_core::{
     BoxSpace, CheckpointDir, NORMALIZER_FILE, Normalizer, NormalizerState, POLICY_FILE, Rng, Seeds,
     Space, UnitBox, check, read_checkpoint_files,
 };
-use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const WEIGHTS_FILE: &str = "policy.safetensors";
 /// What acting needs of a checkpoint.
 const WANTED: [&str; 3] = [POLICY_FILE, WEIGHTS_FILE, NORMALIZER_FILE];
-/// The version of the description.
-const VERSION: u32 = 1;
-
-/// Everything that acting takes, as data: `policy.json` in a checkpoint, beside the parameters in `policy.safetensors`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicyDescription {
-    /// The version of this format, 1.
-    pub version: u32,
-    /// What the policy sees.
-    pub observation: ObservationDescription,
-    /// How the agent normalises observations before its network; none. That of a wrapper around the environments,
-    /// `normalizer.json`, comes before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub normalizer: Option<NormalizerState>,
-    /// The network.
-    pub network: ModuleDescription,
-    /// The names of its parameters in `policy.safetensors`, in the order in which its modules have them.
-    pub parameters: Vec<String>,
-    /// What a row of its output means.
-    pub output: PolicyOutput,
-}
-
-/// The observations of a policy.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ObservationDescription {
-    /// Numbers in a row.
-    pub width: usize,
-    /// Where they are bytes, which the network sees divided by this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub byte_range: Option<u8>,
-}
-
-/// What a row of a policy network's output means, and which action follows from it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum PolicyOutput {
-    /// A value per action; the first of the largest is taken.
-    ActionValues {
-        /// Actions.
-        actions: usize,
-        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
-        action_mask: bool,
-    },
-    /// Logits of returns per action, whose expectation is its value.
-    CategoricalValues {
-        /// Actions.
-        actions: usize,
-        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
-        action_mask: bool,
-        /// The returns.
-        support: Support,
-    },
-    /// Quantiles of the return per action, whose mean is its value.
-    QuantileValues {
-        /// Actions.
-        actions: usize,
-        /// Whether the last numbers of an observation, one an action, say which actions are allowed.
-        action_mask: bool,
-        /// Quantiles of each action.
-        quantiles: usize,
-    },
-    /// Logits per action; greedily the first of the largest is taken. What follows them in a row, as a value, is left out.
-    Categorical {
-        /// Actions.
-        actions: usize,
-    },
-    /// Means and log standard deviations; greedily the mean, clipped to the bounds.
-    Gaussian {
-        /// The bounds.
-        bounds: Bounds,
-    },
-    /// Means and log standard deviations of a Gaussian squashed by tanh; greedily `tanh(mean)`, scaled from [-1, 1] to the
-    /// bounds.
-    SquashedGaussian {
-        /// The bounds.
-        bounds: Bounds,
-    },
-    /// An action, clipped to the bounds.
-    Mean {
-        /// The bounds.
-        bounds: Bounds,
-    },
-    /// An action in [-1, 1], scaled to the bounds.
-    Deterministic {
-        /// The bounds.
-        bounds: Bounds,
-    },
-}
-
-/// The bounds of actions, `[action width]` each; none where there is no bound.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Bounds {
-    /// The lower bounds.
-    pub low: Vec<Option<f32>>,
-    /// The upper bounds.
-    pub high: Vec<Option<f32>>,
-}
-
-impl From<&BoxSpace> for Bounds {
-    fn from(space: &BoxSpace) -> Self {
-        let finite = |bounds: &[f32]| bounds.iter().map(|x| x.is_finite().then_some(*x)).collect();
-        Bounds { low: finite(space.low()), high: finite(space.high()) }
-    }
-}
-
-impl Bounds {
-    fn space(&self) -> rl_core::Result<BoxSpace> {
-        let or = |bounds: &[Option<f32>], missing: f32| {
-            bounds.iter().map(|x| x.unwrap_or(missing)).collect()
-        };
-        BoxSpace::new(or(&self.low, f32::NEG_INFINITY), or(&self.high, f32::INFINITY))
-    }
-}
-
-impl PolicyOutput {
-    /// Numbers in a row of output that acting needs.
-    fn columns(&self) -> usize {
-        match self {
-            PolicyOutput::ActionValues { actions, .. } | PolicyOutput::Categorical { actions } => {
-                *actions
-            }
-            PolicyOutput::CategoricalValues { actions, support, .. } => {
-                actions.saturating_mul(support.atoms)
-            }
-            PolicyOutput::QuantileValues { actions, quantiles, .. } => {
-                actions.saturating_mul(*quantiles)
-            }
-            PolicyOutput::Gaussian { bounds } | PolicyOutput::SquashedGaussian { bounds } => {
-                2 * bounds.low.len()
-            }
-            PolicyOutput::Deterministic { bounds } | PolicyOutput::Mean { bounds } => {
-                bounds.low.len()
-            }
-        }
-    }
-}
-
-impl PolicyDescription {
-    /// Describes a network of observations with elements `T`; none if it has a module that is not described, as a model of
-    /// candle or one of the user's own.
-    ///
-    /// # Errors
-    /// A network whose output has other columns.
-    pub fn of<T: RowElement>(
-        network: &Network,
-        output: PolicyOutput,
-    ) -> rl_core::Result<Option<Self>> {
-        let Some(description) = network.describe() else { return Ok(None) };
-        let columns = output.columns();
-        check::at_most(
-            "outputs that acting needs",
-            network.output_len() as u64,
-            "outputs",
-            columns as u64,
-        )?;
-        let entries = description.build()?.layout().entries().len();
-        check::len("parameters of the description", network.layout().entries().len(), entries)?;
-        let (description, parameters) = description.leading(columns, &names(network.layout()))?;
-        let observation = ObservationDescription {
-            width: network.input_len(),
-            byte_range: T::BYTES.then(|| network.largest_byte()),
-        };
-        let network = description;
-        Ok(Some(PolicyDescription {
-            version: VERSION,
-            observation,
-            normalizer: None,
-            network,
-            parameters,
-            output,
-        }))
-    }
-
-    /// The same with the agent's own normalisation of observations.
-    pub fn with_normalizer(self, normalizer: Option<&Normalizer>) -> Self {
-        PolicyDescription { normalizer: normalizer.map(Normalizer::state), ..self }
-    }
-
-    /// As the text of a file.
-    ///
-    /// # Errors
-    /// Numbers that JSON cannot express.
-    pub fn to_json(&self) -> rl_core::Result<String> {
-        let text = serde_json::to_string_pretty(self);
-        text.map_err(|e| rl_core::Error::corrupt(POLICY_FILE, e))
-    }
-}
-
 /// An action.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -272,28 +80,26 @@ impl TrainedPolicy {
     /// them.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        let checkpoint = match folder.join("manifest.json").is_file() {
-            true => folder.to_owned(),
+        let (manifest, sections) = match folder.join("manifest.json").is_file() {
+            true => read_checkpoint_files(folder, &WANTED)?,
             false => {
                 let of_run = folder.join("checkpoints");
                 let root = if of_run.is_dir() { of_run } else { folder.to_owned() };
                 let checkpoints = CheckpointDir::new(&root);
-                let steps = if root.is_dir() { checkpoints.steps()? } else { Vec::new() };
-                let paths: Vec<_> =
-                    steps.iter().rev().map(|step| checkpoints.path(*step)).collect();
-                // The newest that is intact, as a resumed run takes it; else the newest says what is wrong.
-                let intact = |path: &&PathBuf| read_checkpoint_files(path, &WANTED).is_ok();
-                let none = || rl_core::Error::corrupt(root.display().to_string(), "no checkpoint");
-                paths.iter().find(intact).or(paths.first()).ok_or_else(none)?.clone()
+                if checkpoints.is_empty()? {
+                    let root = root.display().to_string();
+                    return Err(rl_core::Error::corrupt(root, "no checkpoint").into());
+                }
+                let newest = checkpoints.read_latest_files(&WANTED)?;
+                (newest.manifest, newest.sections)
             }
         };
-        let (manifest, sections) = read_checkpoint_files(&checkpoint, &WANTED)?;
         let Some(text) = sections.find(POLICY_FILE) else {
             let problem = format!(
                 "its policy, of {}, is not described: only networks of this library's own layers are",
                 manifest.algorithm
             );
-            return Err(rl_core::Error::corrupt(checkpoint.display().to_string(), problem).into());
+            return Err(rl_core::Error::corrupt(folder.display().to_string(), problem).into());
         };
         let description = read_json(POLICY_FILE, text)?;
         let wrapper = sections.find(NORMALIZER_FILE);

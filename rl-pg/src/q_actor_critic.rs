@@ -283,8 +283,7 @@ impl Policy for QActorCritic {
 
     fn describe(&self) -> Result<Option<String>> {
         let output = PolicyOutput::Categorical { actions: self.distribution.params_len() };
-        let description = PolicyDescription::of::<f32>(self.actor.network(), output)?;
-        description.map(|description| description.to_json()).transpose()
+        PolicyDescription::text_of::<f32>(self.actor.network(), Some(output), None)
     }
 }
 

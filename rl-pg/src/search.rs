@@ -268,13 +268,11 @@ impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
 
     fn describe(&self) -> Result<Option<String>> {
         // The network has means alone.
-        let output = match self.distribution.describe(&self.action_space) {
-            Some(PolicyOutput::Gaussian { bounds }) => PolicyOutput::Mean { bounds },
-            Some(output) => output,
-            None => return Ok(None),
-        };
-        let description = PolicyDescription::of::<f32>(&self.policy, output)?;
-        description.map(|description| description.to_json()).transpose()
+        let output = self.distribution.describe(&self.action_space).map(|output| match output {
+            PolicyOutput::Gaussian { bounds } => PolicyOutput::Mean { bounds },
+            output => output,
+        });
+        PolicyDescription::text_of::<f32>(&self.policy, output, None)
     }
 }
 

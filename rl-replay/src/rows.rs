@@ -45,7 +45,7 @@ struct Saved<C, D> {
 /// buffer that is too large is an error and does not end the process. Callers saturate: what overflows does not fit.
 pub(crate) fn check_memory(n: usize, bytes: usize, beside: usize) -> Result<()> {
     let total = n.saturating_mul(bytes).saturating_add(beside);
-    if Vec::<u8>::new().try_reserve_exact(total).is_ok() {
+    if check::fits_in_memory(total) {
         return Ok(());
     }
     let expected = format!("a buffer that fits in memory at {bytes} bytes per transition");

@@ -240,8 +240,8 @@ impl Run {
     /// Those of [`train`](Run::train).
     pub fn train_with<V, A>(
         &mut self,
-        envs: V,
-        agent: A,
+        mut envs: V,
+        mut agent: A,
         evaluation: impl Fn(usize, Seeds) -> Result<V>,
         attach: impl FnOnce(Trainer<V, A>) -> Trainer<V, A>,
     ) -> Result<Option<Summary>>
@@ -249,8 +249,9 @@ impl Run {
         V: VecEnv + 'static,
         A: Agent<Obs = V::Obs, Action = V::Action> + 'static,
     {
-        let (mut envs, mut agent) = (envs, agent);
-        if let Some(summary) = self.finished()? {
+        // Read once: it may hold a large replay memory.
+        let newest = self.newest()?;
+        if let Some(summary) = self.finished(newest.as_ref())? {
             return Ok(Some(summary));
         }
         let config = self.config.clone();
@@ -270,8 +271,6 @@ impl Run {
             every(config.evaluate_every, 20),
             EVALUATION_ENVS,
         )?;
-        TrainerConfig::new(config.steps).validate()?;
-        let newest = self.newest()?;
         let first_step = newest.as_ref().map_or(0, |newest| newest.manifest.step);
         if let Some(stop_at) = self.stop_at {
             check::at_least("stop_at", first_step + 1, stop_at)?;
@@ -336,10 +335,8 @@ impl Run {
     }
 
     /// The summary of a run that is over: there is nothing left to do.
-    fn finished(&self) -> Result<Option<Summary>> {
-        let (Some(folder), Some(newest)) = (self.folder(), self.newest()?) else {
-            return Ok(None);
-        };
+    fn finished(&self, newest: Option<&Latest>) -> Result<Option<Summary>> {
+        let (Some(folder), Some(newest)) = (self.folder(), newest) else { return Ok(None) };
         let over = |summary: &Summary| {
             let step = newest.manifest.step;
             step >= self.config.steps && newest.skipped.is_empty() && summary.steps == step
