@@ -22,6 +22,10 @@ pub(crate) struct Algorithm {
     pub(crate) name: &'static str,
     /// The kinds of environment that it serves.
     kinds: &'static [Kind],
+    /// The name of the type of its settings.
+    pub(crate) config: &'static str,
+    /// The settings of a run with every default filled in.
+    pub(crate) settings: fn(&RunConfig) -> Result<toml::Table>,
     build: fn(&RunConfig, Spec, Kind, Seeds) -> Result<Built>,
 }
 
@@ -30,6 +34,11 @@ macro_rules! algorithms {
         &[$(Algorithm {
             name: $name,
             kinds: &[$(Kind::$kind),+],
+            config: stringify!($config),
+            settings: |run| {
+                let settings = settings!(run, $config $(, $defaults)?)?;
+                toml::Table::try_from(&settings).map_err(Error::usage)
+            },
             #[allow(unreachable_patterns)] // Where an algorithm serves every kind.
             build: |run, spec, kind, seeds| {
                 let settings = settings!(run, $config $(, $defaults)?)?;

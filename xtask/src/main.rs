@@ -1,4 +1,4 @@
-//! The command line: `train`, `eval`, `list`, `picture`, `bench`, `kills`, `setup`, `ci`. One file a verb.
+//! The command line: `train`, `eval`, `list`, `settings`, `picture`, `bench`, `kills`, `setup`, `ci`. One file a verb.
 #![forbid(unsafe_code)]
 // A program, unlike the libraries, prints and exits.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
@@ -15,6 +15,7 @@ mod kills;
 mod list;
 mod picture;
 mod preset;
+mod settings;
 mod setup;
 mod train;
 
@@ -30,6 +31,8 @@ enum Verb {
     Eval(eval::Args),
     /// List algorithms, environments and presets.
     List,
+    /// List the settings of an algorithm, with their values and what they mean.
+    Settings(settings::Args),
     /// Draw what an agent sees in an environment of images.
     Picture(picture::Args),
     /// Measure returns over many seeds, or speed.
@@ -62,6 +65,7 @@ fn main() {
         Verb::Train(args) => train::main(&args),
         Verb::Eval(args) => eval::main(&args),
         Verb::List => list::main(),
+        Verb::Settings(args) => settings::main(&args),
         Verb::Picture(args) => picture::main(&args),
         Verb::Bench(verb) => bench::main(&verb),
         Verb::Kills(args) => kills::main(&args),

@@ -6,6 +6,7 @@ use crate::{Error, Result, preset};
 use rl_core::run::{ProgressDisplay, Run, RunConfig, Summary, parse_count, train_without_folder};
 use rl_core::{Space, VecEnv};
 use serde::Serialize;
+use std::io::Write;
 use std::path::PathBuf;
 
 #[derive(clap::Args, Clone, Default)]
@@ -136,6 +137,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     // Built before the folder is made: a bad setting leaves nothing behind.
     let built = build(run.config(), run.seeds())?;
     run.put_settings(built.settings())?;
+    if args.resume.is_none() && args.preset.is_none() {
+        say_where_defaults_are_used(run.config())?;
+    }
     let summary = with_pair!(built, |pair| train(&mut run, pair))?;
     let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
     match summary {
@@ -154,6 +158,20 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             if interrupt.happened() { Err(Error::Interrupted) } else { Ok(()) }
         }
     }
+}
+
+/// Defaults are nobody's tuning: who compares algorithms must know.
+fn say_where_defaults_are_used(config: &RunConfig) -> Result<()> {
+    let RunConfig { algorithm, env, steps, .. } = config;
+    if preset::find(algorithm, env)?.is_none() {
+        // A closed stream ends no run.
+        let _ = writeln!(
+            std::io::stderr(),
+            "no preset for {algorithm} in {env}: {algorithm}'s defaults, for {steps} steps \
+             (cargo xtask settings {algorithm})"
+        );
+    }
+    Ok(())
 }
 
 fn train<O, A>(run: &mut Run, pair: Pair<O, A>) -> rl_core::Result<Option<Summary>>

@@ -291,6 +291,30 @@ fn bad_settings_are_refused_by_field() {
 
 /// Every setting that may be missing can be said to be, and an error names its key.
 #[test]
+fn a_run_by_defaults_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |arguments: &[&str]| {
+        let output = xtask(folder.path(), arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let note = "no preset for q-learning in Taxi-v4: q-learning's defaults, for 50 steps";
+    let by_defaults = said(&["train", "q-learning", "Taxi-v4", "--steps", "50", "--out", "a"]);
+    assert!(by_defaults.contains(note), "{by_defaults}");
+    let cliff = ["train", "q-learning", "CliffWalking-v1", "--steps", "50"];
+    for more in [&["--out", "b"][..], &["--resume", "a"]] {
+        let arguments = match more[0] {
+            "--resume" => [&["train", "q-learning", "Taxi-v4"], more].concat(),
+            _ => [&cliff[..], more].concat(),
+        };
+        let said = said(&arguments);
+        assert!(!said.contains("no preset"), "{said}");
+    }
+    let settings = succeed(folder.path(), &["settings", "q-learning", "CliffWalking-v1"]);
+    assert!(settings.contains("\ngamma = "), "{settings}");
+}
+
+#[test]
 fn settings_can_be_unset_and_those_of_the_run_are_set_too() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
