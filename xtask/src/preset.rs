@@ -65,6 +65,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_readme_says_of_every_preset_where_its_settings_come_from() {
+        let readme = include_str!("../../README.md");
+        let section = readme.split("### Where the settings come from").nth(1).unwrap();
+        let section = section.split("###").next().unwrap();
+        let names: Vec<String> =
+            presets().map(|p| format!("`{}/{}`", p.algorithm(), p.name())).collect();
+        for name in &names {
+            assert_eq!(section.matches(name).count(), 1, "{name}");
+        }
+        assert_eq!(section.matches('/').count(), names.len(), "a preset that is not there");
+    }
+
     /// Also of environments that this build does not have.
     #[test]
     fn every_preset_is_read_in_each_environment_that_it_names() {
