@@ -30,6 +30,28 @@ pub enum Error {
     /// An environment failed, or was called in the wrong order.
     #[error("environment: {0}")]
     Env(String),
+    /// An environment panicked.
+    #[error("environment {env} panicked at step {step} of its episode: {message}")]
+    EnvPanicked {
+        /// Its index.
+        env: usize,
+        /// The step of its episode, counted from 1; 0 when it was reset.
+        step: u64,
+        /// What it said.
+        message: String,
+    },
+    /// A number from an environment or an agent is NaN or infinite.
+    #[error("{what} of environment {env} at step {step}: expected a finite number, got {got}")]
+    NotFinite {
+        /// Which number: `reward`, or an element such as `observation[2]`.
+        what: String,
+        /// The environment's index.
+        env: usize,
+        /// The run's environment steps before it.
+        step: u64,
+        /// The number.
+        got: String,
+    },
     /// Bytes that this library did not write, or that have been damaged.
     #[error("{what}: {problem}")]
     Corrupt {
@@ -132,6 +154,7 @@ impl Error {
 /// ```
 pub mod check {
     use super::{Error, Result};
+    use crate::Element;
     use std::fmt::Display;
 
     fn ensure(ok: bool, field: &str, expected: impl Display, got: impl Display) -> Result<()> {
@@ -198,6 +221,27 @@ pub mod check {
     /// Whether so many bytes can be had in one piece.
     pub fn fits_in_memory(bytes: usize) -> bool {
         Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    }
+
+    /// Rows of finite numbers, one row an environment. `step` are the environment steps before.
+    ///
+    /// ```
+    /// use rl_core::check;
+    /// let error = check::finite_rows("action", &[0.5, 0.1, f32::NAN, 0.2], 2, 400).unwrap_err();
+    /// assert_eq!(
+    ///     error.to_string(),
+    ///     "action[0] of environment 1 at step 400: expected a finite number, got NaN"
+    /// );
+    /// ```
+    pub fn finite_rows<T: Element>(what: &str, rows: &[T], width: usize, step: u64) -> Result<()> {
+        // Without an early end, so that it is vectorised.
+        if rows.iter().fold(true, |finite, x| finite & x.is_finite()) {
+            return Ok(());
+        }
+        let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();
+        let (env, element, width) = (at / width.max(1), at % width.max(1), width);
+        let what = if width == 1 { what.to_owned() } else { format!("{what}[{element}]") };
+        Err(Error::NotFinite { what, env, step, got: format!("{:?}", rows[at]) })
     }
 
     /// A slice of the expected length.

@@ -72,10 +72,15 @@ where
     let width = envs.action_space().width();
     let mut actions = vec![<P::Action as Space>::Elem::default(); n * width];
     let mut result = Evaluation { returns: Vec::new(), lengths: Vec::new() };
+    let mut step = 0;
     envs.reset()?;
+    envs.batch().check_finite(step)?;
     while left > 0 {
         policy.act_greedily(envs.batch().observations(), &mut actions)?;
+        check::finite_rows("action", &actions, width, step)?;
         envs.step(&actions)?;
+        envs.batch().check_finite(step)?;
+        step += n as u64;
         for episode in envs.batch().episodes() {
             if let Some(share @ 1..) = remaining.get_mut(episode.env) {
                 *share -= 1;

@@ -4,6 +4,7 @@ use crate::{
     Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check, codec,
 };
 use serde::{Deserialize, Serialize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// `n` environments stepped sequentially: the best choice if a step takes less than a few microseconds. See
 /// [`VecEnv`] for an example.
@@ -17,6 +18,21 @@ pub struct SerialVecEnv<E: Env> {
 
 /// The state, if it can be saved, the generator, and the return and length so far of an episode.
 type SavedSlot<S> = (Option<S>, Rng, f64, u64);
+
+/// Runs environments; a panic of one becomes an error. `run` says which environment it runs, and at which step of its episode.
+///
+/// A panic must not end a training run without its message, nor take down the thread that other environments are on.
+fn reporting_panics(run: impl FnOnce(&mut (usize, u64)) -> Result<()>) -> Result<()> {
+    let mut at = (0, 0);
+    // What the panic has left half done is behind an error, after which nobody goes on with these environments.
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut at)));
+    outcome.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        let message = text.unwrap_or_else(|| "no message".to_owned());
+        Err(Error::EnvPanicked { env: at.0, step: at.1, message })
+    })
+}
 
 #[derive(Debug)]
 struct Slot<E> {
@@ -129,11 +145,15 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
         self.batch.begin_episodes();
         let width = self.batch.width();
         let rows = self.batch.rows_mut();
-        for (slot, obs) in self.slots.iter_mut().zip(rows.observations.chunks_exact_mut(width)) {
-            slot.env.reset(&mut slot.rng, obs)?;
-            (slot.episode_return, slot.length) = (0.0, 0);
-        }
-        Ok(())
+        let each = self.slots.iter_mut().zip(rows.observations.chunks_exact_mut(width));
+        reporting_panics(|at| {
+            for (slot, obs) in each {
+                *at = (slot.index, 0);
+                slot.env.reset(&mut slot.rng, obs)?;
+                (slot.episode_return, slot.length) = (0.0, 0);
+            }
+            Ok(())
+        })
     }
 
     fn step(&mut self, actions: &[<E::Action as Space>::Elem]) -> Result<()> {
@@ -149,26 +169,31 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
             .zip(rows.observations.chunks_exact_mut(width))
             .zip(rows.finals.chunks_exact_mut(width))
             .zip(rows.rewards.iter_mut().zip(rows.ends.iter_mut()));
-        for ((((slot, action), obs), final_obs), (reward, end)) in each {
-            let step = slot.env.step(E::Action::value(action), &mut slot.rng, obs)?;
-            (*reward, *end) = (step.reward, step.end);
-            slot.episode_return += f64::from(step.reward);
-            slot.length += 1;
-            if step.end.is_some() {
-                final_obs.copy_from_slice(obs);
-                slot.env.reset(&mut slot.rng, obs)?;
-                if slot.env.continued() {
-                    continue;
+        let episodes = rows.episodes;
+        reporting_panics(|at| {
+            for ((((slot, action), obs), final_obs), (reward, end)) in each {
+                *at = (slot.index, slot.length + 1);
+                let step = slot.env.step(E::Action::value(action), &mut slot.rng, obs)?;
+                (*reward, *end) = (step.reward, step.end);
+                slot.episode_return += f64::from(step.reward);
+                slot.length += 1;
+                if step.end.is_some() {
+                    final_obs.copy_from_slice(obs);
+                    at.1 = 0;
+                    slot.env.reset(&mut slot.rng, obs)?;
+                    if slot.env.continued() {
+                        continue;
+                    }
+                    episodes.push(Episode {
+                        env: slot.index,
+                        episode_return: slot.episode_return,
+                        length: slot.length,
+                    });
+                    (slot.episode_return, slot.length) = (0.0, 0);
                 }
-                rows.episodes.push(Episode {
-                    env: slot.index,
-                    episode_return: slot.episode_return,
-                    length: slot.length,
-                });
-                (slot.episode_return, slot.length) = (0.0, 0);
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn reseed(&mut self, seeds: Seeds) -> Result<()> {

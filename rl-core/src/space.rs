@@ -8,8 +8,16 @@ use std::fmt::Debug;
 pub trait Element:
     Copy + Default + PartialEq + Debug + Send + Sync + Serialize + DeserializeOwned + 'static
 {
+    /// Whether it is a finite number; whole numbers always are.
+    fn is_finite(self) -> bool {
+        true
+    }
 }
-impl Element for f32 {}
+impl Element for f32 {
+    fn is_finite(self) -> bool {
+        self.is_finite()
+    }
+}
 impl Element for u8 {}
 impl Element for u32 {}
 

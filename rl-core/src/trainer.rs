@@ -210,11 +210,15 @@ where
     fn round(&mut self) -> Result<Outcome> {
         if !self.started {
             self.envs.reset()?;
+            self.envs.batch().check_finite(self.counters.step)?;
             self.started = true;
         }
         let before = self.counters.step;
         self.agent.act(self.envs.batch().observations(), self.progress(), &mut self.actions)?;
+        let width = self.envs.action_space().width();
+        check::finite_rows("action", &self.actions, width, before)?;
         self.envs.step(&self.actions)?;
+        self.envs.batch().check_finite(before)?;
         self.envs.record(&mut self.counters.metrics);
         self.counters.step += self.envs.num_envs() as u64;
         self.agent.observe(&self.envs.batch().transitions(&self.actions))?;

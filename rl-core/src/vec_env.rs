@@ -127,6 +127,18 @@ impl<T: Element> StepBatch<T> {
         &self.episodes
     }
 
+    /// Checks that rewards and observations are finite numbers: one that is not would be learned from, and what comes of it
+    /// blamed on the learning rate. `step` are the environment steps before the last one.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`](crate::Error::NotFinite) that names the environment.
+    pub fn check_finite(&self, step: u64) -> Result<()> {
+        check::finite_rows("reward", &self.rewards, 1, step)?;
+        check::finite_rows("observation", &self.observations, self.width, step)?;
+        // Of episodes that ended; other rows are those of an earlier end.
+        check::finite_rows("final observation", &self.finals, self.width, step)
+    }
+
     /// The last step as transitions, with the given executed actions, `[n, action width]`.
     pub fn transitions<'a, A>(&'a self, actions: &'a [A]) -> Transitions<'a, T, A> {
         Transitions { batch: self, actions }

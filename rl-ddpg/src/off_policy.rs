@@ -243,7 +243,7 @@ impl<R: Rule> OffPolicy<R> {
         Ok(OffPolicy {
             exploration: exploration.map(|noise| Noise::new(noise, n, action_width)),
             replay: Replay::uniform(experience.buffer_size, n, width, action_width)?,
-            batch: Batch::new(experience.batch_size, width, action_width),
+            batch: Batch::new(experience.batch_size, width, action_width)?,
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,

@@ -101,7 +101,7 @@ fn batch(data: &Value) -> Batch<f32, f32> {
         envs.step(action).unwrap();
         replay.push(&envs.batch().transitions(action)).unwrap();
     }
-    let mut batch = Batch::new(6, 3, 2);
+    let mut batch = Batch::new(6, 3, 2).unwrap();
     while batch.indices() != [0, 1, 2, 3, 4, 5] {
         replay.sample(&mut rng, 0.0, horizon, &mut batch).unwrap();
     }

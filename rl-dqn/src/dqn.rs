@@ -195,7 +195,7 @@ impl<O: InputSpace> Dqn<O> {
         Ok(Dqn {
             q: Learned::new(network, &config.optimizer)?.with_target()?,
             replay: config.replay(num_envs, width)?,
-            batch: Batch::new(config.batch_size, width, 1),
+            batch: Batch::new(config.batch_size, width, 1)?,
             rng: seeds.stream("agent", 0),
             steps: 0,
             learned: 0,

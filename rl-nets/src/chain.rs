@@ -1,6 +1,6 @@
 //! Sequential composition of modules.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, resize};
 use crate::module::copy_tangent;
 use crate::{Layout, Module, ModuleDescription, Result, Threads};
 #[cfg(feature = "candle")]
@@ -159,7 +159,7 @@ impl Module for Chain {
             let (x, into) = match before.last() {
                 Some(before) => {
                     let x = before.module.output();
-                    below.resize(x.len(), 0.0);
+                    below.resize(x.len(), 0.0)?;
                     (x, Some(&mut below[..]))
                 }
                 None => (input, grad_input.take()),
@@ -191,7 +191,7 @@ impl Module for Chain {
             if i == last {
                 return module.tangent(own, x, along, from, out);
             }
-            next.resize(module.output().len(), 0.0);
+            resize(next, module.output().len(), 0.0)?;
             module.tangent(own, x, along, from, next)?;
             x = module.output();
             std::mem::swap(moved, next);

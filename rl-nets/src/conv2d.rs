@@ -181,8 +181,8 @@ impl Module for Conv2d {
         let batch = self.batch(input)?;
         let Conv2d { geometry, activation, y, z, kernels: [kernel, ..], .. } = self;
         let (input_len, output_len) = (geometry.input_len(), geometry.output_len());
-        y.resize(batch * output_len, 0.0);
-        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0);
+        y.resize(batch * output_len, 0.0)?;
+        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0)?;
         kernel.resize(self.weight.len(), 0.0);
         kernel_rows(geometry, &params[self.weight.clone()], kernel);
         let (bias, kernel) = (&params[self.bias.clone()], &kernel[..]);
@@ -221,7 +221,7 @@ impl Module for Conv2d {
         let (filters, positions) = (geometry.filters, geometry.positions());
         let (depth, output_len) = (geometry.depth(), geometry.output_len());
         let work = batch * geometry.work();
-        grad.resize(y.len(), 0.0);
+        grad.resize(y.len(), 0.0)?;
         other.resize(self.weight.len(), 0.0);
         self.threads.share(batch, work, [grad_output, grad], |images, [from, to]| {
             let rows = from.chunks_exact_mut(output_len).zip(to.chunks_exact_mut(output_len));

@@ -1,5 +1,6 @@
 //! The combination of a value with advantages.
 
+use crate::aligned::resize;
 use crate::{Module, ModuleDescription, Result};
 #[cfg(feature = "candle")]
 use candle_core::Tensor;
@@ -78,7 +79,7 @@ impl Module for Dueling {
 
     fn forward(&mut self, _: &[f32], input: &[f32]) -> Result<()> {
         let mut output = std::mem::take(&mut self.output);
-        output.resize(input.len() / self.input_len() * self.output_len(), 0.0);
+        resize(&mut output, input.len() / self.input_len() * self.output_len(), 0.0)?;
         self.combine(input, &mut output);
         self.output = output;
         Ok(())

@@ -1,5 +1,6 @@
 //! Parallel composition of modules.
 
+use crate::aligned::resize;
 use crate::{Error, Layout, Module, ModuleDescription, Result, Threads};
 #[cfg(feature = "candle")]
 use candle_core::Tensor;
@@ -153,7 +154,7 @@ impl Module for Fork {
             failed.note(head.module.forward(&params[ranges[i].clone()], input));
         });
         failed.into_result()?;
-        self.output.resize(batch * width, 0.0);
+        resize(&mut self.output, batch * width, 0.0)?;
         for head in &self.heads {
             put(head.module.output(), head.columns.clone(), &mut self.output, width);
         }
@@ -183,7 +184,9 @@ impl Module for Fork {
             if grad.iter().all(|&g| g == 0.0) {
                 return;
             }
-            grad_input.resize(if wanted { input.len() } else { 0 }, 0.0);
+            if let Err(error) = resize(grad_input, if wanted { input.len() } else { 0 }, 0.0) {
+                return failed.note(Err(error.into()));
+            }
             let into = wanted.then_some(&mut grad_input[..]);
             let (own, grads) = (&params[ranges[i].clone()], with_grads.then_some(grads));
             failed.note(module.backward(own, input, grad, grads, into));
@@ -208,7 +211,7 @@ impl Module for Fork {
     ) -> Result<()> {
         let width = self.output_len();
         for (Head { module, columns, grad, .. }, range) in self.heads.iter_mut().zip(&self.params) {
-            grad.resize(module.output().len(), 0.0);
+            resize(grad, module.output().len(), 0.0)?;
             let (own, along) = (&params[range.clone()], &direction[range.clone()]);
             module.tangent(own, input, along, input_tangent, grad)?;
             put(grad, columns.clone(), out, width);

@@ -1,6 +1,6 @@
 //! The fully connected layer.
 
-use crate::aligned::Aligned;
+use crate::aligned::{Aligned, resize};
 use crate::kernels::{Matrix, add_column_sums, fill_rows, product};
 use crate::layer_norm::{LayerNorm, normalise};
 use crate::{Activation, Init, Layout, Module, ModuleDescription, Result, Threads};
@@ -130,14 +130,14 @@ impl Module for Linear {
         let (batch, inputs, outputs) = (self.batch(input), self.inputs, self.outputs);
         let work = batch * self.work();
         let Linear { activation, weight, bias, norm, threads, y, z, .. } = self;
-        y.resize(batch * outputs, 0.0);
-        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0);
+        y.resize(batch * outputs, 0.0)?;
+        z.resize(if activation.needs_input() { y.len() } else { 0 }, 0.0)?;
         let (weight, bias) = (&params[weight.clone()], &params[bias.clone()]);
         let mut none = (Vec::new(), Vec::new());
         let (norm, unit, inverse_std) = match norm {
             None => (None, &mut none.0, &mut none.1),
             Some(LayerNorm { weight, bias, unit, inverse_std, .. }) => {
-                unit.resize(y.len(), 0.0);
+                resize(unit, y.len(), 0.0)?;
                 inverse_std.resize(batch, 0.0);
                 (Some((&params[weight.clone()], &params[bias.clone()])), unit, inverse_std)
             }

@@ -1,5 +1,6 @@
 //! Invalid-action masking.
 
+use crate::aligned::resize;
 use crate::{InputRows, InputSpace, Layout, Module, ModuleDescription, Result, Threads};
 #[cfg(feature = "candle")]
 use candle_core::Tensor;
@@ -241,7 +242,7 @@ impl Module for Masked {
         let Some(out) = grad_input else {
             return inner.backward(params, features, grad_output, grads, None);
         };
-        grad_features.resize(features.len(), 0.0);
+        resize(grad_features, features.len(), 0.0)?;
         inner.backward(params, features, grad_output, grads, Some(grad_features))?;
         let width = inner.input_len();
         let rows = out.chunks_exact_mut(width + *choices);

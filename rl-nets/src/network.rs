@@ -82,12 +82,12 @@ impl Network {
         }
         check::at_least("outputs of the network", 1, module.output_len() as u64)?;
         check::at_least("inputs of the network", 1, module.input_len() as u64)?;
-        // With gradients, two moments and a target.
+        // With gradients, two moments, a target with gradients, and what saving them takes.
         let numbers = module.layout().len();
         check::memory(
             "parameters of the network",
             numbers,
-            numbers.checked_mul(5 * size_of::<f32>()),
+            numbers.checked_mul(8 * size_of::<f32>()),
         )?;
         let mut params = vec![0.0; numbers];
         module.init(&mut params, rng);
@@ -243,13 +243,14 @@ impl Network {
     }
 
     /// Converts byte inputs to numbers and stores them.
-    pub(crate) fn scale(&mut self, rows: InputRows<'_>) {
+    pub(crate) fn scale(&mut self, rows: InputRows<'_>) -> Result<()> {
         if let InputRows::U8(bytes) = rows {
             let range = self.byte_range;
-            self.scaled.resize(bytes.len(), 0.0);
+            self.scaled.resize(bytes.len(), 0.0)?;
             let scaled = self.scaled.iter_mut().zip(bytes);
             scaled.for_each(|(x, &byte)| *x = f32::from(byte) / range);
         }
+        Ok(())
     }
 
     /// The output `[batch, output_len]` for `input`, `[batch, input_len]`, without storing anything for a backward
@@ -268,7 +269,7 @@ impl Network {
         if let Store::Candle(on_device) = &mut self.store {
             return on_device.predict(&*self.module, rows, self.byte_range);
         }
-        self.scale(rows);
+        self.scale(rows)?;
         if let Store::Fused { params, .. } = &self.store {
             self.module.forward(params, numbers(rows, &self.scaled))?;
         }

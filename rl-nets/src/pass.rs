@@ -205,7 +205,7 @@ impl<'a> Pass<'a> {
             Store::Candle(on_device) => Some(on_device.params()?),
         };
         if copied.is_some() {
-            self.network.scale(self.rows);
+            self.network.scale(self.rows)?;
         }
         let Network { module, store, scaled, .. } = &mut *self.network;
         let rows = numbers(self.rows, scaled);

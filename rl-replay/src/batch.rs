@@ -17,8 +17,17 @@ pub struct Batch<T, A> {
 
 impl<T: Element, A: Element> Batch<T, A> {
     /// Room for `n` transitions with observations of `width` and actions of `action_width` elements.
-    pub fn new(n: usize, width: usize, action_width: usize) -> Self {
-        Batch {
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] where the memory cannot be had.
+    pub fn new(n: usize, width: usize, action_width: usize) -> Result<Self> {
+        let numbers = size_of::<usize>() + 3 * size_of::<f32>();
+        let row =
+            width.checked_mul(2 * size_of::<T>()).zip(action_width.checked_mul(size_of::<A>()));
+        let row = row.and_then(|(observations, actions)| observations.checked_add(actions));
+        let row = row.and_then(|row| row.checked_add(numbers));
+        check::memory("batch_size", n, row.and_then(|row| row.checked_mul(n)))?;
+        Ok(Batch {
             width,
             action_width,
             indices: vec![0; n],
@@ -28,7 +37,7 @@ impl<T: Element, A: Element> Batch<T, A> {
             discounts: vec![0.0; n],
             next_observations: vec![T::default(); n * width],
             weights: vec![1.0; n],
-        }
+        })
     }
 
     pub(crate) fn check_widths(&self, width: usize, action_width: usize) -> Result<()> {

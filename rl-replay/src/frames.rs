@@ -33,7 +33,7 @@ use std::ops::Range;
 ///     envs.step(&[0])?;
 ///     replay.push(&envs.batch().transitions(&[0]))?;
 /// }
-/// let mut batch = Batch::new(32, width, 1);
+/// let mut batch = Batch::new(32, width, 1)?;
 /// let mut rng = Seeds::new(0).stream("replay", 0);
 /// replay.sample(&mut rng, 0.0, Horizon { n_step: 3, gamma: 0.99 }, &mut batch)?;
 /// assert_eq!(batch.observations().len(), 32 * width);

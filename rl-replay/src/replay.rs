@@ -15,7 +15,7 @@ use rl_core::{Element, Rng, Sections, Transitions};
 /// envs.reset()?;
 /// envs.step(&[0, 1])?;
 /// replay.push(&envs.batch().transitions(&[0, 1]))?;
-/// let mut batch = Batch::new(32, 1, 1);
+/// let mut batch = Batch::new(32, 1, 1)?;
 /// let mut rng = Seeds::new(0).stream("replay", 0);
 /// replay.sample(&mut rng, 0.0, Horizon { n_step: 1, gamma: 0.99 }, &mut batch)?;
 /// assert_eq!(batch.observations().len(), 32);

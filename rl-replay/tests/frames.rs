@@ -101,7 +101,7 @@ fn contents<T: Element>(store: &dyn Store<T, u32>) -> Vec<u8> {
     let (width, action_width) = store.widths();
     let mut all = Vec::new();
     for n_step in 1..=4 {
-        let mut batch = Batch::new(store.len(), width, action_width);
+        let mut batch = Batch::new(store.len(), width, action_width).unwrap();
         for place in 0..store.len() {
             store.read(place, Horizon { n_step, gamma: 0.9 }, &mut batch, place);
         }
@@ -397,7 +397,7 @@ fn a_memory_goes_on_within_an_episode() {
     // The step at which the stacks began is overwritten, but not its older frames.
     replay.push(&step(6.0, true).transitions(&[0])).unwrap();
     replay.push(&step(7.0, true).transitions(&[0])).unwrap();
-    let mut batch = Batch::new(60, 3, 1);
+    let mut batch = Batch::new(60, 3, 1).unwrap();
     let (mut rng, horizon) = (Seeds::new(0).stream("t", 0), Horizon { n_step: 1, gamma: 0.9 });
     replay.sample(&mut rng, 0.0, horizon, &mut batch).unwrap();
     let mut seen: Vec<f32> = batch.rewards().to_vec();

@@ -150,7 +150,7 @@ fn a_replay_draws_what_was_wrong() {
         let shown = StepBatch::of_transitions(&[x], &[x], &[None], &[x + 1.0], true).unwrap();
         replay.push(&shown.transitions(&[0])).unwrap();
     }
-    let (mut batch, horizon) = (Batch::new(10, 1, 1), Horizon { n_step: 1, gamma: 0.9 });
+    let (mut batch, horizon) = (Batch::new(10, 1, 1).unwrap(), Horizon { n_step: 1, gamma: 0.9 });
     let mut rng = Seeds::new(0).stream("t", 0);
     replay.sample(&mut rng, 0.0, horizon, &mut batch).unwrap();
     // All new: each once, since draws are stratified.

@@ -67,7 +67,7 @@ proptest! {
         let mut stream = Stream::new(envs, ends);
         (0..steps).for_each(|_| stream.push(&mut ring));
         prop_assert_eq!(ring.len(), steps.min(capacity / envs) * envs);
-        let mut batch = Batch::new(50, 1, 1);
+        let mut batch = Batch::new(50, 1, 1).unwrap();
         ring.sample(&mut Seeds::new(seed).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
         for i in 0..batch.len() {
             let (t, e) = (batch.observations()[i] as usize / 100, batch.observations()[i] as usize % 100);
@@ -88,7 +88,7 @@ proptest! {
         let mut ring = Replay::uniform(capacity, envs, 1, 1).unwrap();
         let mut stream = Stream::new(envs, ends);
         (0..steps).for_each(|_| stream.push(&mut ring));
-        let mut batch = Batch::new(50, 1, 1);
+        let mut batch = Batch::new(50, 1, 1).unwrap();
         let horizon = Horizon { n_step, gamma: 0.5 };
         ring.sample(&mut Seeds::new(seed).stream("t", 0), 0.0, horizon, &mut batch).unwrap();
         for i in 0..batch.len() {
@@ -143,7 +143,7 @@ proptest! {
         };
         (0..before).for_each(|t| push(t == 0, t as f32));
         (0..after).for_each(|t| push(t == 0, 1000.0 + t as f32));
-        let mut batch = Batch::new(1, 1, 1);
+        let mut batch = Batch::new(1, 1, 1).unwrap();
         for place in 0..Store::len(&rows) {
             rows.read(place, Horizon { n_step, gamma: 0.5 }, &mut batch, 0);
             let seen = batch.observations()[0];
@@ -162,7 +162,7 @@ fn sampling_is_uniform() {
     let mut ring = Replay::uniform(10, 2, 1, 1).unwrap();
     let mut stream = Stream::new(2, vec![None]);
     (0..7).for_each(|_| stream.push(&mut ring));
-    let mut batch = Batch::new(50_000, 1, 1);
+    let mut batch = Batch::new(50_000, 1, 1).unwrap();
     ring.sample(&mut Seeds::new(0).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
     let mut counts = [0u32; 10];
     batch.indices().iter().for_each(|&i| counts[i] += 1);
@@ -177,7 +177,7 @@ fn pixels_stay_bytes() {
     shown.rows_mut().observations.copy_from_slice(&[1, 2, 255]);
     shown.begin_step();
     ring.push(&shown.transitions(&[0])).unwrap();
-    let mut batch = Batch::new(1, 3, 1);
+    let mut batch = Batch::new(1, 3, 1).unwrap();
     ring.sample(&mut Seeds::new(0).stream("t", 0), 0.0, ONE, &mut batch).unwrap();
     assert_eq!(batch.observations(), [1, 2, 255]);
 }
@@ -186,7 +186,10 @@ fn pixels_stay_bytes() {
 fn misuse_is_an_error() {
     let mut ring = Replay::<f32, u32>::uniform(4, 2, 1, 1).unwrap();
     let mut rng = Seeds::new(0).stream("t", 0);
-    assert!(matches!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 1, 1)), Err(Error::Empty)));
+    assert!(matches!(
+        ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 1, 1).unwrap()),
+        Err(Error::Empty)
+    ));
     assert!(ring.push(&StepBatch::new(3, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 1).transitions(&[0; 3])).is_err());
     assert!(ring.push(&StepBatch::new(2, 2).transitions(&[0; 2])).is_err());
@@ -194,7 +197,7 @@ fn misuse_is_an_error() {
     assert!(ring.push(&shown.transitions(&[0; 2])).is_err(), "no step was taken");
     shown.begin_step();
     ring.push(&shown.transitions(&[0; 2])).unwrap();
-    assert!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 2, 1)).is_err());
+    assert!(ring.sample(&mut rng, 0.0, ONE, &mut Batch::new(1, 2, 1).unwrap()).is_err());
     let error = Rows::<f32, u32>::new(1, 2, 1, 1).unwrap_err().to_string();
     assert_eq!(error, "buffer_size: expected an integer >= 2, got 1");
 }

@@ -191,6 +191,60 @@ fn a_signal_saves_the_run() {
     }
 }
 
+/// `nohup` is for runs that outlive their terminal.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_signal_that_is_ignored_stops_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    let program = env!("CARGO_BIN_EXE_xtask");
+    let mut child = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$0\" \"$@\"", program, "train", "dqn", "CartPole-v1"])
+        .args(SMALL)
+        .args(["--out", "b"])
+        .current_dir(dir)
+        .stderr(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !dir.join("b/metrics.csv").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+    }
+    let mut kill = Command::new("kill");
+    kill.args(["-HUP".to_owned(), child.id().to_string()]);
+    assert!(kill.status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(files(&dir.join("a")), files(&dir.join("b")));
+}
+
+/// An allocation that fails ends the process: what cannot be had is asked for first.
+#[cfg(target_os = "linux")]
+#[test]
+fn settings_that_take_more_memory_than_there_is_are_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    for (settings, field) in [
+        ("output_hidden=[1000000]", "parameters of the network: "),
+        ("batch_size=100000000 buffer_size=100000000", "buffer_size: "),
+        ("network.hidden=[2000000]", "a batch in the network: "),
+        ("network.hidden=[30000,30000]", "parameters of the network: "),
+    ] {
+        let set = settings.split(' ').flat_map(|setting| ["--set", setting]);
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -v 3000000; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_xtask")])
+            .args(["train", "dqn", "CartPole-v1", "--set", "learning_starts=1"])
+            .args(set)
+            .current_dir(dir.path())
+            .output()
+            .unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{settings}: {error}");
+        let last = error.lines().last().unwrap_or_default();
+        assert!(last.starts_with(&format!("error: {field}")), "{settings}: {error}");
+        assert!(last.contains("fits in memory"), "{settings}: {error}");
+    }
+}
+
 #[test]
 fn a_trained_run_is_evaluated() {
     let dir = tempfile::tempdir().unwrap();

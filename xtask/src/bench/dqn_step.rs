@@ -132,7 +132,7 @@ impl Plain {
             ParamsAdamW { lr: LEARNING_RATE, eps: 1e-5, weight_decay: 0.0, ..Default::default() };
         Ok(Plain {
             replay,
-            batch: Batch::new(BATCH, 4, 1),
+            batch: Batch::new(BATCH, 4, 1).map_err(rl_core::Error::from)?,
             rng: Seeds::new(0).stream("agent", 0),
             online,
             target,

@@ -103,7 +103,7 @@ impl Kind<'_> {
     /// Uniform and prioritised draws from memories that are full.
     fn measure<T: Element>(&self, args: &Args, number: fn(usize) -> T) -> Result<Vec<Measured>> {
         let frame = self.stack.map_or(self.width, |n| self.width / n);
-        let mut rows = Batch::new(self.batch, self.width, 1);
+        let mut rows = Batch::new(self.batch, self.width, 1).map_err(rl_core::Error::from)?;
         let horizon = Horizon { n_step: 1, gamma: 0.99 };
         let (mut all, mut rng) = (Vec::new(), Seeds::new(0).stream("replay", 0));
         // One memory at a time: two of a million images do not fit everywhere.
