@@ -3,6 +3,7 @@
 use crate::{Error, Policy, Result, VecEnv, codec};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -108,8 +109,25 @@ pub struct Manifest {
     pub files: BTreeMap<String, (u64, u32)>,
 }
 
+/// A manifest as it is stored: with the CRC-32 of itself in compact JSON.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(flatten)]
+    manifest: Manifest,
+    checksum: u32,
+}
+
+impl Manifest {
+    fn checksum(&self) -> Result<u32> {
+        let text = serde_json::to_vec(self).map_err(|e| Error::corrupt(MANIFEST, e))?;
+        Ok(crc32fast::hash(&text))
+    }
+}
+
 /// The file that describes the policy of a checkpoint, see [`Policy::describe`].
 pub const POLICY_FILE: &str = "policy.json";
+/// The file of a run's settings, as far as they determine what is learned.
+pub const SETTINGS_FILE: &str = "settings.toml";
 /// The file of the normaliser around the environments of a checkpoint, a [`NormalizerState`](crate::NormalizerState).
 pub const NORMALIZER_FILE: &str = "normalizer.json";
 
@@ -248,8 +266,9 @@ impl CheckpointDir {
         }
         let format_version = codec::FORMAT_VERSION;
         let manifest = Manifest { format_version, algorithm: algorithm.to_owned(), step, files };
+        let sealed = Sealed { checksum: manifest.checksum()?, manifest };
         let manifest =
-            serde_json::to_vec_pretty(&manifest).map_err(|e| Error::corrupt(MANIFEST, e))?;
+            serde_json::to_vec_pretty(&sealed).map_err(|e| Error::corrupt(MANIFEST, e))?;
         write_synced(&temporary.join(MANIFEST), &manifest)?;
         sync_folder(&temporary)?;
         let target = if place.exists() { self.replacement(step) } else { place };
@@ -280,12 +299,7 @@ impl CheckpointDir {
         let io = |e| Error::io(&self.root, e);
         let mut steps = Vec::new();
         for entry in fs::read_dir(&self.root).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            let step = name.to_str().and_then(|name| name.strip_prefix("step-"));
-            let step = step.map(|step| step.strip_suffix(REPLACEMENT).unwrap_or(step));
-            let parsed = step.and_then(|step| step.parse::<u64>().ok());
-            // As it is written: other folders of such names are not checkpoints of this one.
-            steps.extend(parsed.filter(|parsed| step == Some(format!("{parsed:012}").as_str())));
+            steps.extend(step_of(&entry.map_err(io)?.file_name()));
         }
         steps.sort_unstable();
         steps.dedup();
@@ -335,6 +349,14 @@ impl CheckpointDir {
     }
 }
 
+/// The step that a checkpoint's folder is named after. Other folders of such names are none.
+fn step_of(name: &OsStr) -> Option<u64> {
+    let step = name.to_str()?.strip_prefix("step-")?;
+    let step = step.strip_suffix(REPLACEMENT).unwrap_or(step);
+    let parsed = step.parse::<u64>().ok()?;
+    (step == format!("{parsed:012}")).then_some(parsed)
+}
+
 /// The newest intact checkpoint.
 #[derive(Debug)]
 pub struct Latest {
@@ -375,8 +397,16 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
         let problem = format!("has format version {got}; this library reads version {expected}");
         return Err(corrupt(&name, &problem));
     }
-    let manifest: Manifest =
+    let Sealed { manifest, checksum } =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
+    if manifest.checksum()? != checksum {
+        return Err(corrupt(&name, "damaged: the checksum does not match"));
+    }
+    // Where it lies says so too: a folder that was renamed is no other checkpoint.
+    if let Some(step) = path.file_name().and_then(step_of).filter(|step| *step != manifest.step) {
+        let problem = format!("is of step {}, in the folder of step {step}", manifest.step);
+        return Err(corrupt(&name, &problem));
+    }
     let mut sections = Sections::default();
     for (file, (length, checksum)) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
         let file_path = path.join(file);
@@ -389,7 +419,9 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
             _ => Error::io(&file_path, e),
         })?;
         if bytes.len() as u64 != *length {
-            let problem = format!("truncated: {} of {length} bytes", bytes.len());
+            let how =
+                if (bytes.len() as u64) < *length { "truncated" } else { "longer than it was" };
+            let problem = format!("{how}: {} bytes of {length}", bytes.len());
             return Err(corrupt(&file_path, &problem));
         }
         if crc32fast::hash(&bytes) != *checksum {

@@ -10,7 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: &[u8; 8] = b"RLSTATE\n";
 /// The format version; incremented when a stored layout changes.
-pub const FORMAT_VERSION: u32 = 4;
+pub const FORMAT_VERSION: u32 = 5;
 const HEADER: usize = 24;
 
 fn options(limit: u64) -> impl Options {

@@ -55,8 +55,8 @@ pub mod doc_env;
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{
-    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, Sections, read_checkpoint,
-    read_checkpoint_files, remove_temporary, write_atomically,
+    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, Sections,
+    read_checkpoint, read_checkpoint_files, remove_temporary, write_atomically,
 };
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};

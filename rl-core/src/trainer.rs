@@ -2,7 +2,7 @@
 
 use crate::{
     Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
-    Row, Sections, Signal, Sink, Space, VecEnv, check,
+    Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -82,6 +82,8 @@ pub struct Trainer<V: VecEnv, A> {
     callbacks: Vec<Box<dyn Callback<V, A>>>,
     sinks: Vec<Box<dyn Sink>>,
     checkpoints: Option<CheckpointDir>,
+    /// In every checkpoint.
+    settings: Option<String>,
     save_replay: bool,
     actions: Vec<<V::Action as Space>::Elem>,
     counters: Counters,
@@ -118,6 +120,7 @@ where
             callbacks: Vec::new(),
             sinks: Vec::new(),
             checkpoints: None,
+            settings: None,
             save_replay: true,
             actions: vec![<V::Action as Space>::Elem::default(); width],
             counters: Counters::default(),
@@ -140,6 +143,13 @@ where
     /// Sets the folder for the checkpoints that callbacks request.
     pub fn with_checkpoints(mut self, checkpoints: CheckpointDir) -> Self {
         self.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Settings that each checkpoint then has beside the state, as the file [`SETTINGS_FILE`](crate::SETTINGS_FILE), for a
+    /// reader to compare with its own.
+    pub fn with_settings(mut self, settings: String) -> Self {
+        self.settings = Some(settings);
         self
     }
 
@@ -311,6 +321,9 @@ where
         let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
         sections.put("callbacks", &callbacks?)?;
         sections.put("trainer", &self.counters)?;
+        if let Some(settings) = &self.settings {
+            sections.put_file(SETTINGS_FILE, settings.clone().into_bytes());
+        }
         Ok(sections)
     }
 

@@ -229,6 +229,7 @@ impl DqnConfig {
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum HeadConfig {
     /// Their expectation, by the temporal-difference error that `loss` penalises.
+    #[serde(deserialize_with = "no_fields")]
     Expected,
     /// Their distribution over fixed values (C51; Bellemare et al., 2017). `loss` is not used.
     Categorical {
@@ -249,6 +250,14 @@ pub enum HeadConfig {
         #[serde(default = "default_kappa")]
         kappa: f64,
     },
+}
+
+/// A kind without fields does not refuse them by itself.
+fn no_fields<'de, D: serde::Deserializer<'de>>(fields: D) -> std::result::Result<(), D::Error> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct None {}
+    None::deserialize(fields).map(|None {}| ())
 }
 
 fn default_atoms() -> usize {

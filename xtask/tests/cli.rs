@@ -474,8 +474,56 @@ fn a_run_starts_from_a_policy() {
     assert!(error.starts_with("init_from: "), "{error}");
     let error = refuse(&["--init-from", "a", "--set", "network.hidden=[16]"]);
     assert_eq!(error, "init_from: normalisation moments: expected 0 elements, got 1");
+    // Parameters that fit, but behind another activation.
+    let tanh = ["--set", "network.hidden=[16]", "--set", "network.activation=tanh"];
+    let error = refuse(&[&normalised[..], &tanh, &["--init-from", "a"]].concat());
+    let expected =
+        "init_from: a policy of another network: modules[0].activation is \"relu\", here \"tanh\"";
+    assert_eq!(error, expected);
     assert!(refuse(&["--init-from", "missing"]).starts_with("missing: not the folder of a run"));
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
+}
+
+/// What determines a run is in its checkpoints too: a file that was edited is no other run in the same folder.
+#[test]
+fn a_run_goes_on_with_the_settings_that_it_was_trained_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "whole"]);
+    train(dir, &["--out", "run", "--stop-at", "1400"]);
+    let path = dir.join("run/config.toml");
+    let settings = std::fs::read_to_string(&path).unwrap();
+    let edited = |from: &str, to: &str| {
+        assert!(settings.contains(from), "{settings}");
+        std::fs::write(&path, settings.replacen(from, to, 1)).unwrap();
+    };
+    let resume = ["train", "dqn", "CartPole-v1", "--resume", "run"];
+    for (from, to, expected) in [
+        ("seed = 0", "seed = 1", "seed: expected 0, with which the run was trained so far, got 1"),
+        (
+            "gamma = 0.99",
+            "gamma = 0.9",
+            "agent.gamma: expected 0.99, with which the run was trained so far, got 0.9",
+        ),
+        ("envs = 1", "envs = 2", "envs: expected 1, with which the run was trained so far, got 2"),
+        (
+            "observations = false",
+            "observations = true",
+            "normalize.observations: expected false, with which the run was trained so far, got true",
+        ),
+    ] {
+        edited(from, to);
+        assert_eq!(refuse(dir, &resume), expected);
+    }
+    // What has no say in what is learned may change.
+    edited("env_threads = 1\nthreads = 1", "env_threads = 2\nthreads = 2");
+    succeed(dir, &resume);
+    let of = |run: &str| {
+        let mut files = files(&dir.join(run));
+        files.remove("config.toml");
+        files
+    };
+    assert!(of("whole") == of("run"));
 }
 
 /// A checkpoint may leave its replay memory out; the run goes on all the same.

@@ -183,9 +183,27 @@ fn hostile_settings_are_errors() {
         "hidden=[0]",
         "conv=[{channels=1000000000000, kernel=1}]",
     ];
+    const SCHEDULES: [&str; 6] = [
+        "{kind=\"piecewise\", points=[[nan, 1.0]]}",
+        "{kind=\"piecewise\", points=[[0.0, nan]]}",
+        "{kind=\"piecewise\", points=[[0.5, 1.0], [0.5, 0.1]]}",
+        "{kind=\"piecewise\", points=[]}",
+        "{kind=\"linear\", from=1.0, to=inf}",
+        "{kind=\"exponential\", from=1.0, to=0.0}",
+    ];
     let mut refused = 0;
+    let mut rng = Seeds::new(5).stream("hostile settings", 0);
+    let mut draw = |n: usize| rng.below(n);
     for table in tables {
         let mut changes: Vec<String> = Vec::new();
+        for field in table.fields.iter().filter(|field| field.ends_with("rate")) {
+            for schedule in SCHEDULES {
+                let change = format!("{field}={schedule}");
+                let mut run = RunConfig::new(table.name, "test", STEPS);
+                run.set(&change).unwrap();
+                assert!((table.build)(&run).is_err(), "{}: {change} is accepted", table.name);
+            }
+        }
         for field in &table.fields {
             changes.extend(VALUES.map(|value| format!("{field}={value}")));
         }
@@ -196,10 +214,15 @@ fn hostile_settings_are_errors() {
             ["quantiles", "kappa"]
                 .map(|field| format!("head={{kind=\"quantile\", {field}=1000000000000}}")),
         );
-        for change in changes {
+        // Each alone; then several at once.
+        let mut all: Vec<Vec<String>> = changes.iter().map(|change| vec![change.clone()]).collect();
+        for _ in 0..40 {
+            all.push((0..2 + draw(3)).map(|_| changes[draw(changes.len())].clone()).collect());
+        }
+        for changes in all {
             let mut run = RunConfig::new(table.name, "test", STEPS);
-            let all = table.base.iter().copied().chain([change.as_str()]);
-            if all.into_iter().all(|change| run.set(change).is_ok())
+            let mut all = table.base.iter().copied().chain(changes.iter().map(String::as_str));
+            if all.all(|change| run.set(change).is_ok())
                 && let Err(error) = (table.build)(&run)
             {
                 let text = error.to_string();
@@ -209,6 +232,29 @@ fn hostile_settings_are_errors() {
         }
     }
     assert!(refused > 1_000, "{refused}");
+}
+
+/// A part of a setting alone leaves the other parts as they are by default; a part that there is not is refused.
+#[test]
+fn parts_of_settings() {
+    let of = |changes: &[&str]| {
+        let mut run = RunConfig::new("test", "test", STEPS);
+        changes.iter().for_each(|change| run.set(change).unwrap());
+        run.settings::<PpoConfig>().map_err(|error| error.to_string())
+    };
+    let default = PpoConfig::default();
+    let eps = of(&["optimizer.eps=1e-3"]).unwrap();
+    assert_eq!(eps.optimizer, rl_nets::OptimizerConfig::adam_with_eps(1e-3));
+    let narrow = of(&["network.actor.hidden=[8]"]).unwrap();
+    assert_eq!(narrow.network.actor.activation, default.network.actor.activation);
+    assert_eq!(narrow.network.critic, default.network.critic);
+    let sgd = of(&["optimizer={kind=\"sgd\"}"]).unwrap();
+    assert_ne!(sgd.optimizer, default.optimizer);
+    assert!(of(&["optimizer.epsilon=1"]).unwrap_err().contains("unknown field"));
+    let mut run = RunConfig::new("dqn", "test", STEPS);
+    run.set("head.atoms=51").unwrap();
+    let error = run.settings::<DqnConfig>().unwrap_err().to_string();
+    assert!(error.contains("unknown field `atoms`"), "{error}");
 }
 
 const DQN: &[&str] = &[

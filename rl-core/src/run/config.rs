@@ -1,7 +1,10 @@
 //! The settings of a run.
 
-use super::settings::{from_table, merge, put, table_of, value_of};
-use crate::{BoxSpace, Error, NormalizeObs, NormalizeReward, Result, Seeds, Space, VecEnv, check};
+use super::settings::{first_difference, from_table, merge, put, table_of, value_of};
+use crate::{
+    BoxSpace, Error, NormalizeObs, NormalizeReward, Result, SETTINGS_FILE, Seeds, Space, VecEnv,
+    check,
+};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -125,6 +128,20 @@ const OF_THE_RUN: [&str; 12] = [
     "normalize",
 ];
 
+/// Settings of a run that may be changed before it is resumed: what is learned does not depend on them, or they say how far
+/// it goes and where.
+const CHANGEABLE: [&str; 9] = [
+    "steps",
+    "env_threads",
+    "threads",
+    "device",
+    "checkpoint_every",
+    "evaluate_every",
+    "save_replay",
+    "python",
+    "reference",
+];
+
 /// Several environments of observations `O` and actions `A`.
 type Envs<O, A> = Box<dyn VecEnv<Obs = O, Action = A>>;
 
@@ -202,17 +219,44 @@ impl RunConfig {
         Ok(())
     }
 
+    /// The settings that determine what is learned, as TOML: those of a run that is resumed must be those of its checkpoint.
+    ///
+    /// # Errors
+    /// Settings that TOML cannot express.
+    pub(super) fn determining(&self) -> Result<String> {
+        let mut table = table_from(self)?;
+        CHANGEABLE.iter().for_each(|key| drop(table.remove(*key)));
+        toml::to_string_pretty(&table).map_err(|e| Error::settings("settings", e))
+    }
+
+    /// Checks that the settings that determine what is learned are `trained`, those of a checkpoint.
+    ///
+    /// # Errors
+    /// [`Error::Config`] that names the first setting that is another.
+    pub(super) fn check_determining(&self, trained: &[u8]) -> Result<()> {
+        let trained = table_of(SETTINGS_FILE, &String::from_utf8_lossy(trained))?;
+        let own = table_of("settings", &self.determining()?)?;
+        match first_difference(&own, &trained)? {
+            None => Ok(()),
+            Some((field, got, expected)) => {
+                let expected = format!("{expected}, with which the run was trained so far");
+                Err(Error::config(field, expected, got))
+            }
+        }
+    }
+
     /// The streams of all randomness.
     pub fn seeds(&self) -> Seeds {
         Seeds::new(self.seed)
     }
 
-    /// The algorithm's settings, with defaults where the run says nothing.
+    /// The algorithm's settings, with its defaults where the run says nothing, inside of tables too: to set
+    /// `optimizer.eps` alone leaves the rest of the optimiser as it is by default.
     ///
     /// # Errors
     /// [`Error::Settings`] that names the field.
-    pub fn settings<C: DeserializeOwned>(&self) -> Result<C> {
-        from_table(&self.algorithm, self.agent.clone())
+    pub fn settings<C: Default + Serialize + DeserializeOwned>(&self) -> Result<C> {
+        self.settings_over(&C::default())
     }
 
     /// The algorithm's settings, with those of `defaults` where the run says nothing. Tables are joined field by field,

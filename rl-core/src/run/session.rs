@@ -1,11 +1,12 @@
 //! A run from its settings to its summary.
 
 use super::report::Reporting;
+use super::settings::first_difference;
 use super::{Reporter, RunConfig, RunFolder, Summary, Which, give_policy};
 use crate::{
     Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
-    Outcome, Result, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig, VecEnv, check,
-    evaluate, write_atomically,
+    Outcome, POLICY_FILE, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer,
+    TrainerConfig, VecEnv, check, evaluate, write_atomically,
 };
 use std::cell::RefCell;
 use std::fs::File;
@@ -174,7 +175,9 @@ impl Run {
     ///
     /// # Errors
     /// Those of [`RunConfig::settings`].
-    pub fn settings<C: serde::Serialize + serde::de::DeserializeOwned>(&mut self) -> Result<C> {
+    pub fn settings<C: Default + serde::Serialize + serde::de::DeserializeOwned>(
+        &mut self,
+    ) -> Result<C> {
         let settings: C = self.config.settings()?;
         self.put_settings(&settings)?;
         Ok(settings)
@@ -255,6 +258,10 @@ impl Run {
             return Ok(Some(summary));
         }
         let config = self.config.clone();
+        // Another algorithm's checkpoint is refused as such, below.
+        if let Some(newest) = newest.as_ref().filter(|n| n.manifest.algorithm == agent.name()) {
+            config.check_determining(newest.sections.file(SETTINGS_FILE)?)?;
+        }
         if config.normalize.observations != envs.normalizer().is_some() {
             let (expected, got) = match config.normalize.observations {
                 true => ("environments behind `RunConfig::normalized_observations`", "others"),
@@ -280,6 +287,7 @@ impl Run {
         let stop_at = self.stop_at.take().unwrap_or(u64::MAX);
         let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?
             .with_checkpoints(folder.checkpoints())
+            .with_settings(config.determining()?)
             .with_callback(evaluate_every.keep_best(folder.best().root()))
             .with_callback(CheckpointEvery::new(every(config.checkpoint_every, 10))?)
             .with_callback(Reporting { reporter, first_step, evaluation_return: None })
@@ -386,7 +394,26 @@ where
     let mut kept = Sections::default();
     agent.save_policy(&mut kept)?;
     kept.put_acting(agent, envs)?;
+    check_same_network(policy, &kept)?;
     Ok(kept)
+}
+
+/// Parameters that fit need not mean the same: behind another activation they are another policy.
+fn check_same_network(given: &Sections, own: &Sections) -> Result<()> {
+    let network = |sections: &Sections| -> Result<serde_json::Value> {
+        let text = sections.find(POLICY_FILE).unwrap_or(b"null");
+        let policy: serde_json::Value =
+            serde_json::from_slice(text).map_err(|e| Error::corrupt(POLICY_FILE, e))?;
+        Ok(policy["network"].clone())
+    };
+    match first_difference(&network(given)?, &network(own)?)? {
+        None => Ok(()),
+        Some((field, given, own)) => {
+            let problem =
+                format_args!("a policy of another network: {field} is {given}, here {own}");
+            Err(Error::settings("init_from", problem))
+        }
+    }
 }
 
 /// Stops a run when told to.

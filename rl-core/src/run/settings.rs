@@ -1,7 +1,9 @@
 //! Settings as TOML.
 
 use crate::{Error, Result};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Reads settings from a table; an error names the field by its path. `what` is where the table comes from.
 ///
@@ -37,6 +39,34 @@ pub(super) fn table_of(what: &str, text: &str) -> Result<toml::Table> {
         let line = line.map_or(String::new(), |line| format!("line {line}: "));
         Error::settings(what, format_args!("{line}{}", e.message()))
     })
+}
+
+/// Where two values differ first: the path, and what each has there.
+pub(super) fn first_difference(
+    a: &impl Serialize,
+    b: &impl Serialize,
+) -> Result<Option<(String, String, String)>> {
+    let json = |e| Error::settings("settings", e);
+    let a = serde_json::to_value(a).map_err(json)?;
+    let b = serde_json::to_value(b).map_err(json)?;
+    Ok(difference("", &a, &b))
+}
+
+fn difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, String)> {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => a.keys().chain(b.keys()).find_map(|key| {
+            let of = |object: &serde_json::Map<String, Value>| {
+                object.get(key).cloned().unwrap_or_else(|| "nothing".into())
+            };
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            difference(&path, &of(a), &of(b))
+        }),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            let mut pairs = a.iter().zip(b).enumerate();
+            pairs.find_map(|(i, (a, b))| difference(&format!("{path}[{i}]"), a, b))
+        }
+        _ => (a != b).then(|| (path.to_owned(), a.to_string(), b.to_string())),
+    }
 }
 
 /// Whether tables can be joined: those that say of which `kind` they are agree in it, and so do those that say it by their

@@ -15,6 +15,7 @@ use rl_ddpg::{Ddpg, DdpgConfig, OffPolicy, Rule, Td3, Td3Config};
 use rl_dqn::{Dqn, DqnConfig};
 use rl_envs::{CartPole, Pendulum};
 use rl_nets::Backend;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 #[derive(clap::Args)]
@@ -75,7 +76,10 @@ fn compare(args: &Args, env: &str, pair: [(&str, &Run); 2]) -> Result<()> {
     Ok(())
 }
 
-fn settings<C: DeserializeOwned>(algorithm: &str, env: &str) -> Result<(RunConfig, C)> {
+fn settings<C: Default + Serialize + DeserializeOwned>(
+    algorithm: &str,
+    env: &str,
+) -> Result<(RunConfig, C)> {
     let config = preset::find_or_defaults(algorithm, env)?;
     let settings = config.settings()?;
     Ok((config, settings))
