@@ -1,7 +1,7 @@
 //! Steps a second of Gymnasium's environments, over the bridge and in Python.
 //!
 //! ```text
-//! RL_PYTHON=venv/bin/python cargo run --release -p rl-envs --features gymnasium --example gym_speed -- [ID ...]
+//! RL_PYTHON=venv/bin/python cargo run --release --package rl-envs --features gymnasium --example gym_speed -- [ID ...]
 //! ```
 //!
 //! Each id is stepped with one environment, and with eight on two workers beside Python's `AsyncVectorEnv` of eight. Rounds

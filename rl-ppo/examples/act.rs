@@ -1,7 +1,7 @@
 //! Acts with a policy that was trained, from its folder alone.
 //!
 //! ```text
-//! cargo run --release --example act -- runs/cartpole
+//! cargo run --release --package rl-ppo --example act -- runs/cartpole
 //! ```
 #![allow(clippy::print_stdout)] // A program, unlike the libraries, prints.
 

@@ -1,7 +1,7 @@
 //! Trains PPO in CartPole: progress bar, run folder, and resuming where a run was stopped.
 //!
 //! ```text
-//! cargo run --release --example train -- runs/cartpole
+//! cargo run --release --package rl-ppo --example train -- runs/cartpole
 //! ```
 #![allow(clippy::print_stdout)] // A program, unlike the libraries, prints.
 

@@ -18,8 +18,7 @@ fn body(shape: &[usize]) -> Result<Chain> {
     })
 }
 
-/// Trains both agents.
-pub fn main() -> rl_core::Result<()> {
+fn main() -> rl_core::Result<()> {
     let (seeds, backend) = (Seeds::new(0), Backend::cpu());
 
     let poles = || SerialVecEnv::new(vec![TimeLimit::new(CartPole::default(), 500)?; 4], seeds);

@@ -139,6 +139,55 @@ fn tests_are_neither_ignored_nor_asleep() {
     }
 }
 
+/// Examples that need arguments; `outside.rs` builds and runs them.
+const RUN_OUTSIDE: &[&str] = &["rl-ppo/examples/act.rs", "rl-ppo/examples/train.rs"];
+
+/// Features that need what a Rust toolchain alone does not have: an interpreter with packages, or a library.
+const NEED_MORE: &[&str] = &["gymnasium", "python-tests", "mujoco"];
+
+#[test]
+fn tests_run_every_example() {
+    let mut names = BTreeSet::new();
+    for path in sources() {
+        let folder = path.parent().unwrap();
+        if !folder.ends_with("examples") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let package = folder.parent().unwrap();
+        let shown = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+        // All packages put them in one folder of `target`.
+        assert!(names.insert(name.to_owned()), "{shown}: another package has an example {name}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        let command = format!("--package {} ", package.file_name().unwrap().to_str().unwrap());
+        let says_how = text.starts_with("//! ")
+            && text.contains(&format!("--example {name}"))
+            && text.contains(&command);
+        assert!(says_how, "{shown}: begins with what it shows and the command that runs it");
+        if RUN_OUTSIDE.contains(&&*shown) {
+            continue;
+        }
+        let manifest: toml::Table =
+            std::fs::read_to_string(package.join("Cargo.toml")).unwrap().parse().unwrap();
+        let targets = manifest.get("example").and_then(|targets| targets.as_array());
+        let target = targets.into_iter().flatten().find(|t| t["name"].as_str() == Some(name));
+        let target = target.unwrap_or_else(|| panic!("{shown}: not declared in Cargo.toml"));
+        let flag = |key| target.get(key).and_then(|value| value.as_bool());
+        let features = target.get("required-features").and_then(|value| value.as_array());
+        let needs_more = features
+            .into_iter()
+            .flatten()
+            .any(|feature| feature.as_str().is_some_and(|feature| NEED_MORE.contains(&feature)));
+        // Without `harness = false` a test harness would stand in the place of its `main`.
+        let is_run = (flag("test"), flag("harness")) == (Some(true), Some(false));
+        assert!(is_run || needs_more, "{shown}: test = true, harness = false");
+    }
+    for (name, _) in MAY_USE {
+        let examples = root().join(name).join("examples");
+        assert!(examples.is_dir(), "{name} has no example");
+    }
+}
+
 #[test]
 fn the_top_level_is_what_it_should_be() {
     let allowed = [

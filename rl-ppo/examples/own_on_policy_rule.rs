@@ -1,7 +1,7 @@
 //! An on-policy rule of one's own: advantage-weighted regression (Peng et al., 2019) on fresh rollouts, whose policy
 //! imitates each action by `exp(advantage / temperature)`. Rollouts, advantages and the value function are PPO's.
 //!
-//! `cargo run --release --package xtask --example own_on_policy_rule`
+//! `cargo run --release --package rl-ppo --example own_on_policy_rule`
 #![allow(clippy::print_stdout)]
 
 use rl_core::{Metrics, Progress, Result, Schedule, Seeds, SerialVecEnv, TimeLimit};
@@ -68,8 +68,7 @@ impl<D: Distribution, O: InputSpace> Rule<D, O> for AdvantageWeighted {
     }
 }
 
-/// Trains, and looks at the returns.
-pub fn main() -> Result<()> {
+fn main() -> Result<()> {
     let seeds = Seeds::new(0);
     let config = PpoConfig {
         learning_rate: Schedule::linear(1e-3, 0.0),

@@ -1,16 +1,15 @@
 //! Wrappers of one's own. One of observations and one of actions are a mapping each; one that changes rewards is an
 //! environment around an environment.
 //!
-//! `cargo run --release --package xtask --example own_wrapper`
+//! `cargo run --release --package rl-dqn --example own_wrapper`
 #![allow(clippy::print_stdout, clippy::expect_used)] // Built once before it is handed over.
 
 use rl_core::{
     ActionMap, BoxSpace, Discrete, Env, MapAction, MapObs, ObsMap, Result, Rng, Schedule, Seeds,
     SerialVecEnv, Space, Step, TimeLimit, Trainer, TrainerConfig, evaluate,
 };
-use rl_dqn::{Dqn, DqnConfig};
+use rl_dqn::{Backend, Dqn, DqnConfig};
 use rl_envs::{Pendulum, check_env};
-use rl_nets::Backend;
 
 /// Shows the angle and the velocity in place of sine, cosine and velocity.
 #[derive(Clone)]
@@ -96,8 +95,7 @@ fn wrapped() -> Result<impl Env<Obs = BoxSpace, Action = Discrete, State: Send> 
     TimeLimit::new(ScaleReward { env, by: 16.0 }, 200)
 }
 
-/// Checks the wrapped environment, and learns in it.
-pub fn main() -> Result<()> {
+fn main() -> Result<()> {
     assert!(check_env(|| wrapped().expect("spaces of one size"), 5).is_empty());
     let envs = || SerialVecEnv::new(vec![wrapped()?], Seeds::new(0));
     let config = DqnConfig {

@@ -1,16 +1,17 @@
-//! A leaf of one's own: the gated linear unit (Dauphin et al., 2017), `(x Aᵀ + a) sigmoid(x Bᵀ + b)`. It is written
-//! twice, as a fused pass from the library's kernels and in candle; the two are compared, then DQN learns with it.
+//! A layer of one's own: the gated linear unit (Dauphin et al., 2017), `(x Aᵀ + a) sigmoid(x Bᵀ + b)`. It is written
+//! twice, as a fused pass from the library's kernels and in candle. The two are compared; then a network of such layers
+//! learns the product of two numbers.
 //!
-//! `cargo run --release --package xtask --example own_leaf`
+//! `cargo run --release --package rl-nets --example own_layer`
 #![allow(clippy::print_stdout)]
 
 use candle_core::Tensor;
 use candle_nn::ops::sigmoid;
-use rl_core::{Rng, Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
-use rl_dqn::{Dqn, DqnConfig};
-use rl_envs::CartPole;
+use rl_core::{Rng, Seeds};
 use rl_nets::kernels::{Matrix, add_column_sums, dispatch, fill_rows, product, tanh};
-use rl_nets::{Backend, Chain, Init, Layout, Module, Result, TdLoss, check_module};
+use rl_nets::{
+    Backend, Chain, Init, Layout, Linear, Module, Network, OptimizerConfig, Result, check_module,
+};
 
 /// Parameters are `weight`, `[2 outputs, inputs]`, the values' rows first, and `bias`, `[2 outputs]`.
 #[derive(Clone)]
@@ -124,33 +125,24 @@ impl Module for Gated {
     }
 }
 
-/// Compares the two definitions, then trains.
-pub fn main() -> rl_core::Result<()> {
+fn main() -> Result<()> {
     assert_eq!(check_module(&Gated::new(3, 5))?, [""; 0]);
 
-    let body = |shape: &[usize]| {
-        let inputs = shape.iter().product();
-        Chain::new(inputs).then(Gated::new(inputs, 64))?.then(Gated::new(64, 64))
-    };
-    let config = DqnConfig {
-        loss: TdLoss::Mse,
-        max_grad_norm: None,
-        learning_rate: Schedule::linear(2e-3, 1e-5),
-        batch_size: 64,
-        learning_starts: 1_000,
-        train_freq: 1,
-        target_update_interval: 1,
-        tau: 0.005,
-        double_q: true,
-        epsilon: Schedule::linear(1.0, 0.1).over(0.3),
-        ..DqnConfig::default()
-    };
-    let envs = || SerialVecEnv::new(vec![TimeLimit::new(CartPole::default(), 500)?], Seeds::new(0));
-    let agent = Dqn::with_body(&config, &body, &envs()?, &Backend::cpu(), Seeds::new(0))?;
-    let mut trainer = Trainer::new(envs()?, agent, TrainerConfig::new(30_000))?;
-    trainer.run()?;
-    let mean = evaluate(trainer.agent_mut(), &mut envs()?, 10)?.mean();
-    assert!(mean > 100.0, "{mean}");
-    println!("DQN with gated linear units on CartPole: mean return {mean}");
+    let layers = Chain::new(2).then(Gated::new(2, 16))?.then(Linear::new(16, 1)?)?;
+    let seeds = Seeds::new(0);
+    let mut net = Network::new(layers, &Backend::cpu(), &mut seeds.stream("init", 0))?;
+    let mut adam = net.optimizer(OptimizerConfig::adam())?;
+    let (mut rng, mut loss) = (seeds.stream("data", 0), f32::INFINITY);
+    for _ in 0..2_000 {
+        let x = [0.0; 2 * 64].map(|_: f32| rng.uniform(-1.0, 1.0) as f32);
+        let pass = net.forward(&x)?;
+        let rows = pass.output().iter().zip(x.chunks_exact(2));
+        let mut errors: Vec<f32> = rows.map(|(y, x)| (y - x[0] * x[1]) / 64.0).collect();
+        loss = 64.0 * errors.iter().map(|error| error * error).sum::<f32>();
+        pass.backward(&mut errors)?;
+        net.step(&mut adam, 1e-2, None)?;
+    }
+    assert!(loss < 1e-3, "{loss}");
+    println!("gated linear units multiply two numbers: mean squared error {loss:.6}");
     Ok(())
 }

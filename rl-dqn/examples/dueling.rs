@@ -1,13 +1,13 @@
 //! A dueling network for DQN (Wang et al., 2016): a value and an advantage of each action on one trunk,
 //! `Q = V + A - mean A`. A chain, a fork, and a leaf that puts the two together.
 //!
-//! `cargo run --release --package xtask --example dueling`
+//! `cargo run --release --package rl-dqn --example dueling`
 #![allow(clippy::print_stdout)]
 
 use rl_core::{Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
-use rl_dqn::{Dqn, DqnConfig};
+use rl_dqn::{Backend, Dqn, DqnConfig};
 use rl_envs::CartPole;
-use rl_nets::{Backend, Body, Chain, Dueling, Fork, Linear, NetworkConfig, Result, TdLoss};
+use rl_nets::{Body, Chain, Dueling, Fork, Linear, NetworkConfig, Result, TdLoss};
 
 /// The network for observations of a shape.
 fn dueling(shape: &[usize], actions: usize) -> Result<Chain> {
@@ -20,8 +20,7 @@ fn dueling(shape: &[usize], actions: usize) -> Result<Chain> {
     trunk.then_named("", streams)?.then(Dueling::new(actions)?)
 }
 
-/// Trains, and looks at the returns.
-pub fn main() -> rl_core::Result<()> {
+fn main() -> rl_core::Result<()> {
     let config = DqnConfig {
         loss: TdLoss::Mse,
         max_grad_norm: None,

@@ -1,13 +1,13 @@
 //! A head of one's own for DQN: an ensemble of values an action on one body (Osband et al., 2016, without its masks).
 //! Each member learns from its own target; actions go by the mean.
 //!
-//! `cargo run --release --package xtask --example own_head`
+//! `cargo run --release --package rl-dqn --example own_head`
 #![allow(clippy::print_stdout)]
 
 use rl_core::{Result, Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
-use rl_dqn::{Dqn, DqnConfig, Head, TdRows};
+use rl_dqn::{Backend, Dqn, DqnConfig, Head, TdRows};
 use rl_envs::CartPole;
-use rl_nets::{Backend, NetworkConfig};
+use rl_nets::NetworkConfig;
 
 #[derive(Debug)]
 struct Ensemble {
@@ -46,8 +46,7 @@ impl Head for Ensemble {
     }
 }
 
-/// Trains, and looks at the returns.
-pub fn main() -> Result<()> {
+fn main() -> Result<()> {
     let config = DqnConfig {
         max_grad_norm: None,
         learning_rate: Schedule::linear(2e-3, 1e-5),

@@ -1,7 +1,7 @@
 //! An off-policy rule of one's own: TD3 with behavioural cloning (Fujimoto and Gu, 2021), whose actor climbs the critic and
 //! stays near the actions in memory. Replay, noise, targets and critics are the library's.
 //!
-//! `cargo run --release --package xtask --example own_off_policy_rule`
+//! `cargo run --release --package rl-ddpg --example own_off_policy_rule`
 #![allow(clippy::print_stdout)]
 
 use rl_core::{Metrics, Progress, Result, Rng, Schedule, Sections, Seeds, SerialVecEnv, Space};
@@ -112,8 +112,7 @@ impl Rule for BehaviouralCloning {
     }
 }
 
-/// Trains, and looks at the returns.
-pub fn main() -> Result<()> {
+fn main() -> Result<()> {
     let seeds = Seeds::new(0);
     let config = Td3Config {
         actor: NetworkConfig::mlp(&[64, 64]),

@@ -1,16 +1,15 @@
-//! An environment of one's own with an action mask: a walker on a strip must reach its right end, and there is a wall on the
-//! left. The checker tries it, then DQN learns in it.
+//! Action masks: a walker on a strip must reach its right end, and may not walk left at the wall on the left. The
+//! environment says which actions are allowed, the checker tries it, and DQN takes no other.
 //!
-//! `cargo run --release --package xtask --example own_env`
+//! `cargo run --release --package rl-dqn --example action_mask`
 #![allow(clippy::print_stdout, clippy::expect_used)] // Spaces of constant bounds.
 
 use rl_core::{
     ActionMask, AppendMask, BoxSpace, Discrete, Env, Result, Rng, Schedule, Seeds, SerialVecEnv,
     Step, Trainer, TrainerConfig, evaluate,
 };
-use rl_dqn::{Dqn, DqnConfig};
+use rl_dqn::{Backend, Dqn, DqnConfig};
 use rl_envs::{check_env, check_masked_env};
-use rl_nets::Backend;
 
 const LENGTH: usize = 6;
 
@@ -62,8 +61,7 @@ impl ActionMask for Strip {
     }
 }
 
-/// Checks the environment, and learns in it.
-pub fn main() -> Result<()> {
+fn main() -> Result<()> {
     // The checker walks into the wall unless it is told of the mask.
     assert!(!check_env(Strip::default, 10).is_empty());
     assert!(check_masked_env(Strip::default, 10).is_empty());
