@@ -24,11 +24,6 @@ pub use head::{ExpectedReturn, Head, TdRows};
 pub use presets::PRESETS;
 pub use q_learning::{QLearning, QLearningConfig};
 
-/// README's examples, compiled and run with the documentation's.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-mod readme {}
-
 /// The README of this crate, its code compiled and run with the documentation's.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
