@@ -35,8 +35,8 @@ impl Evaluation {
 /// is an error. `envs` are reset at the end.
 ///
 /// ```
+/// use rl_core::toy::{RightAnswer, Sign};
 /// use rl_core::{Seeds, SerialVecEnv, evaluate};
-/// # use rl_core::doc_env::{Sign, RightAnswer};
 /// let mut envs = SerialVecEnv::new(vec![Sign::with_length(10)], Seeds::new(0))?;
 /// let evaluation = evaluate(&mut RightAnswer, &mut envs, 3)?;
 /// assert_eq!((evaluation.mean(), evaluation.std()), (10.0, 0.0));

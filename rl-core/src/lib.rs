@@ -1,12 +1,34 @@
-//! The vocabulary of reinforcement learning, shared by every crate of this workspace: spaces,
-//! environments and their wrappers, agents, the training loop with its callbacks, evaluation,
-//! schedules, seeds, metrics and checkpoints.
+//! The vocabulary of reinforcement learning, shared by every crate of this workspace: spaces, environments and their
+//! wrappers, agents, the training loop with its callbacks, evaluation, schedules, seeds, metrics and checkpoints.
 //!
-//! There is one loop, `act -> step -> observe -> update`. [`Trainer`] runs it; here it is by hand:
+//! An agent is trained in environments by a [`Trainer`], then evaluated in others:
 //!
 //! ```
+//! use rl_core::toy::{Guess, Sign};
+//! use rl_core::{MemorySink, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
+//!
+//! let envs = |seed| {
+//!     let env = || TimeLimit::new(Sign::with_length(20), 10);
+//!     SerialVecEnv::new(vec![env()?, env()?], Seeds::new(seed))
+//! };
+//! let rows = MemorySink::default();
+//! let mut trainer = Trainer::new(envs(0)?, Guess::default(), TrainerConfig::new(1_000))?
+//!     .with_sink(rows.clone());
+//! trainer.run()?;
+//! let evaluation = evaluate(trainer.agent_mut(), &mut envs(1)?, 10)?;
+//! assert_eq!((rows.rows().len(), evaluation.returns.len()), (100, 10));
+//! # Ok::<(), rl_core::Error>(())
+//! ```
+//!
+//! [`toy::Sign`] and [`toy::Guess`] stand for an environment of your own ([`Env`] is the trait to implement) or one of
+//! `rl-envs`, and for an agent of your own ([`Agent`]) or one of the crates `rl-dqn`, `rl-pg`, `rl-ppo` and `rl-ddpg`.
+//!
+//! The loop is `act -> step -> observe -> update`. By hand it is:
+//!
+//! ```
+//! use rl_core::toy::{Guess, Sign};
 //! use rl_core::{Agent, Metrics, Progress, Seeds, SerialVecEnv, VecEnv};
-//! # use rl_core::doc_env::{Guess, Sign};
+//!
 //! let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
 //! let (mut agent, mut metrics, mut actions) = (Guess::default(), Metrics::default(), [0, 0]);
 //! envs.reset()?;
@@ -19,6 +41,19 @@
 //! }
 //! # Ok::<(), rl_core::Error>(())
 //! ```
+//!
+//! # Where to go from here
+//!
+//! - Environments: [`Env`] is one, with spaces [`Discrete`] or [`BoxSpace`]; [`SerialVecEnv`] and [`ThreadedVecEnv`] step
+//!   several as a [`VecEnv`]. [`TimeLimit`], [`AppendMask`], [`MapObs`], [`MapAction`], [`NormalizeObs`],
+//!   [`AtariConfig`] and others wrap them.
+//! - Agents: [`Policy`] acts, [`Agent`] learns as well. [`Schedule`]s follow the [`Progress`] of a run.
+//! - Runs: [`Callback`]s such as [`EvaluateEvery`] and [`CheckpointEvery`] are called after each round; [`Sink`]s such as
+//!   [`FileSink`] receive the metrics. [`CheckpointDir`] keeps checkpoints.
+//! - Randomness: every draw comes from a named stream of [`Seeds`], so one seed gives the same bits.
+//! - With the feature `run`, the module `run` has whole runs: settings and presets, a folder, evaluations, resuming. The
+//!   feature `progress` adds a progress bar, `plot` a learning curve.
+//! - The example `own_agent` is an environment and an agent in about a hundred lines.
 //!
 //! Nothing here prints, exits, panics on input or knows of a network.
 #![forbid(unsafe_code)]
@@ -44,13 +79,11 @@ mod seed;
 mod serial;
 mod space;
 mod threaded;
+pub mod toy;
 mod trainer;
 mod unit_box;
 mod vec_env;
 mod wrappers;
-
-#[doc(hidden)]
-pub mod doc_env;
 
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};

@@ -100,8 +100,8 @@ pub fn interleave(picture: &[u8], rows: &mut [u8]) -> Result<()> {
 /// Wrappers that hold one environment pass this on. [`Rendered`](crate::Rendered) shows the picture as the observation.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{Image, Render};
-/// # use rl_core::doc_env::Sign;
 /// let env = Sign::default();
 /// // The environment's own size, or any other.
 /// let [height, width] = env.image_size();

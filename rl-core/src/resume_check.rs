@@ -13,8 +13,8 @@ use std::path::Path;
 /// `dir`.
 ///
 /// ```
+/// use rl_core::toy::{Guess, Sign};
 /// use rl_core::{Seeds, SerialVecEnv, check_resume};
-/// # use rl_core::doc_env::{Guess, Sign};
 /// # let dir = tempfile::tempdir().unwrap();
 /// # let dir = dir.path();
 /// let make = || {

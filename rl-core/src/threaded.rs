@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 /// It is faster if a step takes longer than the two messages it costs, about ten microseconds.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{Seeds, ThreadedVecEnv, VecEnv};
-/// # use rl_core::doc_env::Sign;
 /// let envs = (0..4).map(|_| Sign::default()).collect();
 /// let mut envs = ThreadedVecEnv::new(envs, Seeds::new(0), 2)?;
 /// envs.reset()?;

@@ -65,8 +65,8 @@ struct Counters {
 /// Evaluation, checkpoints and the progress display are attached as [`Callback`]s; metrics are written to [`Sink`]s.
 ///
 /// ```
+/// use rl_core::toy::{Guess, Sign};
 /// use rl_core::{MemorySink, Outcome, Seeds, SerialVecEnv, Trainer, TrainerConfig};
-/// # use rl_core::doc_env::{Sign, Guess};
 /// let envs = SerialVecEnv::new(vec![Sign::default()], Seeds::new(0))?;
 /// let sink = MemorySink::default();
 /// let mut trainer = Trainer::new(envs, Guess::default(), TrainerConfig::new(1_000))?

@@ -311,8 +311,8 @@ impl<'a, T: Element, A> Transitions<'a, T, A> {
 /// Vectorised environments. Each one is reset automatically as soon as its episode ends.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{Seeds, SerialVecEnv, VecEnv};
-/// # use rl_core::doc_env::Sign;
 /// let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
 /// envs.reset()?;
 /// envs.step(&[0, 1])?;

@@ -3,7 +3,7 @@
 
 mod toy;
 
-use rl_core::doc_env::Game;
+use rl_core::toy::Game;
 use rl_core::{
     ActionMap, AtariConfig, BoxSpace, Discrete, End, Env, EpisodicLife, FireStart, FrameSkip,
     FrameStack, Greyscale, Lives, MapAction, NoopStart, Result, Rng, Seeds, SerialVecEnv, Space,

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use proptest::{prop_assert_eq, proptest};
-use rl_core::doc_env::{Guess, RightAnswer, Sign};
+use rl_core::toy::{Guess, RightAnswer, Sign};
 use rl_core::*;
 use std::path::Path;
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use proptest::prelude::*;
-use rl_core::doc_env::Sign;
+use rl_core::toy::Sign;
 use rl_core::{
     BoxSpace, Discrete, Env, FrameSkip, FrameStack, Image, MapAction, Render, Rendered, Result,
     Seeds, Space, TimeLimit, interleave,

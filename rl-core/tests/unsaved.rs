@@ -1,7 +1,7 @@
 //! Environments that cannot save their state: a resumed run begins new episodes, as truncations.
 #![allow(clippy::unwrap_used, clippy::panic)] // How a test fails.
 
-use rl_core::doc_env::{Guess, Sign};
+use rl_core::toy::{Guess, Sign};
 use rl_core::{
     BoxSpace, Discrete, End, Env, MapReward, MemorySink, Metrics, NormalizeObs, NormalizeReward,
     Result, Rng, Seeds, SerialVecEnv, Step, StepBatch, ThreadedVecEnv, TimeLimit, ToSign, Trainer,

@@ -6,8 +6,8 @@ use rl_core::{End, Rng, Space, StochasticPolicy, Transitions, check};
 /// Collects rollouts: keeps the actions, value estimates and log-probabilities from `act` until `observe`.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{BoxSpace, Discrete, Rng, Seeds, Space, SerialVecEnv, StochasticPolicy, VecEnv};
-/// # use rl_core::doc_env::Sign;
 /// use rl_replay::Collector;
 /// /// Tosses a coin.
 /// struct Coin;

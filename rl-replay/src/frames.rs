@@ -19,7 +19,7 @@ use std::ops::Range;
 /// final one, and about 40 bytes.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{FrameStack, Seeds, SerialVecEnv, VecEnv};
 /// use rl_replay::{Batch, Frames, Horizon, Replay, Uniform};
 /// let env = FrameStack::new(Images::new(&[1, 84, 84])?, 4)?;

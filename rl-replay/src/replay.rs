@@ -7,9 +7,9 @@ use rl_core::{Element, Rng, Sections, Transitions};
 /// made of (u8 images stay u8), `A` what actions are made of.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{Seeds, SerialVecEnv, VecEnv};
 /// use rl_replay::{Batch, Horizon, Replay};
-/// # use rl_core::doc_env::Sign;
 /// let mut envs = SerialVecEnv::new(vec![Sign::default(), Sign::default()], Seeds::new(0))?;
 /// let mut replay: Replay<f32, u32> = Replay::uniform(1_000, 2, 1, 1)?;
 /// envs.reset()?;

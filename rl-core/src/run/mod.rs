@@ -3,8 +3,8 @@
 //! A run takes whatever environments and agent it is given:
 //!
 //! ```
-//! # use rl_core::doc_env::{Guess, Sign};
 //! use rl_core::run::{Run, RunConfig};
+//! use rl_core::toy::{Guess, Sign};
 //! use rl_core::{Seeds, SerialVecEnv};
 //! # let folder = tempfile::tempdir()?;
 //! # let folder = folder.path().join("run");

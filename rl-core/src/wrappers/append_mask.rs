@@ -10,8 +10,8 @@ pub trait ActionMask: Env<Obs = BoxSpace, Action = Discrete> {
 /// (`action_mask` in its settings) and every memory keeps it.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{ActionMask, AppendMask, Env, Seeds, TimeLimit};
-/// # use rl_core::doc_env::Sign;
 /// struct OnlyFirst(Sign);
 /// # impl Env for OnlyFirst {
 /// #     type Obs = rl_core::BoxSpace;

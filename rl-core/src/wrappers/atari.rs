@@ -27,7 +27,7 @@ const MAX_STACK: u64 = 256;
 /// Gymnasium; Stable-Baselines3's begin with zeros.
 ///
 /// ```
-/// # use rl_core::doc_env::Game;
+/// use rl_core::toy::Game;
 /// use rl_core::{AtariConfig, Env, Seeds, VecEnv};
 /// let config = AtariConfig { fire_on_reset: true, ..AtariConfig::default() };
 /// assert_eq!(config.wrap(Game::default())?.observation_space().shape(), [4, 84, 84]);

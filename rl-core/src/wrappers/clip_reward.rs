@@ -5,7 +5,7 @@ use crate::{End, MapReward, Result, RewardMap, VecEnv};
 /// Episode statistics ([`StepBatch::episodes`](crate::StepBatch::episodes)) keep the environment's own rewards.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{ClipReward, Seeds, SerialVecEnv, VecEnv};
 /// let envs = SerialVecEnv::new(vec![Images::new(&[1])?], Seeds::new(0))?;
 /// let mut envs = ClipReward::new(envs);

@@ -4,7 +4,7 @@ use std::ops::Range;
 /// Shows a rectangle of images `[channels, height, width]`.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{Crop, Env};
 /// // What the score and the border leave of a game.
 /// let env = Crop::new(Images::new(&[1, 210, 160])?, 34..194, 0..160)?;

@@ -17,7 +17,7 @@ use crate::{Discrete, End, Env, Image, Lives, Render, Result, Rng, Step};
 /// without those within a reset.
 ///
 /// ```
-/// # use rl_core::doc_env::Game;
+/// use rl_core::toy::Game;
 /// use rl_core::{End, Env, EpisodicLife, Lives, Seeds};
 /// let mut env = EpisodicLife::new(Game::default())?; // a life lasts 10 frames
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 3 * 210 * 160]);

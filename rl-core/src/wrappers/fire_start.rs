@@ -12,7 +12,7 @@ const ACTIONS: [usize; 2] = [1, 2];
 /// An environment does not say what its actions mean: use this only where action 1 is FIRE.
 ///
 /// ```
-/// # use rl_core::doc_env::Game;
+/// use rl_core::toy::Game;
 /// use rl_core::{Env, FireStart, Seeds};
 /// let mut env = FireStart::new(Game::default())?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 3 * 210 * 160]);

@@ -6,7 +6,7 @@ use crate::{BoxSpace, Element, Env, Image, Lives, Render, Result, Rng, Space, St
 /// Gymnasium may then show frames of the action before.)
 ///
 /// ```
-/// # use rl_core::doc_env::Sign;
+/// use rl_core::toy::Sign;
 /// use rl_core::{Env, FrameSkip, Seeds};
 /// let mut env = FrameSkip::new(Sign::with_length(6), 4)?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0.0]);

@@ -5,7 +5,7 @@ use crate::{BoxSpace, Element, Env, Image, Lives, Render, Result, Rng, Space, St
 /// `n` times, as Gymnasium does it.
 ///
 /// ```
-/// # use rl_core::doc_env::{Images, Sign};
+/// use rl_core::toy::{Images, Sign};
 /// use rl_core::{Env, FrameStack, Seeds};
 /// let env = FrameStack::new(Images::new(&[1, 84, 84])?, 4)?;
 /// assert_eq!(env.observation_space().shape(), [4, 84, 84]);

@@ -9,7 +9,7 @@ use crate::{BoxSpace, Env, Error, MapObs, ObsMap, Result};
 /// rounded, with OpenCV's fixed-point coefficients, so that frames equal those of `cv2.cvtColor`.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{Env, Greyscale};
 /// let env = Greyscale::new(Images::new(&[3, 210, 160])?)?;
 /// assert_eq!(env.observation_space().shape(), [1, 210, 160]);

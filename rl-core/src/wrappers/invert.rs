@@ -4,7 +4,7 @@ use crate::{BoxSpace, Env, MapObs, ObsMap, Result};
 /// background is zero, as a bright one moves all its sums by the same, whatever there is to see.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{Env, Invert, Seeds};
 /// let mut env = Invert::new(Images::new(&[1, 2, 2])?)?;
 /// let (mut shown, mut rng) = ([7; 4], Seeds::new(0).stream("env", 0));

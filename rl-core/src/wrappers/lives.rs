@@ -3,7 +3,7 @@ use crate::Env;
 /// A game with lives. Wrappers of one environment pass the number on.
 ///
 /// ```
-/// # use rl_core::doc_env::Game;
+/// use rl_core::toy::Game;
 /// use rl_core::{Env, Greyscale, Lives, Seeds};
 /// let mut env = Greyscale::new(Game::default())?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 210 * 160]);

@@ -3,8 +3,8 @@ use crate::{Env, Image, Lives, Render, Result, Rng, Space, Step};
 /// How an action reaches the environment: what differs between wrappers of actions. [`MapAction`] is the wrapper.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{ActionMap, Discrete, Env, MapAction, Result, Seeds};
-/// # use rl_core::doc_env::Sign;
 /// /// Swaps the two actions.
 /// #[derive(Clone)]
 /// struct Swap;

@@ -3,8 +3,8 @@ use crate::{Env, Image, Lives, Render, Result, Rng, Space, Step};
 /// How an observation is shown: what differs between wrappers of observations. [`MapObs`] is the wrapper.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{BoxSpace, Env, MapObs, ObsMap, Result, Seeds, Space};
-/// # use rl_core::doc_env::Sign;
 /// /// Shows twice as much.
 /// #[derive(Clone)]
 /// struct Double;

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 /// [`save`](RewardMap::save) and [`load`](RewardMap::load) too.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{End, MapReward, Result, RewardMap, Seeds, SerialVecEnv, VecEnv};
-/// # use rl_core::doc_env::Sign;
 /// /// Shows rewards that are not above zero: 1 becomes 0, and 0 becomes -1.
 /// #[derive(Clone)]
 /// struct Cost;

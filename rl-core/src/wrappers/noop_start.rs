@@ -8,7 +8,7 @@ pub(super) const GAME_FRAMES: u32 = 108_000;
 /// follow, as in Stable-Baselines3's `NoopResetEnv`. What these steps earn is dropped.
 ///
 /// ```
-/// # use rl_core::doc_env::Game;
+/// use rl_core::toy::Game;
 /// use rl_core::{Env, NoopStart, Seeds};
 /// let mut env = NoopStart::new(Game::default(), 5)?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), vec![0; 3 * 210 * 160]);

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// Episode statistics ([`StepBatch::episodes`](crate::StepBatch::episodes)) keep the environment's own rewards.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{NormalizeReward, Seeds, SerialVecEnv, VecEnv};
 /// let envs = SerialVecEnv::new(vec![Images::new(&[1])?], Seeds::new(0))?;
 /// let mut envs = NormalizeReward::new(envs, 0.99, 10.0)?;

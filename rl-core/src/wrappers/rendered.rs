@@ -4,7 +4,7 @@ use crate::{BoxSpace, Image, MapObs, ObsMap, Render, Result, Space};
 /// [`Render`].
 ///
 /// ```
-/// # use rl_core::doc_env::Sign;
+/// use rl_core::toy::Sign;
 /// use rl_core::{Env, Greyscale, Rendered};
 /// let env = Rendered::new(Sign::default(), 60, 90)?;
 /// assert_eq!(env.observation_space().shape(), [3, 60, 90]);

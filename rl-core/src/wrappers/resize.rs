@@ -7,7 +7,7 @@ use std::cell::RefCell;
 /// rounds halves in another way.
 ///
 /// ```
-/// # use rl_core::doc_env::Images;
+/// use rl_core::toy::Images;
 /// use rl_core::{Env, Resize};
 /// let env = Resize::new(Images::new(&[1, 210, 160])?, 84, 84)?;
 /// assert_eq!(env.observation_space().shape(), [1, 84, 84]);

@@ -4,8 +4,8 @@ use crate::{End, Env, Image, Lives, Render, Result, Rng, Space, Step, check};
 /// counts as terminated.
 ///
 /// ```
+/// use rl_core::toy::Sign;
 /// use rl_core::{End, Env, Seeds, TimeLimit};
-/// # use rl_core::doc_env::Sign;
 /// let mut env = TimeLimit::new(Sign::with_length(100), 2)?;
 /// let (mut rng, mut obs) = (Seeds::new(0).stream("env", 0), [0.0]);
 /// env.reset(&mut rng, &mut obs)?;

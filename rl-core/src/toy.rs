@@ -1,4 +1,15 @@
-//! The environment of this crate's examples and tests; hidden from the documentation.
+//! Environments and agents of a few lines, for documentation and tests: what one needs to try a wrapper, a callback or a
+//! loop without another crate.
+//!
+//! ```
+//! use rl_core::toy::{RightAnswer, Sign};
+//! use rl_core::{NormalizeReward, Seeds, SerialVecEnv, evaluate};
+//! let envs = SerialVecEnv::new(vec![Sign::with_length(10)], Seeds::new(0))?;
+//! // A wrapper that normalises rewards leaves the returns of episodes as they are.
+//! let mut envs = NormalizeReward::new(envs, 0.99, 10.0)?;
+//! assert_eq!(evaluate(&mut RightAnswer, &mut envs, 3)?.mean(), 10.0);
+//! # Ok::<(), rl_core::Error>(())
+//! ```
 
 use crate::{BoxSpace, Discrete, Env, Image, Lives, Render, Result, Rng, Space, Step};
 
