@@ -1,8 +1,42 @@
 //! Off-policy actor-critic methods for continuous actions: [`Ddpg`], [`Td3`], [`Sac`] and [`Tqc`].
 //!
-//! All use one agent, [`OffPolicy`], which explores, fills a replay buffer and learns at a fixed ratio of
-//! gradient steps to environment steps, with different update rules. Implement [`Rule`] to add another. Networks use
-//! actions in [-1, 1]; the agent scales them to the environment's bounds.
+//! Settings build an agent for environments, and a [`Trainer`](rl_core::Trainer) trains it:
+//!
+//! ```
+//! use rl_core::{Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
+//! use rl_ddpg::{Backend, Sac, SacConfig};
+//! use rl_nets::NetworkConfig;
+//!
+//! let seeds = Seeds::new(0);
+//! let envs = |n| SerialVecEnv::new(vec![TimeLimit::new(rl_envs::Pendulum::default(), 200)?; n], seeds);
+//! let config = SacConfig {
+//!     actor: NetworkConfig::mlp(&[64, 64]),
+//!     critic: NetworkConfig::mlp(&[64, 64]),
+//!     gamma: 0.98,
+//!     ..SacConfig::default()
+//! };
+//! let agent = Sac::new(&config, &envs(1)?, &Backend::cpu(), seeds)?;
+//! let mut trainer = Trainer::new(envs(1)?, agent, TrainerConfig::new(300))?; // 20,000 to learn it
+//! trainer.run()?;
+//! println!("mean return {}", evaluate(trainer.agent_mut(), &mut envs(1)?, 3)?.mean());
+//! # Ok::<(), rl_core::Error>(())
+//! ```
+//!
+//! Networks use actions in [-1, 1]; the agent scales them to the environment's bounds.
+//!
+//! # Settings
+//!
+//! [`DdpgConfig`], [`Td3Config`], [`SacConfig`] and [`TqcConfig`]. What is tuned is in `PRESETS` (feature `presets`, on by
+//! default): `SacConfig::preset("Pendulum-v1")`, or a whole run by `PRESETS.find("sac", "Pendulum-v1")`.
+//!
+//! # Where to go from here
+//!
+//! - All are one agent, [`OffPolicy`], which explores, fills a replay buffer and learns at a fixed ratio of gradient steps
+//!   to environment steps, with different update rules: implement [`Rule`] to add another. The example
+//!   `own_off_policy_rule` is one: `cargo run --release --package rl-ddpg --example own_off_policy_rule`.
+//! - Networks of your own: [`OffPolicy::with_bodies`].
+//! - A run with a folder, checkpoints and resuming: `rl_core::run` (feature `run` of `rl-core`).
+//! - A trained policy for acting alone: [`TrainedPolicy`].
 #![forbid(unsafe_code)]
 
 mod actor;

@@ -1,4 +1,29 @@
-//! Networks, losses and optimisers, on a fused CPU path and on candle.
+//! Networks, losses and optimisers for reinforcement learning, on a fused CPU path and on candle.
+//!
+//! Layers make a network; a forward pass is a value, whose backward pass gives the gradient:
+//!
+//! ```
+//! use rl_core::Seeds;
+//! use rl_nets::{Activation, Backend, Body, Linear, Network, NetworkConfig, OptimizerConfig, TdLoss};
+//!
+//! // Values of three actions for observations of two numbers.
+//! let body = NetworkConfig { activation: Activation::Tanh, ..NetworkConfig::mlp(&[32, 32]) };
+//! let layers = body.build(&[2])?.then(Linear::new(32, 3)?)?;
+//! let mut net = Network::new(layers, &Backend::cpu(), &mut Seeds::new(0).stream("init", 0))?;
+//! let mut adam = net.optimizer(OptimizerConfig::adam())?;
+//! for _ in 0..200 {
+//!     // Two rows. In the first action 0 was taken and 1 is its target; in the second action 2 and -1.
+//!     let pass = net.forward(&[0.0, 1.0, 1.0, 0.0])?;
+//!     let mut grad = [0.0; 2 * 3];
+//!     TdLoss::Mse.of_taken(pass.output(), &[0, 2], &[1.0, -1.0], &mut grad)?;
+//!     pass.backward(&mut grad)?;
+//!     net.step(&mut adam, 1e-2, Some(10.0))?;
+//! }
+//! assert!((net.predict(&[0.0, 1.0])?[0] - 1.0).abs() < 0.05);
+//! # Ok::<(), rl_nets::Error>(())
+//! ```
+//!
+//! # How it is built
 //!
 //! A network is composed of modules: leaves such as [`Linear`] and [`Conv2d`], one after another in a [`Chain`] or
 //! side by side in a [`Fork`]. All parameters lie in one flat vector in a fixed, named order, so target copies,
@@ -6,8 +31,19 @@
 //! candle's operations, the **reference path**, which says what is right on any device; and by hand-derived
 //! passes over slices, the **fused path**, which is fast on the CPU. Property tests hold the two equal.
 //!
-//! [`Network`] holds a module's parameters, [`Pass`] is a forward pass of it, [`Learned`] adds an optimiser and a
-//! target. What users choose is a [`Body`]: settings, a closure that builds modules, or a model of candle.
+//! # Where to go from here
+//!
+//! - [`Network`] holds a module's parameters, [`Pass`] is a forward pass of it, [`Learned`] adds an optimiser and a
+//!   target.
+//! - What users choose is a [`Body`]: settings ([`NetworkConfig`]), a closure that builds modules, or a model of candle
+//!   (`CandleBody`). Agents put their heads on it.
+//! - Policies: [`Categorical`], [`DiagGaussian`], [`SquashedGaussian`]; [`ActorCriticPolicy`] with [`policy_gradient`],
+//!   [`ppo_clip`], [`ppo_kl`]. Values: [`TdLoss`], [`cross_entropy`], [`quantile_huber`].
+//! - A layer of your own is a [`Module`]; `check_module` tries it.
+//! - [`TrainedPolicy`] loads a policy from a run's folder for acting alone.
+//! - [`Backend`] is where networks are computed: the CPU's fused path, or candle on a device. Without the default feature
+//!   `candle` there is the first alone.
+//! - Examples: `regression`, `own_layer`; `cargo run --release --package rl-nets --example regression` runs one.
 
 mod activation;
 mod actor_critic_policy;

@@ -1,8 +1,42 @@
-//! Policy optimisation with constrained updates: [`Ppo`] with a clipped objective, [`PpoKl`] with an adaptive KL
-//! penalty, and [`Trpo`] with a trust region.
+//! Policy optimisation with constrained updates, for discrete and continuous actions: [`Ppo`] with a clipped objective,
+//! [`PpoKl`] with an adaptive KL penalty, and [`Trpo`] with a trust region.
 //!
-//! All three use one agent, [`OnPolicy`], which collects rollouts, with different update rules. Implement [`Rule`] to
-//! add another.
+//! Settings build an agent for environments, and a [`Trainer`](rl_core::Trainer) trains it:
+//!
+//! ```
+//! use rl_core::{Schedule, Seeds, SerialVecEnv, TimeLimit, Trainer, TrainerConfig, evaluate};
+//! use rl_ppo::{Backend, Ppo, PpoConfig};
+//!
+//! let seeds = Seeds::new(0);
+//! let envs = |n| SerialVecEnv::new(vec![TimeLimit::new(rl_envs::CartPole::default(), 500)?; n], seeds);
+//! let config = PpoConfig {
+//!     learning_rate: Schedule::linear(1e-3, 0.0),
+//!     n_steps: 32,
+//!     batch_size: 256,
+//!     ..PpoConfig::default()
+//! };
+//! let agent = Ppo::new(&config, &envs(8)?, &Backend::cpu(), seeds)?;
+//! let mut trainer = Trainer::new(envs(8)?, agent, TrainerConfig::new(20_000))?;
+//! trainer.run()?;
+//! assert!(evaluate(trainer.agent_mut(), &mut envs(1)?, 10)?.mean() > 100.0);
+//! # Ok::<(), rl_core::Error>(())
+//! ```
+//!
+//! # Settings
+//!
+//! [`PpoConfig`], [`PpoKlConfig`] and [`TrpoConfig`], whose defaults are published ones. What is tuned is in `PRESETS`
+//! (feature `presets`, on by default): `PpoConfig::preset("CartPole-v1")`, or a whole run by
+//! `PRESETS.find("ppo", "CartPole-v1")`.
+//!
+//! # Where to go from here
+//!
+//! - All three are one agent, [`OnPolicy`], which collects rollouts, with different update rules: implement [`Rule`] to
+//!   add another.
+//! - A network of your own: [`OnPolicy::with_bodies`].
+//! - A run with a folder, checkpoints and resuming: `rl_core::run` (feature `run` of `rl-core`), in the example `train`;
+//!   a trained policy for acting alone: [`TrainedPolicy`], in the example `act`.
+//! - Examples: `train`, `act`, `threads_and_callbacks`, `own_on_policy_rule`;
+//!   `cargo run --release --package rl-ppo --example train -- runs/cartpole` runs one.
 #![forbid(unsafe_code)]
 
 mod learner;
