@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 /// A callback's request to the loop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Signal {
     /// Continue training.
     Continue,

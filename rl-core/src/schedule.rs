@@ -32,6 +32,7 @@ pub enum Schedule {
 /// The shapes of a changing [`Schedule`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Changing {
     /// Linear from `from` to `to` over the first fraction `over` of the run, then constant at `to`.
     Linear {

@@ -39,6 +39,7 @@ impl TrainerConfig {
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// All steps were taken.
     Finished,

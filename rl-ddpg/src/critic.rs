@@ -8,6 +8,7 @@ use rl_nets::{Backend, Body, Learned, OptimizerConfig, check_finite, critics};
 
 /// The action value that the actor maximises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ActionGradient {
     /// That of the first critic, as in DDPG and TD3.
     First,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 /// Exploration noise added to a policy's actions, in units of half the distance between the bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum NoiseConfig {
     /// Independent Gaussian noise.
     Gaussian {

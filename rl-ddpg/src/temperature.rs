@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The temperature, the weight of the entropy relative to the reward.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum EntCoef {
     /// Learned so that the entropy approaches its target, starting from this value.
     Auto(f64),

@@ -227,6 +227,7 @@ impl DqnConfig {
 /// What the network of a [`Dqn`](crate::Dqn) learns of returns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum HeadConfig {
     /// Their expectation, by the temporal-difference error that `loss` penalises.
     #[serde(deserialize_with = "no_fields")]

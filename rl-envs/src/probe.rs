@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 
 /// The property that a [`Probe`] tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProbeKind {
     /// One step, reward 1. The value is 1. Tests whether the critic learns a constant.
     Constant,

@@ -65,6 +65,7 @@ pub enum Error {
     Core(#[from] rl_core::Error),
 }
 
+// Exhaustive, as `AnyVecEnv` is: a program that leaves out a kind is to be told by the compiler.
 /// The kind of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -9,6 +9,7 @@ use std::ops::Range;
 /// An element-wise activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Activation {
     /// `x` itself.
     Identity,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// [`Init::Uniform`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Init {
     /// A random orthogonal matrix times `gain` (Saxe et al., 2014).
     Orthogonal {

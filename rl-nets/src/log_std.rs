@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The source of the log standard deviations for continuous actions.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LogStd {
     /// State-independent parameters with this initial value (Schulman et al., 2015).
     Free(f64),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// How a temporal-difference error is penalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum TdLoss {
     /// The square, `d²`, whose gradient is `2 d` (PyTorch's `mse_loss`).
     Mse,

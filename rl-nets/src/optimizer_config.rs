@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// An optimisation method and its settings; the learning rate is passed with each step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum OptimizerConfig {
     /// Adam (Kingma and Ba, 2015); with `weight_decay`, AdamW (Loshchilov and Hutter, 2019).
     Adam {

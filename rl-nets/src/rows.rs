@@ -11,6 +11,7 @@ use rl_core::{BoxSpace, Element, Space};
 /// assert_eq!(InputRows::from(&vec![0u8; 3]).len(), 3);
 /// ```
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum InputRows<'a> {
     /// Unscaled numbers.
     F32(&'a [f32]),

@@ -17,6 +17,7 @@ const WEIGHTS_FILE: &str = "policy.safetensors";
 const WANTED: [&str; 3] = [POLICY_FILE, WEIGHTS_FILE, NORMALIZER_FILE];
 /// An action.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Action {
     /// The index of one of several.
     Discrete(u32),
@@ -26,6 +27,7 @@ pub enum Action {
 
 /// Actions for several observations, one after another.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Actions<'a> {
     /// The index of one of several, `[n]`.
     Discrete(&'a [u32]),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 /// The return that weights the log-probability of an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ReturnForm {
     /// The return from the action on: an action does not affect earlier rewards.
     RewardToGo,

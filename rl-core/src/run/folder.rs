@@ -26,6 +26,7 @@ pub struct RunFolder(PathBuf);
 
 /// One of the policies that a run has saved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Which {
     /// Of the newest checkpoint.
     Last,
