@@ -123,7 +123,8 @@ mod tests {
         let mut bytes = encode(&1u8).unwrap();
         bytes[8] = 9;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
-        assert_eq!(e, "state: has format version 9; this library reads version 4");
+        let expected = format!("has format version 9; this library reads version {FORMAT_VERSION}");
+        assert_eq!(e, format!("state: {expected}"));
         bytes[0] = 0;
         let e = decode::<u8>("state", &bytes).unwrap_err().to_string();
         assert_eq!(e, "state: not a file of this library");

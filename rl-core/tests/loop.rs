@@ -169,39 +169,6 @@ fn rewards_are_scaled_by_the_deviation_of_the_discounted_return_and_statistics_a
     assert_eq!(envs.batch().episodes()[0].episode_return, 3.0);
 }
 
-#[test]
-fn a_worker_that_dies_is_an_error() {
-    struct Bomb(Counter);
-    impl Env for Bomb {
-        type Obs = BoxSpace;
-        type Action = Discrete;
-        type State = u32;
-        fn observation_space(&self) -> BoxSpace {
-            self.0.observation_space()
-        }
-        fn action_space(&self) -> Discrete {
-            self.0.action_space()
-        }
-        fn reset(&mut self, rng: &mut Rng, obs: &mut [f32]) -> Result<()> {
-            self.0.reset(rng, obs)
-        }
-        fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
-            panic!("a bug in a user's environment")
-        }
-        fn state(&self) -> Option<u32> {
-            Some(0)
-        }
-        fn set_state(&mut self, _: u32) -> Result<()> {
-            Ok(())
-        }
-    }
-    let mut envs = ThreadedVecEnv::new(vec![Bomb(Counter(0))], Seeds::new(0), 1).unwrap();
-    envs.reset().unwrap();
-    let error = envs.step(&[0]).unwrap_err().to_string();
-    assert_eq!(error, "environment: the worker of environments 0..1 has died");
-    assert!(envs.step(&[0]).is_err());
-}
-
 fn trainer(dir: &Path, total: u64, sink: MemorySink) -> Trainer<SerialVecEnv<Sign>, Guess> {
     let envs = || SerialVecEnv::new(signs(2, 5), Seeds::new(1)).unwrap();
     let evaluation = EvaluateEvery::new(envs(), Seeds::new(2), 100, 4).unwrap();
@@ -353,6 +320,16 @@ fn replacing_a_checkpoint_leaves_one_at_every_moment() {
     }
 }
 
+/// Writes a manifest anew, with the checksum that belongs to it.
+fn change_manifest(checkpoint: &Path, change: impl FnOnce(&mut Manifest)) {
+    let path = checkpoint.join("manifest.json");
+    let mut manifest: Manifest = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut manifest);
+    let mut sealed = serde_json::to_value(&manifest).unwrap();
+    sealed["checksum"] = crc32fast::hash(&serde_json::to_vec(&manifest).unwrap()).into();
+    std::fs::write(&path, serde_json::to_vec(&sealed).unwrap()).unwrap();
+}
+
 /// A damaged replacement neither hides nor takes the place of the checkpoint that it was to replace.
 #[test]
 fn a_damaged_replacement_is_passed_over() {
@@ -365,9 +342,7 @@ fn a_damaged_replacement_is_passed_over() {
         std::fs::write(next.join("x.bin"), b"?").unwrap();
         checkpoints.write("a", 11, &sections(1)).unwrap();
         std::fs::rename(dir.path().join("step-000000000011"), &path).unwrap();
-        let manifest = path.join("manifest.json");
-        let text = std::fs::read_to_string(&manifest).unwrap().replace("11", "10");
-        std::fs::write(&manifest, text).unwrap();
+        change_manifest(&path, |manifest| manifest.step = 10);
         std::fs::create_dir_all(dir.path().join(".writing-notes")).unwrap();
         std::fs::create_dir_all(dir.path().join("step-99")).unwrap();
     };
@@ -424,10 +399,9 @@ fn a_manifest_cannot_reach_outside_its_folder() {
     let checkpoints = CheckpointDir::new(dir.path().join("run"));
     let path = checkpoints.write("a", 1, &Sections::default()).unwrap();
     std::fs::write(dir.path().join("secret"), b"x").unwrap();
-    let manifest = path.join("manifest.json");
-    let text = std::fs::read_to_string(&manifest).unwrap();
-    let text = text.replace("\"files\": {}", "\"files\": {\"../../secret\": [1, 0]}");
-    std::fs::write(&manifest, text).unwrap();
+    change_manifest(&path, |manifest| {
+        manifest.files.insert("../../secret".to_owned(), (1, 0));
+    });
     assert!(checkpoints.read_latest().unwrap_err().to_string().contains("outside"));
 }
 

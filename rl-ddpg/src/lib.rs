@@ -24,6 +24,9 @@
 //!
 //! Networks use actions in [-1, 1]; the agent scales them to the environment's bounds.
 //!
+//! Of the environments an agent is made for it reads the spaces and the number alone: others alike may train it.
+//! `SacConfig::build`, of the trait [`AgentConfig`], does what `Sac::new` does, for code that does not name the agent.
+//!
 //! # Settings
 //!
 //! [`DdpgConfig`], [`Td3Config`], [`SacConfig`] and [`TqcConfig`]. What is tuned is in `PRESETS` (feature `presets`, on by
@@ -46,7 +49,7 @@ mod noise;
 mod off_policy;
 #[cfg(feature = "presets")]
 mod presets;
-#[cfg(test)]
+#[cfg(all(test, feature = "candle"))]
 mod pytorch;
 mod q_network;
 mod quantile_critic;
@@ -58,7 +61,10 @@ mod temperature;
 mod tqc;
 
 // What a program that trains and acts needs of the networks.
-pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+pub use rl_nets::{
+    Action, Actions, Activation, AgentConfig, Backend, Init, NetworkConfig, OptimizerConfig,
+    TrainedPolicy,
+};
 
 pub use critic::{ActionGradient, Critic, CriticStep};
 pub use ddpg::{Ddpg, DdpgConfig, DdpgRule};

@@ -22,6 +22,9 @@
 //! # Ok::<(), rl_core::Error>(())
 //! ```
 //!
+//! Of the environments an agent is made for it reads the spaces and the number alone: others alike may train it.
+//! `DqnConfig::build`, of the trait [`AgentConfig`], does what `Dqn::new` does, for code that does not name the agent.
+//!
 //! # Settings
 //!
 //! The defaults are Stable-Baselines3's. What is tuned is in `PRESETS` (feature `presets`, on by default):
@@ -58,7 +61,10 @@ mod q_learning;
 mod values;
 
 // What a program that trains and acts needs of the networks.
-pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+pub use rl_nets::{
+    Action, Actions, Activation, AgentConfig, Backend, Init, NetworkConfig, OptimizerConfig,
+    TdLoss, TrainedPolicy,
+};
 
 pub use config::{DqnConfig, HeadConfig};
 pub use distributional::{CategoricalReturn, QuantileReturn};

@@ -65,6 +65,15 @@ pub enum Error {
     Core(#[from] rl_core::Error),
 }
 
+impl From<Error> for rl_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            error => rl_core::Error::other(error),
+        }
+    }
+}
+
 // Exhaustive, as `AnyVecEnv` is: a program that leaves out a kind is to be told by the compiler.
 /// The kind of an environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

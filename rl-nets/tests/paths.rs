@@ -44,7 +44,24 @@ fn pair(config: &NetworkConfig, inputs: usize, outputs: usize, seed: u64) -> [Ne
 }
 
 fn both(module: &Chain, seed: u64) -> [Network; 2] {
-    [Backend::cpu(), Backend::candle(Device::Cpu)].map(|backend| {
+    on(&Device::Cpu, module, seed)
+}
+
+/// The devices of the reference path: the CPU, and with the feature `cuda` also the graphics card, which has to be there.
+fn devices() -> Vec<Device> {
+    // One handle for each thread, since candle queues work on the calling thread's stream.
+    thread_local! {
+        static DEVICES: Vec<Device> = std::iter::once("reference")
+            .chain(cfg!(feature = "cuda").then_some("cuda"))
+            .map(|name| Backend::by_name(name).unwrap().device().unwrap().clone())
+            .collect();
+    }
+    DEVICES.with(Vec::clone)
+}
+
+/// The same network on the fused path and on a device.
+fn on(device: &Device, module: &Chain, seed: u64) -> [Network; 2] {
+    [Backend::cpu(), Backend::candle(device.clone())].map(|backend| {
         let mut rng = Seeds::new(seed).stream("init", 0);
         Network::new(module.clone(), &backend, &mut rng).unwrap()
     })
@@ -69,47 +86,49 @@ proptest! {
         config in config(), output_activation in activation(),
         inputs in 1usize..20, outputs in 1usize..10, batch in 1usize..33, seed: u64,
     ) {
-        let x = draw(batch * inputs, seed);
-        let upstream = draw(batch * outputs, seed ^ 1);
-        let [mut fused, mut candle] =
-            both(&perceptron(&config, inputs, outputs, output_activation), seed);
-        prop_assert_eq!(fused.params().unwrap(), candle.params().unwrap());
-        prop_assert!(close(fused.predict(&x).unwrap(), candle.predict(&x).unwrap(), 2e-5));
-        let (a, grad_a) = through(&mut fused, &x, &upstream);
-        let (b, grad_b) = through(&mut candle, &x, &upstream);
-        prop_assert!(close(&a, &b, 2e-5), "{a:?} {b:?}");
-        // A normalised row of one unit is zero on both paths, except for a division by a tiny deviation.
-        let tolerance = if config.layer_norm { 2e-3 } else { 5e-5 };
-        prop_assert!(close(&grad_a, &grad_b, tolerance), "{grad_a:?} {grad_b:?}");
-        let (a, b) = (fused.grads().unwrap(), candle.grads().unwrap());
-        prop_assert!(close(&a, &b, tolerance), "{a:?} {b:?}");
-        // A second pass adds to the first.
-        fused.forward(&x).unwrap().backward(&mut upstream.clone()).unwrap();
-        let twice: Vec<f32> = a.iter().map(|g| 2.0 * g).collect();
-        prop_assert!(close(&fused.grads().unwrap(), &twice, 1e-5));
-        // Operations that do not consume a pass are repeatable and do not change the accumulated gradient.
-        for net in [&mut fused, &mut candle] {
-            let gathered = net.grads().unwrap();
-            let direction = draw(net.num_params(), seed ^ 2);
-            let mut pass = net.forward(&x).unwrap();
-            let n = direction.len();
-            let [mut once, mut again] = [(); 2].map(|()| vec![f32::NAN; n]);
-            let [mut tangent, mut tangent_again] = [(); 2].map(|()| vec![f32::NAN; upstream.len()]);
-            pass.vjp(&mut upstream.clone(), &mut once).unwrap();
-            pass.tangent(&direction, &mut tangent).unwrap();
-            pass.vjp(&mut upstream.clone(), &mut again).unwrap();
-            pass.tangent(&direction, &mut tangent_again).unwrap();
-            prop_assert_eq!(&once, &again);
-            prop_assert_eq!(&tangent, &tangent_again);
-            prop_assert!(close(&once, &a, tolerance));
-            // Both ways give the same number: u·(J v) = (Jᵀ u)·v.
-            let sum = |a: &[f32], b: &[f32]| -> f64 {
-                a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-            };
-            let (forwards, backwards) = (sum(&tangent, &upstream), sum(&once, &direction));
-            let scale = sum(&once, &once).sqrt() * sum(&direction, &direction).sqrt() + 1.0;
-            prop_assert!((forwards - backwards).abs() <= f64::from(tolerance) * scale, "{forwards} {backwards}");
-            prop_assert_eq!(net.grads().unwrap(), gathered);
+        for device in devices() {
+            let x = draw(batch * inputs, seed);
+            let upstream = draw(batch * outputs, seed ^ 1);
+            let [mut fused, mut candle] =
+                on(&device, &perceptron(&config, inputs, outputs, output_activation), seed);
+            prop_assert_eq!(fused.params().unwrap(), candle.params().unwrap());
+            prop_assert!(close(fused.predict(&x).unwrap(), candle.predict(&x).unwrap(), 2e-5));
+            let (a, grad_a) = through(&mut fused, &x, &upstream);
+            let (b, grad_b) = through(&mut candle, &x, &upstream);
+            prop_assert!(close(&a, &b, 2e-5), "{a:?} {b:?}");
+            // A normalised row of one unit is zero on both paths, except for a division by a tiny deviation.
+            let tolerance = if config.layer_norm { 2e-3 } else { 5e-5 };
+            prop_assert!(close(&grad_a, &grad_b, tolerance), "{grad_a:?} {grad_b:?}");
+            let (a, b) = (fused.grads().unwrap(), candle.grads().unwrap());
+            prop_assert!(close(&a, &b, tolerance), "{a:?} {b:?}");
+            // A second pass adds to the first.
+            fused.forward(&x).unwrap().backward(&mut upstream.clone()).unwrap();
+            let twice: Vec<f32> = a.iter().map(|g| 2.0 * g).collect();
+            prop_assert!(close(&fused.grads().unwrap(), &twice, 1e-5));
+            // Operations that do not consume a pass are repeatable and do not change the accumulated gradient.
+            for net in [&mut fused, &mut candle] {
+                let gathered = net.grads().unwrap();
+                let direction = draw(net.num_params(), seed ^ 2);
+                let mut pass = net.forward(&x).unwrap();
+                let n = direction.len();
+                let [mut once, mut again] = [(); 2].map(|()| vec![f32::NAN; n]);
+                let [mut tangent, mut tangent_again] = [(); 2].map(|()| vec![f32::NAN; upstream.len()]);
+                pass.vjp(&mut upstream.clone(), &mut once).unwrap();
+                pass.tangent(&direction, &mut tangent).unwrap();
+                pass.vjp(&mut upstream.clone(), &mut again).unwrap();
+                pass.tangent(&direction, &mut tangent_again).unwrap();
+                prop_assert_eq!(&once, &again);
+                prop_assert_eq!(&tangent, &tangent_again);
+                prop_assert!(close(&once, &a, tolerance));
+                // Both ways give the same number: u·(J v) = (Jᵀ u)·v.
+                let sum = |a: &[f32], b: &[f32]| -> f64 {
+                    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                };
+                let (forwards, backwards) = (sum(&tangent, &upstream), sum(&once, &direction));
+                let scale = sum(&once, &once).sqrt() * sum(&direction, &direction).sqrt() + 1.0;
+                prop_assert!((forwards - backwards).abs() <= f64::from(tolerance) * scale, "{forwards} {backwards}");
+                prop_assert_eq!(net.grads().unwrap(), gathered);
+            }
         }
     }
 
@@ -202,6 +221,35 @@ fn initialisers_have_their_variance() {
     let largest = weight.iter().fold(0.0f32, |m, w| m.max(w.abs()));
     let bound = (6.0f32 / (4.0 * 64.0 + 32.0 * 64.0)).sqrt();
     assert!(largest <= bound && largest > 0.99 * bound, "{largest} {bound}");
+}
+
+/// Steps of every optimiser, with clipped gradients, keep the parameters together.
+#[test]
+fn both_paths_learn_the_same() {
+    let optimizers = [
+        r#"{"kind": "adam", "weight_decay": 0.1, "amsgrad": true}"#,
+        r#"{"kind": "rmsprop", "eps": 1e-2, "centered": true, "momentum": 0.9}"#,
+        r#"{"kind": "sgd", "momentum": 0.9, "nesterov": true}"#,
+    ];
+    for (device, optimizer) in devices().iter().flat_map(|d| optimizers.map(|o| (d, o))) {
+        let config = NetworkConfig { layer_norm: true, ..NetworkConfig::default() };
+        let [fused, candle] = on(device, &perceptron(&config, 4, 3, Activation::Tanh), 0);
+        let config: OptimizerConfig = serde_json::from_str(optimizer).unwrap();
+        let learned = [fused, candle].map(|mut net| {
+            let mut optimizer = net.optimizer(config.clone()).unwrap();
+            let norms: Vec<f32> = (0..20)
+                .map(|step| {
+                    let mut upstream = draw(8 * 3, 100 + step);
+                    net.forward(&draw(8 * 4, step)).unwrap().backward(&mut upstream).unwrap();
+                    net.step(&mut optimizer, 1e-3, Some(1.0)).unwrap() as f32
+                })
+                .collect();
+            (net.params().unwrap(), norms)
+        });
+        let [(a, norms_a), (b, norms_b)] = &learned;
+        assert!(close(a, b, 1e-4), "{device:?} {optimizer}");
+        assert!(close(norms_a, norms_b, 1e-4), "{device:?} {optimizer}: {norms_a:?} {norms_b:?}");
+    }
 }
 
 #[test]

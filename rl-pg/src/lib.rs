@@ -18,6 +18,9 @@
 //! # Ok::<(), rl_core::Error>(())
 //! ```
 //!
+//! Of the environments an agent is made for it reads the spaces and the number alone: others alike may train it.
+//! `A2cConfig::build`, of the trait [`AgentConfig`], does what `A2c::new` does, for code that does not name the agent.
+//!
 //! # Settings
 //!
 //! [`ReinforceConfig`], [`QActorCriticConfig`], [`A2cConfig`], [`HillClimbingConfig`], [`SimulatedAnnealingConfig`] and
@@ -60,7 +63,10 @@ mod reinforce;
 mod search;
 
 // What a program that trains and acts needs of the networks.
-pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+pub use rl_nets::{
+    Action, Actions, Activation, AgentConfig, Backend, Init, NetworkConfig, OptimizerConfig,
+    TrainedPolicy,
+};
 
 pub use a2c::{A2c, A2cConfig};
 pub use annealing::{Anneal, SimulatedAnnealing, SimulatedAnnealingConfig};

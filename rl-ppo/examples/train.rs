@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Environments to train in, and alike for evaluations.
     let make = |copies: Copies| -> rl_core::Result<DiscreteVecEnv> {
-        make_discrete("CartPole-v1", copies).map_err(rl_core::Error::other)
+        Ok(make_discrete("CartPole-v1", copies)?)
     };
     let envs = make(Copies::new(run.config().envs, run.seeds()))?;
     let settings: PpoConfig = run.settings()?;

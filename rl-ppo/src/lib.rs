@@ -22,6 +22,9 @@
 //! # Ok::<(), rl_core::Error>(())
 //! ```
 //!
+//! Of the environments an agent is made for it reads the spaces and the number alone: others alike may train it.
+//! `PpoConfig::build`, of the trait [`AgentConfig`], does what `Ppo::new` does, for code that does not name the agent.
+//!
 //! # Settings
 //!
 //! [`PpoConfig`], [`PpoKlConfig`] and [`TrpoConfig`], whose defaults are published ones. What is tuned is in `PRESETS`
@@ -48,7 +51,10 @@ mod presets;
 mod trpo;
 
 // What a program that trains and acts needs of the networks.
-pub use rl_nets::{Action, Actions, AgentConfig, Backend, TrainedPolicy};
+pub use rl_nets::{
+    Action, Actions, Activation, AgentConfig, Backend, Init, NetworkConfig, OptimizerConfig,
+    TrainedPolicy,
+};
 
 pub use learner::Learner;
 pub use on_policy::{OnPolicy, OnPolicyConfig, OnPolicySettings, Rule};

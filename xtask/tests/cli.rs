@@ -526,6 +526,34 @@ fn a_run_goes_on_with_the_settings_that_it_was_trained_with() {
     assert!(of("whole") == of("run"));
 }
 
+/// Runs as this format version has written them, each stopped half way (`tests/fixtures/golden`): what changes the format
+/// without changing its number is noticed here.
+#[test]
+fn runs_that_lie_on_disks_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden");
+    let version = golden.join(rl_core::codec::FORMAT_VERSION.to_string());
+    assert!(version.is_dir(), "no run of this format version in {}", golden.display());
+    for (algorithm, env, steps) in
+        [("dqn", "CartPole-v1", 400), ("ppo", "CartPole-v1", 512), ("sac", "Pendulum-v1", 400)]
+    {
+        let saved = files(&version.join(algorithm));
+        assert!(saved.len() > 15, "{saved:?}");
+        for (name, bytes) in saved {
+            let path = dir.join(algorithm).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let said = succeed(dir, &["eval", algorithm, "--episodes", "2"]);
+        assert!(said.contains("policy of step 200"), "{said}");
+        succeed(dir, &["train", algorithm, env, "--resume", algorithm]);
+        let summary = std::fs::read_to_string(dir.join(algorithm).join("summary.json")).unwrap();
+        let summary: toml::Table = serde_json::from_str(&summary).unwrap();
+        assert_eq!(summary["steps"].as_integer(), Some(steps));
+    }
+}
+
 /// A checkpoint may leave its replay memory out; the run goes on all the same.
 #[test]
 fn a_run_without_its_replay_is_resumed() {

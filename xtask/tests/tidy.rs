@@ -222,3 +222,27 @@ fn readme_and_ci_run_the_same_tests() {
     assert!(read("xtask/src/ci.rs").contains(&format!("{test:?}")));
     assert!(read(".ci/run").contains("cargo xtask ci"));
 }
+
+/// A promise is worth what its test is: each that is named is there.
+#[test]
+fn every_promise_names_a_test_that_exists() {
+    let page = std::fs::read_to_string(root().join("PROMISES.md")).unwrap();
+    let rows = page.lines().filter(|line| line.starts_with("| ") && !line.contains("held by"));
+    let mut tests = 0;
+    for row in rows {
+        let held_by = row.trim_end_matches('|').rsplit('|').next().unwrap();
+        let mut file = String::new();
+        // Every second part stands in backquotes.
+        for name in held_by.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") && !name.starts_with("tests/") {
+                file = std::fs::read_to_string(root().join(name))
+                    .unwrap_or_else(|e| panic!("{name}: {e}"));
+            } else if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+                assert!(file.contains(&format!("fn {name}(")), "{name} is not there");
+                tests += 1;
+            }
+        }
+        assert!(!held_by.trim().is_empty(), "{row}");
+    }
+    assert!(tests > 20, "{tests}");
+}

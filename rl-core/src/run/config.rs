@@ -234,7 +234,11 @@ impl RunConfig {
     /// # Errors
     /// [`Error::Config`] that names the first setting that is another.
     pub(super) fn check_determining(&self, trained: &[u8]) -> Result<()> {
-        let trained = table_of(SETTINGS_FILE, &String::from_utf8_lossy(trained))?;
+        let mut trained = table_of(SETTINGS_FILE, &String::from_utf8_lossy(trained))?;
+        // Read as settings, so that what it leaves out is what a run has by default.
+        trained.insert("steps".to_owned(), 1.into());
+        let trained: RunConfig = from_table(SETTINGS_FILE, trained)?;
+        let trained = table_of(SETTINGS_FILE, &trained.determining()?)?;
         let own = table_of("settings", &self.determining()?)?;
         match first_difference(&own, &trained)? {
             None => Ok(()),
