@@ -49,7 +49,8 @@ mod noise;
 mod off_policy;
 #[cfg(feature = "presets")]
 mod presets;
-#[cfg(all(test, feature = "candle"))]
+#[cfg(test)]
+#[cfg(feature = "candle")]
 mod pytorch;
 mod q_network;
 mod quantile_critic;

@@ -400,7 +400,7 @@ fn a2c() {
         "learning_rate=1e-2",
         "optimizer={kind=\"adam\"}",
         "optimizer.initial_accumulator=1.0 | optimizer={kind=\"rmsprop\"}",
-        "optimizer.eps_inside_root=true | optimizer={kind=\"rmsprop\"}",
+        "optimizer.eps_inside_root=false",
         "optimizer.centered=true | optimizer={kind=\"rmsprop\"}",
         "optimizer.momentum=0.5 | optimizer={kind=\"rmsprop\"}",
         "optimizer.alpha=0.5 | optimizer={kind=\"rmsprop\"}",

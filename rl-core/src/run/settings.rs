@@ -74,7 +74,7 @@ fn difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, Strin
 fn same_kind(under: &toml::Table, over: &toml::Table) -> bool {
     let kinds = over.get("kind").is_none_or(|kind| under.get("kind") == Some(kind));
     let tags = under.len() == 1 && over.len() == 1 && under.keys().ne(over.keys());
-    kinds && !tags
+    kinds && (under.contains_key("kind") || !tags)
 }
 
 /// Puts settings over others. Tables are joined, unless they are of another kind.
