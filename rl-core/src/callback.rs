@@ -210,7 +210,7 @@ where
                 )?;
             }
         } else {
-            self.without_improvement += 1;
+            self.without_improvement = self.without_improvement.saturating_add(1);
         }
         let reached = self.target.is_some_and(|target| mean >= target);
         let stuck = self.patience.is_some_and(|patience| self.without_improvement >= patience);

@@ -410,9 +410,10 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
     let mut sections = Sections::default();
     for (file, (length, checksum)) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
         let file_path = path.join(file);
-        // A name with a separator could point outside the checkpoint.
-        if Path::new(file).file_name() != Some(file.as_ref()) {
-            return Err(corrupt(&name, &format!("names a file outside: {file}")));
+        // A name with a separator could point outside the checkpoint; one with a line break could say anything in an error.
+        if Path::new(file).file_name() != Some(file.as_ref()) || file.contains(char::is_control) {
+            let problem = format!("names a file outside: {}", file.escape_debug());
+            return Err(corrupt(&name, &problem));
         }
         let bytes = fs::read(&file_path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => corrupt(&file_path, "missing"),

@@ -2,7 +2,7 @@
 //!
 //! A message is `magic (8) | format version (4) | payload length (8) | CRC-32 of the payload (4) | payload`,
 //! little-endian; the payload is bincode 1.3 with fixed-width integers. Decoding verifies all of it before it builds
-//! a value, and a length inside the payload cannot cause an allocation larger than the payload.
+//! a value, and a length inside the payload is not believed: a list takes at most 1 MiB ahead of its elements.
 
 use crate::{Error, Result};
 use bincode::Options;

@@ -200,6 +200,11 @@ pub mod check {
         ensure(value <= max, field, format_args!("at most {max_name} ({max})"), value)
     }
 
+    /// A count of what has happened, read from a file: one that is far from the largest number, so that it can go on.
+    pub fn count(field: &str, value: u64) -> Result<()> {
+        at_most(field, u64::MAX / 2, "the largest count", value)
+    }
+
     /// A size whose memory can be had: `bytes` is what it takes, none where they are too many to count. Asked before anything
     /// is allocated, since an allocation that fails ends the process.
     ///

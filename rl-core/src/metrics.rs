@@ -44,6 +44,11 @@ impl Metrics {
         self.sums.iter().find(|(n, ..)| n == name).map_or(0, |(_, _, count)| *count)
     }
 
+    /// How often each was recorded.
+    pub(crate) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.sums.iter().map(|(_, _, count)| *count)
+    }
+
     /// Names and means since the last row, in order of first use.
     pub fn means(&self) -> impl Iterator<Item = (&str, f64)> {
         let seen = self.sums.iter().filter(|(_, _, count)| *count > 0);

@@ -111,6 +111,7 @@ impl<E: Env> SerialVecEnv<E> {
         let rows = saved.observations.chunks_exact_mut(width).zip(saved.reset_since.iter_mut());
         for ((slot, decoded), (obs, reset_since)) in self.slots.iter_mut().zip(decoded).zip(rows) {
             let (state, rng, episode_return, length) = decoded;
+            check::count("envs.bin: steps of an episode", length)?;
             slot.rng = rng;
             (slot.episode_return, slot.length) = (episode_return, length);
             match state {

@@ -237,7 +237,8 @@ where
         self.agent.update(progress, &mut self.counters.metrics)?;
         for episode in self.envs.batch().episodes() {
             self.counters.episodes += 1;
-            if self.counters.recent.len() == self.config.window {
+            // There may be more of a run that had a longer window.
+            while self.counters.recent.len() >= self.config.window {
                 self.counters.recent.pop_front();
             }
             self.counters.recent.push_back(*episode);
@@ -338,10 +339,14 @@ where
             return Err(Error::mismatch(
                 "checkpoint",
                 format_args!("one of {}", self.agent.name()),
-                format_args!("one of {}", manifest.algorithm),
+                format_args!("one of {}", manifest.algorithm.escape_debug()),
             ));
         }
         let counters: Counters = sections.get("trainer")?;
+        let counts = [counters.step, counters.episodes];
+        for count in counts.into_iter().chain(counters.metrics.counts()) {
+            check::count("trainer.bin: count", count)?;
+        }
         let envs: Vec<u8> = sections.get("envs")?;
         let callbacks: Vec<Vec<u8>> = sections.get("callbacks")?;
         check::len("saved callbacks", self.callbacks.len(), callbacks.len())?;

@@ -447,7 +447,11 @@ impl<R: Rule> Agent for OffPolicy<R> {
         // Fallible steps come first, so that an error leaves the agent unchanged.
         let (rng, drift, steps, learned): (Rng, Option<Vec<f64>>, u64, u64) =
             from.get("off_policy")?;
+        check::count("off_policy.bin: steps", steps)?;
         check::at_most("off_policy.bin: steps learned from", steps, "steps", learned)?;
+        // They are made up for in the next update.
+        let (most, open) = (self.replay.capacity() as u64, steps - learned);
+        check::at_most("off_policy.bin: steps not yet learned from", most, "buffer_size", open)?;
         let exploration = match (&self.exploration, drift) {
             (None, None) => None,
             (Some(noise), Some(drift)) => Some(noise.at(drift)?),

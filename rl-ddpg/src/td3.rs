@@ -262,7 +262,9 @@ impl Rule for Td3Rule {
 
     fn load(&mut self, from: &Sections) -> Result<()> {
         let (actor, critic) = (self.actor.loaded(from)?, self.critic.loaded(from)?);
-        self.steps = from.get("td3")?;
+        let steps = from.get("td3")?;
+        check::count("td3.bin: gradient steps", steps)?;
+        self.steps = steps;
         self.actor.replace(actor);
         self.critic.replace(critic);
         Ok(())

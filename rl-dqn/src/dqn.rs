@@ -438,7 +438,11 @@ impl<O: InputSpace> Agent for Dqn<O> {
         // Everything is read first: what fails here has changed nothing.
         let (q, replay) = (self.q.loaded("policy", from)?, self.replay.loaded(from)?);
         let (rng, steps, learned) = from.get("dqn")?;
+        check::count("dqn.bin: steps", steps)?;
         check::at_most("dqn.bin: steps learned from", steps, "steps", learned)?;
+        // They are made up for in the next update.
+        let (most, open) = (replay.capacity() as u64, steps - learned);
+        check::at_most("dqn.bin: steps not yet learned from", most, "buffer_size", open)?;
         (self.q, self.replay) = (q, replay);
         (self.rng, self.steps, self.learned) = (rng, steps, learned);
         Ok(())

@@ -202,6 +202,19 @@ impl ModuleDescription {
         Ok(check::at_most("size", MAX_SIZE, "that of any network", largest as u64)?)
     }
 
+    /// Numbers that its modules hold before they have parameters: the noise of noisy layers.
+    pub(crate) fn noise(&self) -> usize {
+        use ModuleDescription as D;
+        match self {
+            D::Chain { modules: parts, .. } | D::Fork { heads: parts, .. } => {
+                parts.iter().map(D::noise).fold(0, usize::saturating_add)
+            }
+            D::NoisyLinear { inputs, outputs, .. } => inputs.saturating_add(*outputs),
+            D::Masked { inner, .. } => inner.noise(),
+            _ => 0,
+        }
+    }
+
     /// The module without what computes only outputs from `columns` on, and the parameters that are left of `names`, which
     /// are all of them in order: a policy without the value function beside it. Where the two cannot be told apart,
     /// everything stays.

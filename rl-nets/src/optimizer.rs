@@ -155,9 +155,10 @@ impl Optimizer {
     pub fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let saved: Saved = rl_core::codec::decode("optimizer", bytes)?;
         if saved.method != self.config.method() {
-            let (expected, got) = (self.config.method(), saved.method);
+            let (expected, got) = (self.config.method(), saved.method.escape_debug());
             return Err(rl_core::Error::mismatch("optimizer", expected, got).into());
         }
+        check::count("optimizer steps", saved.steps)?;
         check::len("optimizer moments", self.config.slots().len(), saved.slots.len())?;
         for slot in &saved.slots {
             check::len("optimizer moment", self.len, slot.len())?;

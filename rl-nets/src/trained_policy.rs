@@ -99,7 +99,7 @@ impl TrainedPolicy {
         let Some(text) = sections.find(POLICY_FILE) else {
             let problem = format!(
                 "its policy, of {}, is not described: only networks of this library's own layers are",
-                manifest.algorithm
+                manifest.algorithm.escape_debug()
             );
             return Err(rl_core::Error::corrupt(folder.display().to_string(), problem).into());
         };
@@ -125,6 +125,9 @@ impl TrainedPolicy {
             let problem = format!("has version {version}; this library reads version {VERSION}");
             return Err(rl_core::Error::corrupt(POLICY_FILE, problem).into());
         }
+        // There is less noise than there are parameters.
+        let (noise, most) = (network.noise().saturating_mul(4) as u64, parameters.len() as u64);
+        check::at_most("noise of the network", most, "bytes of its parameters", noise)?;
         let module = network.build()?;
         let names = &description.parameters;
         // Read before anything is allocated for them.

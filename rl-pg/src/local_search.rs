@@ -171,6 +171,7 @@ impl Incumbent {
     /// Restores a saved state.
     pub(crate) fn restore(&mut self, saved: Incumbent) -> Result<()> {
         check::len("parameters", self.params.len(), saved.params.len())?;
+        check::count("rule.bin: scores of the parameters", saved.trials)?;
         check::non_negative("noise", saved.noise)?;
         check::non_negative("first root mean square", saved.start)?;
         *self = saved;

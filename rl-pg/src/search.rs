@@ -1,6 +1,6 @@
 use rl_core::{
-    Agent, BoxSpace, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space, Transitions,
-    VecEnv, check,
+    Agent, BoxSpace, Error, Metrics, Policy, Progress, Result, Rng, Sections, Seeds, Space,
+    Transitions, VecEnv, check,
 };
 use rl_nets::{
     Backend, Body, Chain, Distribution, Init, Linear, Module, Network, NetworkConfig,
@@ -130,6 +130,18 @@ struct Lane {
     /// Whether it is at the beginning of an episode.
     fresh: bool,
     earned: f64,
+}
+
+impl Generation {
+    /// Whether each episode that has begun is done, or played in one of the environments, and no other is.
+    fn is_consistent(&self) -> bool {
+        let playing = |i: usize| self.lanes.iter().any(|lane| lane.episode == Some(i));
+        let fits = |(i, earned): (usize, &Option<f64>)| {
+            if i < self.next { earned.is_some() != playing(i) } else { earned.is_none() }
+        };
+        let begun = self.lanes.iter().filter_map(|lane| lane.episode).all(|i| i < self.next);
+        begun && self.next <= self.returns.len() && self.returns.iter().enumerate().all(fits)
+    }
 }
 
 impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
@@ -376,8 +388,11 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         check::len("candidates", numbers.div_ceil(params) * params, numbers)?;
         let episodes = numbers / params * self.episodes;
         check::len("returns", episodes, generation.returns.len())?;
-        let begun = generation.lanes.iter().filter_map(|lane| lane.episode).max();
-        check::at_most("episode", episodes as u64, "episodes", begun.map_or(0, |e| e as u64 + 1))?;
+        check::at_least("search.bin: candidates", 1, (numbers / params) as u64)?;
+        if !generation.is_consistent() {
+            let problem = "episodes that are neither played, nor done, nor to come";
+            return Err(Error::corrupt("search.bin", problem));
+        }
         self.rule.set_state(from.get("rule")?)?;
         (self.policy, self.rng, self.generation) = (policy, rng, generation);
         Ok(())

@@ -235,8 +235,13 @@ impl<T: Element, A: Element> Episodes<T, A> {
             return Err(rl_core::Error::mismatch(what, expected, got).into());
         }
         for Lane { rows, open, next, .. } in &stored.lanes {
-            let n = rows.lengths.iter().sum::<usize>() + open;
+            // Lengths that come round to the right number are no lengths of these rows.
+            let mut lengths = rows.lengths.iter().chain([open]);
+            let n = lengths.try_fold(0usize, |sum, length| sum.checked_add(*length));
+            let n = n.unwrap_or(usize::MAX);
             check::len("episode rewards", n, rows.rewards.len())?;
+            let ended = rows.ends.len() as u64;
+            check::at_most("ended episodes", self.share as u64, "an environment's share", ended)?;
             check::len("episode next observation", self.width, next.len())?;
             check::len("episode observations", n * self.width, rows.observations.len())?;
             check::len("episode actions", n * self.action_width, rows.actions.len())?;

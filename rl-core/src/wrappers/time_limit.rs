@@ -56,7 +56,7 @@ impl<E: Env> Env for TimeLimit<E> {
         obs: &mut [<E::Obs as Space>::Elem],
     ) -> Result<Step> {
         let mut step = self.env.step(action, rng, obs)?;
-        self.steps += 1;
+        self.steps = self.steps.saturating_add(1);
         if step.end.is_none() && self.steps >= self.max_steps {
             step.end = Some(End::Truncated);
         }

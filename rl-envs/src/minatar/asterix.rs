@@ -149,6 +149,19 @@ impl Game for Asterix {
         (reward, caught.then_some(End::Terminated))
     }
 
+    fn is_playable(&self) -> bool {
+        let crossing = |row: &Option<Crossing>| row.is_none_or(|crossing| crossing.x < SIDE);
+        (1..=ROWS).contains(&self.player.0)
+            && self.player.1 < SIDE
+            && self.rows.iter().all(crossing)
+            && (1..=10).contains(&self.spawn_interval)
+            && (0..=10).contains(&self.spawn_timer)
+            && (1..=5).contains(&self.move_interval)
+            && (0..=5).contains(&self.move_timer)
+            && (-1..=RAMP_INTERVAL).contains(&self.ramp_timer)
+            && self.ramps < 100
+    }
+
     fn show(&self, mut mark: impl FnMut(usize, usize, usize)) {
         mark(0, self.player.0, self.player.1);
         for (row, crossing) in self.rows.iter().enumerate() {

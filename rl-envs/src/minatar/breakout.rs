@@ -86,6 +86,12 @@ impl Game for Breakout {
         (reward, end)
     }
 
+    fn is_playable(&self) -> bool {
+        let inside = |(y, x): (usize, usize)| y < SIDE && x < SIDE;
+        // On the lowest row the ball is lost.
+        self.paddle < SIDE && inside(self.ball) && inside(self.trail) && self.ball.0 < SIDE - 1
+    }
+
     fn show(&self, mut mark: impl FnMut(usize, usize, usize)) {
         mark(0, SIDE - 1, self.paddle);
         mark(1, self.ball.0, self.ball.1);

@@ -99,6 +99,14 @@ impl Game for Freeway {
         (reward, (self.frames == LAST_FRAME).then_some(End::Truncated))
     }
 
+    fn is_playable(&self) -> bool {
+        let car = |car: &Car| car.x < SIDE && (1..=5).contains(&car.interval) && car.timer <= 5;
+        self.chicken < SIDE
+            && self.cars.iter().all(car)
+            && self.move_timer <= MOVE_INTERVAL
+            && self.frames < LAST_FRAME
+    }
+
     fn show(&self, mut mark: impl FnMut(usize, usize, usize)) {
         mark(0, self.chicken, COLUMN);
         for (lane, car) in self.cars.iter().enumerate() {

@@ -81,6 +81,11 @@ pub trait Game: Clone + Send + Serialize + DeserializeOwned + 'static {
         choices: &mut impl Choices,
     ) -> (u32, Option<End>);
 
+    /// Whether play can go on from these numbers, which may come from a damaged file; yes by default.
+    fn is_playable(&self) -> bool {
+        true
+    }
+
     /// Marks what is where: calls `mark(channel, y, x)` for each flag that is set.
     fn show(&self, mark: impl FnMut(usize, usize, usize));
 }
@@ -215,6 +220,9 @@ impl<G: Game> Env for MinAtar<G> {
             "the last action's number",
             last_action as u64,
         )?;
+        if game.as_ref().is_some_and(|game| !game.is_playable()) {
+            return Err(Error::mismatch("state of the game", "one that play leads to", "another"));
+        }
         (self.last_action, self.game, self.ended) = (last_action, game, None);
         Ok(())
     }

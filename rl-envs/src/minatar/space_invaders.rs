@@ -129,6 +129,15 @@ impl Game for SpaceInvaders {
         (reward, lost.then_some(End::Terminated))
     }
 
+    fn is_playable(&self) -> bool {
+        self.cannon < SIDE
+            && count(&self.aliens) > 0
+            && (LEAST_MOVE_INTERVAL..=FIRST_MOVE_INTERVAL).contains(&self.move_interval)
+            && (0..=FIRST_MOVE_INTERVAL).contains(&self.move_timer)
+            && (0..=ALIEN_SHOT_INTERVAL).contains(&self.alien_shot_timer)
+            && (0..=SHOT_INTERVAL).contains(&self.shot_timer)
+    }
+
     fn show(&self, mut mark: impl FnMut(usize, usize, usize)) {
         mark(0, LAST, self.cannon);
         let marching = if self.to_the_right { 3 } else { 2 };
