@@ -9,6 +9,7 @@ use rl_ddpg::SacConfig;
 use rl_dqn::{DqnConfig, QLearningConfig};
 use rl_envs::{CartPole, Copies, Pendulum, make_tabular};
 use rl_nets::{AgentConfig, Backend};
+use rl_pg::HillClimbingConfig;
 use rl_ppo::PpoConfig;
 use rl_replay::Rollout;
 
@@ -53,6 +54,15 @@ fn counters_that_run_ahead() {
     sections.put("dqn", &(rng(), 100u64, 101u64)).unwrap();
     let error = refused(&mut agent, &sections);
     assert_eq!(error, "dqn.bin: steps learned from: expected at most steps (100), got 101");
+    // To learn from so many would take for ever.
+    sections.put("dqn", &(rng(), 1u64 << 60, 0u64)).unwrap();
+    let error = refused(&mut agent, &sections);
+    let expected = "dqn.bin: steps not yet learned from: expected at most buffer_size (100), got 1152921504606846976";
+    assert_eq!(error, expected);
+    sections.put("dqn", &(rng(), u64::MAX, u64::MAX)).unwrap();
+    let error = refused(&mut agent, &sections);
+    let expected = "dqn.bin: steps: expected at most the largest count (9223372036854775807), got 18446744073709551615";
+    assert_eq!(error, expected);
 
     let env = TimeLimit::new(Pendulum::default(), 50).unwrap();
     let envs = SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap();
@@ -62,6 +72,10 @@ fn counters_that_run_ahead() {
     sections.put("off_policy", &(rng(), none, 100u64, 101u64)).unwrap();
     let error = refused(&mut agent, &sections);
     assert_eq!(error, "off_policy.bin: steps learned from: expected at most steps (100), got 101");
+    sections.put("off_policy", &(rng(), None::<Vec<f64>>, 1u64 << 60, 0u64)).unwrap();
+    let error = refused(&mut agent, &sections);
+    let expected = "off_policy.bin: steps not yet learned from: expected at most buffer_size (300), got 1152921504606846976";
+    assert_eq!(error, expected);
 }
 
 #[test]
@@ -77,6 +91,30 @@ fn rows_that_are_out_of_range() {
         let error = refused(&mut agent, &sections);
         assert_eq!(error, "learner.bin: the order of rows lacks one of them");
     }
+}
+
+#[test]
+fn episodes_that_are_nowhere() {
+    let (mut agent, mut sections) = saved(HillClimbingConfig::default(), cart_pole());
+    // As a search stores them: candidates, returns, the next episode, and the environments'.
+    type Generation = (Vec<f32>, Vec<Option<f64>>, usize, Vec<(Option<usize>, bool, f64)>);
+    let (rng, (candidates, returns, next, lanes)): (Rng, Generation) =
+        sections.get("search").unwrap();
+    let mut lost = lanes.clone();
+    lost[0].0 = Some(usize::MAX);
+    for wrong in [
+        (candidates.clone(), returns.clone(), next, lost),
+        (candidates.clone(), returns.clone(), usize::MAX, lanes.clone()),
+        (candidates, vec![None; returns.len()], returns.len(), vec![(None, true, 0.0)]),
+    ] {
+        sections.put("search", &(&rng, &wrong)).unwrap();
+        let error = refused(&mut agent, &sections);
+        assert_eq!(error, "search.bin: episodes that are neither played, nor done, nor to come");
+    }
+    let none: Generation = (Vec::new(), Vec::new(), 0, vec![(None, true, 0.0)]);
+    sections.put("search", &(&rng, &none)).unwrap();
+    let error = refused(&mut agent, &sections);
+    assert_eq!(error, "search.bin: candidates: expected an integer >= 1, got 0");
 }
 
 #[test]

@@ -202,6 +202,7 @@ fn the_top_level_is_what_it_should_be() {
         "rustfmt.toml",
         "deny.toml",
         "xtask",
+        "fuzz",
         "target",
         "runs",
         // Written by MuJoCo where a simulation is unstable.
