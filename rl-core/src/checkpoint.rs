@@ -245,7 +245,8 @@ impl CheckpointDir {
         }
         // The checkpoint just written is kept even if others have later steps.
         let mut others = self.steps()?;
-        others.retain(|other| *other != step);
+        // Folders that are none are not counted, and are left to whoever made them.
+        others.retain(|other| *other != step && read_manifest(&self.path(*other)).is_ok());
         for old in others.iter().rev().skip(self.keep - 1) {
             // The replacement last: until it is gone, it is what is read.
             self.retire(&self.place(*old))?;
@@ -384,9 +385,12 @@ pub fn read_checkpoint_files(path: &Path, wanted: &[&str]) -> Result<(Manifest, 
     read_files(path, |file| wanted.contains(&file))
 }
 
-fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, Sections)> {
+fn corrupt(file: &Path, problem: &str) -> Error {
+    Error::corrupt(file.display().to_string(), problem)
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest> {
     let name = path.join(MANIFEST);
-    let corrupt = |file: &Path, problem: &str| Error::corrupt(file.display().to_string(), problem);
     let bytes = fs::read(&name).map_err(|e| Error::io(&name, e))?;
     let version: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
@@ -407,6 +411,11 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
         let problem = format!("is of step {}, in the folder of step {step}", manifest.step);
         return Err(corrupt(&name, &problem));
     }
+    Ok(manifest)
+}
+
+fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, Sections)> {
+    let (manifest, name) = (read_manifest(path)?, path.join(MANIFEST));
     let mut sections = Sections::default();
     for (file, (length, checksum)) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
         let file_path = path.join(file);
@@ -415,16 +424,21 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
             let problem = format!("names a file outside: {}", file.escape_debug());
             return Err(corrupt(&name, &problem));
         }
-        let bytes = fs::read(&file_path).map_err(|e| match e.kind() {
+        let io = |e: std::io::Error| match e.kind() {
             std::io::ErrorKind::NotFound => corrupt(&file_path, "missing"),
             _ => Error::io(&file_path, e),
-        })?;
-        if bytes.len() as u64 != *length {
-            let how =
-                if (bytes.len() as u64) < *length { "truncated" } else { "longer than it was" };
-            let problem = format!("{how}: {} bytes of {length}", bytes.len());
+        };
+        // Asked before it is read: another file may be of any size, and a pipe has no end.
+        let metadata = fs::metadata(&file_path).map_err(io)?;
+        if !metadata.is_file() {
+            return Err(corrupt(&file_path, "not a file"));
+        }
+        if metadata.len() != *length {
+            let how = if metadata.len() < *length { "truncated" } else { "longer than it was" };
+            let problem = format!("{how}: {} bytes of {length}", metadata.len());
             return Err(corrupt(&file_path, &problem));
         }
+        let bytes = fs::read(&file_path).map_err(io)?;
         if crc32fast::hash(&bytes) != *checksum {
             return Err(corrupt(&file_path, "damaged: the checksum does not match"));
         }

@@ -19,6 +19,13 @@ pub struct SerialVecEnv<E: Env> {
 /// The state, if it can be saved, the generator, and the return and length so far of an episode.
 type SavedSlot<S> = (Option<S>, Rng, f64, u64);
 
+/// Whether the rows of so many environments can be had.
+pub(crate) fn check_memory<O: Space>(envs: usize, observations: &O) -> Result<()> {
+    // Those of a step batch, and of what is saved.
+    let row = observations.width().checked_mul(4 * size_of::<O::Elem>());
+    check::memory("envs", envs, row.and_then(|row| row.checked_mul(envs)))
+}
+
 /// Runs environments; a panic of one becomes an error. `run` says which environment it runs, and at which step of its episode.
 ///
 /// A panic must not end a training run without its message, nor take down the thread that other environments are on.
@@ -77,6 +84,7 @@ impl<E: Env> SerialVecEnv<E> {
                 ));
             }
         }
+        check_memory(envs.len(), &observation_space)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
         let slots = envs
             .into_iter()

@@ -1,6 +1,6 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
-use crate::serial::SavedEnvs;
+use crate::serial::{SavedEnvs, check_memory};
 use crate::{Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -86,6 +86,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             return Err(Error::config("envs", "at least one environment", 0));
         };
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
+        check_memory(envs.len(), &observation_space)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
         let resumes_exactly = envs.iter().all(|env| env.state().is_some());
         let share = envs.len().div_ceil(threads);

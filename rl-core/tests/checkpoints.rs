@@ -87,6 +87,12 @@ fn foreign_files_do_not_stand_in_the_way() {
     assert_eq!((latest.manifest.step, latest.skipped.len()), (20, 1));
     folder.write("test", 30, &sections()).unwrap();
     assert_eq!(folder.read_latest().unwrap().manifest.step, 30);
+    // One of a later step that is none takes no checkpoint's place.
+    let foreign = at.path().join("step-000000009000");
+    fs::create_dir(&foreign).unwrap();
+    folder.write("test", 40, &sections()).unwrap();
+    assert!(foreign.exists());
+    assert_eq!(folder.steps().unwrap(), [30, 40, 9_000]);
     for kept in [".writing-notes", "step-", "step-best"] {
         assert!(at.path().join(kept).exists(), "{kept}");
     }

@@ -16,6 +16,9 @@ pub(crate) struct Args {
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     let algorithm = algorithm::find(&args.algorithm)?;
+    if let Some(env) = args.env.as_deref().filter(|env| !env.starts_with("gym:")) {
+        rl_envs::find(env)?;
+    }
     print!("{}", text(algorithm, args.env.as_deref())?);
     Ok(())
 }
@@ -60,7 +63,13 @@ fn text(algorithm: &Algorithm, env: Option<&str>) -> Result<String> {
     let run = preset::find_or_defaults(algorithm.name, env.unwrap_or_default())?;
     let plain = preset::find_or_defaults(algorithm.name, "")?;
     let mut page = Page { types: &types, text: String::new(), values: Vec::new() };
-    let of = env.map_or(String::new(), |env| format!(" in {env}"));
+    let of = match env {
+        Some(env) if preset::find(algorithm.name, env)?.is_some() => {
+            format!(" in {env}, its preset")
+        }
+        Some(env) => format!(" in {env}, which has no preset: the defaults"),
+        None => ", the defaults".to_owned(),
+    };
     let _ = writeln!(page.text, "Settings of {}{of}, each as --set takes it.\n", algorithm.name);
     let (values, defaults) = ((algorithm.settings)(&run)?, (algorithm.settings)(&plain)?);
     page.fields(algorithm.config, "", &values, &defaults);

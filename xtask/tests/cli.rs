@@ -478,7 +478,7 @@ fn a_run_starts_from_a_policy() {
     let tanh = ["--set", "network.hidden=[16]", "--set", "network.activation=tanh"];
     let error = refuse(&[&normalised[..], &tanh, &["--init-from", "a"]].concat());
     let expected =
-        "init_from: a policy of another network: modules[0].activation is \"relu\", here \"tanh\"";
+        "init_from: network of the policy: modules[0].activation: expected \"tanh\", got \"relu\"";
     assert_eq!(error, expected);
     assert!(refuse(&["--init-from", "missing"]).starts_with("missing: not the folder of a run"));
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
@@ -515,7 +515,20 @@ fn a_run_goes_on_with_the_settings_that_it_was_trained_with() {
         edited(from, to);
         assert_eq!(refuse(dir, &resume), expected);
     }
-    // What has no say in what is learned may change.
+    edited("steps = 3000", "steps = 1000");
+    assert_eq!(refuse(dir, &resume), "steps: expected an integer >= 1400, got 1000");
+    // Nor does a policy act as what it is not.
+    edited("activation = \"relu\"", "activation = \"tanh\"");
+    let error = refuse(dir, &["eval", "run"]);
+    let expected = "network of the policy: modules[0].activation: expected \"tanh\", got \"relu\"";
+    assert_eq!(error, expected);
+    let quantile = "[agent.head]\nkind = \"quantile\"\nquantiles = 1\nkappa = 1.0";
+    edited("[agent.head]\nkind = \"expected\"", quantile);
+    let error = refuse(dir, &["eval", "run"]);
+    assert!(error.starts_with("output of the policy: "), "{error}");
+    // 1 is 1.0. What has no say in what is learned may change.
+    edited("over = 1.0", "over = 1");
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "run", "--stop-at", "1500"]);
     edited("env_threads = 1\nthreads = 1", "env_threads = 2\nthreads = 2");
     succeed(dir, &resume);
     let of = |run: &str| {

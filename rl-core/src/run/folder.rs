@@ -1,7 +1,10 @@
 //! The folder of a run.
 
+use super::settings::first_difference;
 use super::{RunConfig, Summary};
-use crate::{Agent, CheckpointDir, Error, Latest, Result, RunningMoments, Sections, VecEnv};
+use crate::{
+    Agent, CheckpointDir, Error, Latest, POLICY_FILE, Result, RunningMoments, Sections, VecEnv,
+};
 use std::path::{Path, PathBuf};
 
 /// The name of the folder with the policy that a run started from.
@@ -243,7 +246,8 @@ impl RunFolder {
 /// Gives a saved policy and the moments of its normalisers to an agent and its environments.
 ///
 /// # Errors
-/// Those of [`Agent::load_policy`] and [`VecEnv::set_moments`].
+/// [`Error::Mismatch`] for a policy that describes itself as another than the agent's; those of [`Agent::load_policy`] and
+/// [`VecEnv::set_moments`].
 pub fn give_policy<V, A>(policy: &Sections, agent: &mut A, envs: &mut V) -> Result<()>
 where
     V: VecEnv,
@@ -251,5 +255,27 @@ where
 {
     let moments: Vec<RunningMoments> = policy.get("moments")?;
     agent.load_policy(policy)?;
+    check_same_policy(policy.find(POLICY_FILE), agent.describe()?)?;
     envs.set_moments(&moments)
+}
+
+/// Parameters that fit need not mean the same: behind another activation, or as quantiles in place of logits, they are
+/// another policy. The bounds of actions are the environment's.
+fn check_same_policy(given: Option<&[u8]>, own: Option<String>) -> Result<()> {
+    let (Some(given), Some(own)) = (given, own) else { return Ok(()) };
+    let parse = |text: &[u8]| -> Result<[serde_json::Value; 2]> {
+        let mut policy: serde_json::Value =
+            serde_json::from_slice(text).map_err(|e| Error::corrupt(POLICY_FILE, e))?;
+        if let Some(output) = policy["output"].as_object_mut() {
+            output.remove("bounds");
+        }
+        Ok([policy["network"].take(), policy["output"].take()])
+    };
+    let (given, own) = (parse(given)?, parse(own.as_bytes())?);
+    for (i, what) in ["network", "output"].into_iter().enumerate() {
+        if let Some((field, given, own)) = first_difference(&given[i], &own[i])? {
+            return Err(Error::mismatch(format!("{what} of the policy: {field}"), own, given));
+        }
+    }
+    Ok(())
 }

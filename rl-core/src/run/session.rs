@@ -1,12 +1,11 @@
 //! A run from its settings to its summary.
 
 use super::report::Reporting;
-use super::settings::first_difference;
 use super::{Reporter, RunConfig, RunFolder, Summary, Which, give_policy};
 use crate::{
     Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
-    Outcome, POLICY_FILE, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer,
-    TrainerConfig, VecEnv, check, evaluate, write_atomically,
+    Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
+    VecEnv, check, evaluate, write_atomically,
 };
 use std::cell::RefCell;
 use std::fs::File;
@@ -254,14 +253,18 @@ impl Run {
     {
         // Read once: it may hold a large replay memory.
         let newest = self.newest()?;
-        if let Some(summary) = self.finished(newest.as_ref())? {
-            return Ok(Some(summary));
-        }
         let config = self.config.clone();
         // Another algorithm's checkpoint is refused as such, below.
         if let Some(newest) = newest.as_ref().filter(|n| n.manifest.algorithm == agent.name()) {
             config.check_determining(newest.sections.file(SETTINGS_FILE)?)?;
         }
+        if let Some(summary) = self.finished(newest.as_ref())? {
+            return Ok(Some(summary));
+        }
+        let reached = newest.as_ref().map_or(0, |newest| newest.manifest.step);
+        // The last round may go further, by fewer steps than there are environments.
+        let least = reached.saturating_sub(config.envs as u64 - 1);
+        check::at_least("steps", least, config.steps)?;
         if config.normalize.observations != envs.normalizer().is_some() {
             let (expected, got) = match config.normalize.observations {
                 true => ("environments behind `RunConfig::normalized_observations`", "others"),
@@ -278,7 +281,7 @@ impl Run {
             every(config.evaluate_every, 20),
             EVALUATION_ENVS,
         )?;
-        let first_step = newest.as_ref().map_or(0, |newest| newest.manifest.step);
+        let first_step = reached;
         if let Some(stop_at) = self.stop_at {
             check::at_least("stop_at", first_step + 1, stop_at)?;
         }
@@ -319,8 +322,8 @@ impl Run {
             .with_sink(sink(folder.metrics_csv(), FileFormat::Csv)?);
 
         // Once nothing is left that can be refused.
+        folder.forget_end()?;
         if std::mem::take(&mut self.changed) {
-            folder.forget_end()?;
             folder.write_config(&config)?;
         }
         let started = Instant::now();
@@ -394,26 +397,7 @@ where
     let mut kept = Sections::default();
     agent.save_policy(&mut kept)?;
     kept.put_acting(agent, envs)?;
-    check_same_network(policy, &kept)?;
     Ok(kept)
-}
-
-/// Parameters that fit need not mean the same: behind another activation they are another policy.
-fn check_same_network(given: &Sections, own: &Sections) -> Result<()> {
-    let network = |sections: &Sections| -> Result<serde_json::Value> {
-        let text = sections.find(POLICY_FILE).unwrap_or(b"null");
-        let policy: serde_json::Value =
-            serde_json::from_slice(text).map_err(|e| Error::corrupt(POLICY_FILE, e))?;
-        Ok(policy["network"].clone())
-    };
-    match first_difference(&network(given)?, &network(own)?)? {
-        None => Ok(()),
-        Some((field, given, own)) => {
-            let problem =
-                format_args!("a policy of another network: {field} is {given}, here {own}");
-            Err(Error::settings("init_from", problem))
-        }
-    }
 }
 
 /// Stops a run when told to.

@@ -65,6 +65,8 @@ fn difference(path: &str, a: &Value, b: &Value) -> Option<(String, String, Strin
             let mut pairs = a.iter().zip(b).enumerate();
             pairs.find_map(|(i, (a, b))| difference(&format!("{path}[{i}]"), a, b))
         }
+        // 1 is 1.0.
+        (Value::Number(a), Value::Number(b)) if a.as_f64() == b.as_f64() => None,
         _ => (a != b).then(|| (path.to_owned(), a.to_string(), b.to_string())),
     }
 }
