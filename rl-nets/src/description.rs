@@ -117,8 +117,10 @@ pub enum ModuleDescription {
 
 /// How deep descriptions may be nested.
 const MAX_DEPTH: usize = 64;
-/// The largest width of a row, and of a kernel.
+/// The largest width of a row, and of a kernel; and the most numbers that all modules together make of a row.
 const MAX_SIZE: u64 = 1 << 26;
+/// The most multiplications in a convolution of a row.
+const MAX_WORK: u64 = 1 << 36;
 
 impl ModuleDescription {
     /// The module, with parameters that are yet to be set.
@@ -126,7 +128,42 @@ impl ModuleDescription {
     /// # Errors
     /// Descriptions whose parts do not fit each other, or that are nested too deeply.
     pub fn build(&self) -> Result<Box<dyn Module>> {
+        let numbers = self.numbers() as u64;
+        check::at_most("numbers within a network", MAX_SIZE, "those of any network", numbers)?;
         self.build_within(MAX_DEPTH)
+    }
+
+    /// At least as many numbers as its modules make of a row. Few of them need parameters, so a short file could ask for
+    /// more than there is memory.
+    fn numbers(&self) -> usize {
+        use ModuleDescription as D;
+        let all = |parts: &[D]| parts.iter().map(D::numbers).fold(0, usize::saturating_add);
+        match self {
+            D::Chain { modules, .. } => all(modules),
+            // Heads are copied to one row.
+            D::Fork { heads, .. } => all(heads).saturating_mul(2),
+            D::Linear { outputs, .. }
+            | D::NoisyLinear { outputs, .. }
+            | D::Leading { outputs, .. } => *outputs,
+            D::Conv2d { channels, .. } => self.conv_plane().saturating_mul(*channels),
+            D::FreeLogStd { inputs, count } => inputs.saturating_add(*count),
+            D::ClampLogStd { inputs, .. } => *inputs,
+            D::Dueling { actions, atoms } => actions.saturating_mul(*atoms),
+            D::Masked { inner, .. } => inner.numbers().saturating_mul(2),
+        }
+    }
+
+    /// The pixels of a convolution's output; 0 of another module.
+    fn conv_plane(&self) -> usize {
+        let ModuleDescription::Conv2d { input: [_, h, w], kernel, stride, padding, .. } = self
+        else {
+            return 0;
+        };
+        let side = |size: usize| {
+            let padded = size.saturating_add(padding.saturating_mul(2));
+            padded.saturating_sub(*kernel) / (*stride).max(1) + 1
+        };
+        side(*h).saturating_mul(side(*w))
     }
 
     fn build_within(&self, depth: usize) -> Result<Box<dyn Module>> {
@@ -198,6 +235,11 @@ impl ModuleDescription {
             D::Dueling { actions, atoms } => &[*actions, *atoms, actions.saturating_mul(*atoms)],
             D::Masked { choices, .. } => &[*choices],
         };
+        if let D::Conv2d { input: [c, ..], channels, kernel, .. } = self {
+            let factors = [self.conv_plane(), *channels, *c, *kernel, *kernel];
+            let work = factors.into_iter().fold(1, usize::saturating_mul) as u64;
+            check::at_most("multiplications", MAX_WORK, "those of any convolution", work)?;
+        }
         let largest = sizes.iter().copied().max().unwrap_or(0);
         Ok(check::at_most("size", MAX_SIZE, "that of any network", largest as u64)?)
     }
@@ -315,5 +357,19 @@ mod tests {
             assert!(read(wrong).unwrap().build().is_err(), "{wrong}");
         }
         assert!(read(r#"{"kind":"attention"}"#).is_err());
+
+        // Each of these doubles the row, without a parameter; and this is the work of hours, on few.
+        let copy = |inputs| ModuleDescription::Leading { inputs, outputs: inputs };
+        let double = |i| {
+            let inputs = 1usize << i;
+            ModuleDescription::Fork { inputs, heads: vec![copy(inputs), copy(inputs)] }
+        };
+        let doubled =
+            ModuleDescription::Chain { inputs: 1, modules: (0..26).map(double).collect() };
+        let error = doubled.build().unwrap_err().to_string();
+        assert!(error.starts_with("numbers within a network: expected at most"), "{error}");
+        let slow = r#"{"kind":"conv2d","input":[1,1,1],"channels":1,"kernel":1000,"stride":1,"padding":2000,"activation":"relu"}"#;
+        let error = read(slow).unwrap().build().unwrap_err().to_string();
+        assert!(error.starts_with("multiplications: expected at most"), "{error}");
     }
 }
