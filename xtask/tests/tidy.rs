@@ -201,6 +201,7 @@ fn the_top_level_is_what_it_should_be() {
         "clippy.toml",
         "rustfmt.toml",
         "deny.toml",
+        "PROMISES.md",
         "xtask",
         "fuzz",
         "target",
