@@ -147,7 +147,7 @@ where
         self
     }
 
-    /// Settings that each checkpoint then has beside the state, as the file [`SETTINGS_FILE`](crate::SETTINGS_FILE), for a
+    /// Settings that each checkpoint then has beside the state, as the file [`SETTINGS_FILE`], for a
     /// reader to compare with its own.
     pub fn with_settings(mut self, settings: String) -> Self {
         self.settings = Some(settings);
