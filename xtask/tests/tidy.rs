@@ -248,3 +248,13 @@ fn every_promise_names_a_test_that_exists() {
     }
     assert!(tests > 20, "{tests}");
 }
+
+/// What is public is documented.
+#[test]
+fn nothing_is_hidden_from_the_documentation() {
+    let hidden = concat!("doc(", "hidden)");
+    for path in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(hidden), "{}: {hidden}", path.display());
+    }
+}

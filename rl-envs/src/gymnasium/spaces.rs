@@ -38,21 +38,27 @@ mod sealed {
 
 /// A kind of observation that Gymnasium environments can have: [`Discrete`], [`BoxSpace`] or `BoxSpace<u8>`.
 pub trait GymObs: Space + sealed::Sealed {
-    #[doc(hidden)]
+    /// Bytes of an element on the wire.
     const BYTES: usize;
-    #[doc(hidden)]
+    /// The space that a worker describes.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a space of another kind.
     fn described(spec: &Described<'_>) -> Result<Self>;
-    #[doc(hidden)]
+    /// Reads the elements of rows from the wire.
     fn read(bytes: &[u8], to: &mut [Self::Elem]);
 }
 
 /// A kind of action that Gymnasium environments can have: [`Discrete`] or [`BoxSpace`].
 pub trait GymAction: Space + sealed::Sealed {
-    #[doc(hidden)]
+    /// The space that a worker describes.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for a space of another kind.
     fn described(spec: &Described<'_>) -> Result<Self>;
-    #[doc(hidden)]
+    /// Writes rows for the wire.
     fn write(rows: &[Self::Elem], to: &mut Vec<u8>);
-    #[doc(hidden)]
+    /// Writes one action for the wire.
     fn write_value(value: Self::Value<'_>, to: &mut Vec<u8>);
 }
 
