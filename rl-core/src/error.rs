@@ -244,7 +244,7 @@ pub mod check {
             return Ok(());
         }
         let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();
-        let (env, element, width) = (at / width.max(1), at % width.max(1), width);
+        let (env, element) = (at / width.max(1), at % width.max(1));
         let what = if width == 1 { what.to_owned() } else { format!("{what}[{element}]") };
         Err(Error::NotFinite { what, env, step, got: format!("{:?}", rows[at]) })
     }

@@ -152,9 +152,8 @@ impl Schedule {
                 check::positive(&format!("{field}.to"), *to)?;
             }
             Schedule::Changing(Changing::Piecewise { points }) => {
-                let fractions = points.iter().map(|point| point.0);
-                for fraction in fractions {
-                    check::fraction(&format!("{field}.points"), fraction)?;
+                for (fraction, _) in points {
+                    check::fraction(&format!("{field}.points"), *fraction)?;
                 }
                 let rising = points.windows(2).all(|w| matches!(w, [a, b] if a.0 < b.0));
                 if points.is_empty() || !rising {

@@ -135,8 +135,11 @@ impl<T: Element> StepBatch<T> {
     pub fn check_finite(&self, step: u64) -> Result<()> {
         check::finite_rows("reward", &self.rewards, 1, step)?;
         check::finite_rows("observation", &self.observations, self.width, step)?;
-        // Of episodes that ended; other rows are those of an earlier end.
-        check::finite_rows("final observation", &self.finals, self.width, step)
+        // Rows of other environments are those of an earlier end.
+        if self.ends.iter().any(Option::is_some) {
+            check::finite_rows("final observation", &self.finals, self.width, step)?;
+        }
+        Ok(())
     }
 
     /// The last step as transitions, with the given executed actions, `[n, action width]`.
