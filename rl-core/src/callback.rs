@@ -54,7 +54,8 @@ pub trait Callback<V, A> {
     /// Called after each round.
     ///
     /// # Errors
-    /// Any error stops the run.
+    /// Any error stops the run, but for those that
+    /// [`Trainer::with_write_errors`](crate::Trainer::with_write_errors) passes over.
     fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal>;
 
     /// The callback's state that a resumed run needs.
@@ -198,7 +199,6 @@ where
         context.metrics.record("evaluation_return", mean);
         context.metrics.record("evaluation_std", evaluation.std());
         if self.best.is_none_or(|best| mean > best) {
-            (self.best, self.without_improvement) = (Some(mean), 0);
             if let Some(path) = &self.keep_best {
                 let mut sections = crate::Sections::default();
                 context.agent.save_policy(&mut sections)?;
@@ -209,6 +209,8 @@ where
                     &sections,
                 )?;
             }
+            // Once it is kept: where it cannot be, the next better one may.
+            (self.best, self.without_improvement) = (Some(mean), 0);
         } else {
             self.without_improvement = self.without_improvement.saturating_add(1);
         }

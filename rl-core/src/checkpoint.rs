@@ -1,100 +1,12 @@
 //! Checkpoints: folders that are written atomically.
 
-use crate::{Error, Policy, Result, VecEnv, codec};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use crate::{Error, Result, Sections, codec};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-
-/// The named sections of a checkpoint, in memory.
-///
-/// ```
-/// use rl_core::Sections;
-/// let mut sections = Sections::default();
-/// sections.put("counter", &3u64)?;
-/// assert_eq!(sections.get::<u64>("counter")?, 3);
-/// assert_eq!(sections.get::<u64>("missing").unwrap_err().to_string(), "missing.bin: not in the checkpoint");
-/// # Ok::<(), rl_core::Error>(())
-/// ```
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Sections(BTreeMap<String, Vec<u8>>);
-
-impl Sections {
-    /// Adds a value, encoded by [`codec`], as the file `name.bin`.
-    ///
-    /// # Errors
-    /// If it cannot be encoded.
-    pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<()> {
-        self.0.insert(format!("{name}.bin"), codec::encode(value)?);
-        Ok(())
-    }
-
-    /// Reads a value stored by [`put`](Sections::put).
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if it is missing, damaged or of another type.
-    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
-        let file = format!("{name}.bin");
-        codec::decode(&file, self.file(&file)?)
-    }
-
-    /// Adds a file in its own format, such as `policy.safetensors`.
-    pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
-        self.0.insert(file.to_owned(), bytes);
-    }
-
-    /// The bytes of a file.
-    ///
-    /// # Errors
-    /// [`Error::Corrupt`] if it is missing.
-    pub fn file(&self, file: &str) -> Result<&[u8]> {
-        let bytes =
-            self.0.get(file).ok_or_else(|| Error::corrupt(file, "not in the checkpoint"))?;
-        Ok(bytes)
-    }
-
-    /// The bytes of a file, if it is present.
-    pub fn find(&self, file: &str) -> Option<&[u8]> {
-        self.0.get(file).map(Vec::as_slice)
-    }
-
-    /// Removes a file.
-    pub fn remove(&mut self, file: &str) {
-        self.0.remove(file);
-    }
-}
-
-impl Sections {
-    /// Adds what a policy needs beside its parameters to be evaluated, and to act without its agent: the moments of
-    /// normalisers, and descriptions.
-    ///
-    /// # Errors
-    /// If a part cannot be encoded.
-    pub fn put_acting<V, A>(&mut self, agent: &A, envs: &V) -> Result<()>
-    where
-        V: VecEnv + ?Sized,
-        A: Policy + ?Sized,
-    {
-        self.put("moments", &envs.moments())?;
-        if let Some(description) = agent.describe()? {
-            self.put_file(POLICY_FILE, description.into_bytes());
-        }
-        if let Some(normalizer) = envs.normalizer() {
-            let text = serde_json::to_vec_pretty(&normalizer.state());
-            self.put_file(NORMALIZER_FILE, text.map_err(|e| Error::corrupt(NORMALIZER_FILE, e))?);
-        }
-        Ok(())
-    }
-
-    /// Lists the files that differ from those of `other` or are present in only one of the two.
-    pub fn differences(&self, other: &Sections) -> Vec<String> {
-        let names: std::collections::BTreeSet<_> = self.0.keys().chain(other.0.keys()).collect();
-        let differ = |name: &&&String| self.0.get(**name) != other.0.get(**name);
-        names.iter().filter(differ).map(|name| format!("{name} differs")).collect()
-    }
-}
 
 /// The metadata of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,7 +32,7 @@ struct Sealed {
 impl Manifest {
     fn checksum(&self) -> Result<u32> {
         let text = serde_json::to_vec(self).map_err(|e| Error::corrupt(MANIFEST, e))?;
-        Ok(crc32fast::hash(&text))
+        Ok(codec::checksum(&text))
     }
 }
 
@@ -142,6 +54,9 @@ const REMOVAL: &str = "removal";
 /// at any moment, every checkpoint present is complete. A checkpoint that replaces another of the same step is first
 /// stored beside it as `step-….next`, until the old one has been removed. `keep` checkpoints are kept: the one
 /// written last, and the others with the latest steps.
+///
+/// Files that have not changed since the checkpoint before, such as the blocks of a large replay memory, are not written
+/// again: both checkpoints name the same file (a hard link), and each stays complete when the other is removed.
 #[derive(Clone, Debug)]
 pub struct CheckpointDir {
     root: PathBuf,
@@ -238,10 +153,10 @@ impl CheckpointDir {
         fs::create_dir_all(&self.root).map_err(|e| Error::io(&self.root, e))?;
         self.sweep()?;
         self.settle_intact(step)?;
-        let place = self.place(step);
+        let (place, files) = (self.place(step), sections.contents());
         let there = place.exists().then(|| read_checkpoint(&place).ok()).flatten();
-        if there.is_none_or(|(manifest, old)| manifest.algorithm != algorithm || old != *sections) {
-            self.put(algorithm, step, sections)?;
+        if there.is_none_or(|(old, _)| old.algorithm != algorithm || old.files != files) {
+            self.put(algorithm, step, sections, files)?;
         }
         // The checkpoint just written is kept even if others have later steps.
         let mut others = self.steps()?;
@@ -256,14 +171,22 @@ impl CheckpointDir {
     }
 
     /// Writes a checkpoint under a temporary name and moves it to its final path.
-    fn put(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<()> {
+    fn put(
+        &self,
+        algorithm: &str,
+        step: u64,
+        sections: &Sections,
+        files: BTreeMap<String, (u64, u32)>,
+    ) -> Result<()> {
         let place = self.place(step);
         let temporary = self.root.join(format!("{TEMPORARY}{step:012}"));
         fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
-        let mut files = BTreeMap::new();
-        for (name, bytes) in &sections.0 {
+        if let Some((before, kept)) = sections.kept() {
+            let before = self.path(before);
+            kept.iter().try_for_each(|name| share(&before.join(name), &temporary.join(name)))?;
+        }
+        for (name, bytes) in sections.files() {
             write_synced(&temporary.join(name), bytes)?;
-            files.insert(name.clone(), (bytes.len() as u64, crc32fast::hash(bytes)));
         }
         let format_version = codec::FORMAT_VERSION;
         let manifest = Manifest { format_version, algorithm: algorithm.to_owned(), step, files };
@@ -276,6 +199,18 @@ impl CheckpointDir {
         fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
         sync_folder(&self.root)?;
         self.settle(step)
+    }
+
+    /// The metadata of the checkpoint of `step`, for sections that [follow](Sections::following) it: of its files those
+    /// that are there, as long as they were. None where it cannot be read.
+    pub fn before(&self, step: u64) -> Option<Manifest> {
+        let path = self.path(step);
+        let mut manifest = read_manifest(&path).ok()?;
+        manifest.files.retain(|file, (length, _)| {
+            let metadata = fs::metadata(path.join(file));
+            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == *length)
+        });
+        Some(manifest)
     }
 
     /// Removes a checkpoint. It is renamed first, so that the remains of an interrupted removal are not taken for a
@@ -439,7 +374,7 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
             return Err(corrupt(&file_path, &problem));
         }
         let bytes = fs::read(&file_path).map_err(io)?;
-        if crc32fast::hash(&bytes) != *checksum {
+        if codec::checksum(&bytes) != *checksum {
             return Err(corrupt(&file_path, "damaged: the checksum does not match"));
         }
         sections.put_file(file, bytes);
@@ -471,6 +406,16 @@ fn temporary_of(path: &Path) -> PathBuf {
 pub fn remove_temporary(path: &Path) -> Result<()> {
     let temporary = temporary_of(path);
     if temporary.is_file() { remove_if_there(&temporary) } else { Ok(()) }
+}
+
+/// Gives a file a second name; where the file system has no such names, copies it.
+fn share(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to)
+            .and_then(|_| File::open(to)?.sync_all())
+            .map_err(|e| Error::io(to, e))?;
+    }
+    Ok(())
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<()> {

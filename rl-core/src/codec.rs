@@ -10,11 +10,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: &[u8; 8] = b"RLSTATE\n";
 /// The format version; incremented when a stored layout changes.
-pub const FORMAT_VERSION: u32 = 5;
+pub const FORMAT_VERSION: u32 = 6;
 const HEADER: usize = 24;
 
 fn options(limit: u64) -> impl Options {
     bincode::DefaultOptions::new().with_fixint_encoding().with_limit(limit)
+}
+
+/// The CRC-32 of bytes, as it is kept of every file.
+pub fn checksum(bytes: &[u8]) -> u32 {
+    crc32fast::hash(bytes)
 }
 
 /// Encodes `value` with a header and a checksum.
@@ -36,7 +41,7 @@ pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>> {
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     bytes.extend_from_slice(&(payload.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&crc32fast::hash(&payload).to_le_bytes());
+    bytes.extend_from_slice(&checksum(&payload).to_le_bytes());
     bytes.extend_from_slice(&payload);
     Ok(bytes)
 }
@@ -67,7 +72,7 @@ pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     if length != payload.len() as u64 {
         return Err(corrupt(format!("truncated: {} of {length} bytes", payload.len())));
     }
-    if field(20, 4) != u64::from(crc32fast::hash(payload)) {
+    if field(20, 4) != u64::from(checksum(payload)) {
         return Err(corrupt("damaged: the checksum does not match".into()));
     }
     options(length).deserialize(payload).map_err(|e| corrupt(format!("unexpected content: {e}")))

@@ -2,8 +2,9 @@
 
 use crate::checkpoint::sync_folder;
 use crate::{Error, Result, Row, Sink, write_atomically};
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// The file format of a [`FileSink`].
@@ -17,7 +18,8 @@ pub enum FileFormat {
     Csv,
 }
 
-/// Appends rows to a file.
+/// Appends rows to a file. They are written many at a time, when the sink is flushed, and when it is dropped; what cannot be
+/// written is an error, and waits to be written with the next.
 ///
 /// ```
 /// use rl_core::{FileFormat, FileSink, Row, Sink};
@@ -37,8 +39,14 @@ pub struct FileSink {
     format: FileFormat,
     /// The names of a table's columns but the first, which is the step.
     columns: Vec<String>,
-    file: BufWriter<File>,
+    file: File,
+    waiting: VecDeque<Row>,
+    /// Lines of rows that wait no longer, as far as they are not in the file.
+    unwritten: Vec<u8>,
 }
+
+/// Rows that wait to be written together.
+const WAITING: usize = 32;
 
 /// The name of a table's first column.
 const STEP: &str = "step";
@@ -52,11 +60,16 @@ impl FileSink {
         let path = path.as_ref().to_owned();
         let file = File::create(&path).map_err(|e| Error::io(&path, e))?;
         path.parent().map_or(Ok(()), sync_folder)?;
-        let mut sink = FileSink { path, format, columns: Vec::new(), file: BufWriter::new(file) };
+        let mut sink = FileSink::with(path, format, Vec::new(), file);
         if format == FileFormat::Csv {
-            sink.line(STEP)?;
+            sink.unwritten.extend(format!("{STEP}\n").bytes());
         }
         Ok(sink)
+    }
+
+    fn with(path: PathBuf, format: FileFormat, columns: Vec<String>, file: File) -> Self {
+        let (waiting, unwritten) = (VecDeque::new(), Vec::new());
+        FileSink { path, format, columns, file, waiting, unwritten }
     }
 
     /// Continues the file of a run that is resumed at `step`. Later rows, which the resumed run writes again, and an
@@ -102,14 +115,35 @@ impl FileSink {
         }
         let file = open_to_append(&path)?;
         file.set_len(kept).map_err(io)?;
-        Ok(FileSink { path: path.clone(), format, columns, file: BufWriter::new(file) })
+        Ok(FileSink::with(path.clone(), format, columns, file))
     }
 
-    fn line(&mut self, line: &str) -> Result<()> {
-        writeln!(self.file, "{line}").map_err(|e| Error::io(&self.path, e))
+    /// Writes the rows that wait.
+    fn write_waiting(&mut self) -> Result<()> {
+        while let Some(row) = self.waiting.front().cloned() {
+            let line = match self.format {
+                FileFormat::Csv => self.table_line(&row)?,
+                FileFormat::Jsonl => json_line(&row),
+            };
+            self.unwritten.extend(line.bytes().chain([b'\n']));
+            self.waiting.pop_front();
+        }
+        self.write_lines()
     }
 
-    fn table_row(&mut self, row: &Row) -> Result<()> {
+    fn write_lines(&mut self) -> Result<()> {
+        while !self.unwritten.is_empty() {
+            match self.file.write(&self.unwritten) {
+                Ok(0) => return Err(Error::io(&self.path, std::io::ErrorKind::WriteZero.into())),
+                Ok(written) => drop(self.unwritten.drain(..written)),
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(Error::io(&self.path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn table_line(&mut self, row: &Row) -> Result<String> {
         let names = row.values.iter().map(|(name, _)| column(name));
         let new: Vec<String> = names.filter(|name| !self.columns.contains(name)).collect();
         if !new.is_empty() {
@@ -122,22 +156,23 @@ impl FileSink {
                 line += &value.to_string();
             }
         }
-        self.line(&line)
+        Ok(line)
     }
 
     /// Writes the file once more with more columns, which earlier rows leave empty: under another name first, so that no
     /// row is lost if the process is killed meanwhile.
     fn add_columns(&mut self, new: Vec<String>) -> Result<()> {
-        self.flush()?;
+        self.write_lines()?;
         let io = |e| Error::io(&self.path, e);
         let text = std::fs::read_to_string(&self.path).map_err(io)?;
         let empty = ",".repeat(new.len());
-        self.columns.extend(new);
-        let header = std::iter::once(STEP).chain(self.columns.iter().map(String::as_str));
+        let columns: Vec<String> = self.columns.iter().cloned().chain(new).collect();
+        let header = std::iter::once(STEP).chain(columns.iter().map(String::as_str));
         let mut wider = header.collect::<Vec<_>>().join(",") + "\n";
         text.lines().skip(1).for_each(|line| wider += &format!("{line}{empty}\n"));
         write_atomically(&self.path, wider.as_bytes())?;
-        self.file = BufWriter::new(open_to_append(&self.path)?);
+        self.file = open_to_append(&self.path)?;
+        self.columns = columns;
         Ok(())
     }
 }
@@ -160,23 +195,31 @@ fn step_of(line: &[u8], format: FileFormat) -> Option<u64> {
     }
 }
 
+/// A row as a JSON object.
+fn json_line(row: &Row) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert(STEP.into(), row.step.into());
+    for (name, value) in &row.values {
+        object.insert(name.clone(), (*value).into());
+    }
+    serde_json::Value::Object(object).to_string()
+}
+
 impl Sink for FileSink {
     fn write(&mut self, row: &Row) -> Result<()> {
-        match self.format {
-            FileFormat::Csv => self.table_row(row),
-            FileFormat::Jsonl => {
-                let mut object = serde_json::Map::new();
-                object.insert(STEP.into(), row.step.into());
-                for (name, value) in &row.values {
-                    object.insert(name.clone(), (*value).into());
-                }
-                self.line(&serde_json::Value::Object(object).to_string())
-            }
-        }
+        self.waiting.push_back(row.clone());
+        if self.waiting.len() < WAITING { Ok(()) } else { self.write_waiting() }
     }
 
     fn flush(&mut self) -> Result<()> {
-        let flushed = self.file.flush().and_then(|()| self.file.get_ref().sync_data());
-        flushed.map_err(|e| Error::io(&self.path, e))
+        self.write_waiting()?;
+        self.file.sync_data().map_err(|e| Error::io(&self.path, e))
+    }
+}
+
+impl Drop for FileSink {
+    fn drop(&mut self) {
+        // Whoever wants to know flushes it.
+        let _ = self.write_waiting();
     }
 }

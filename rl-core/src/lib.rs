@@ -61,6 +61,7 @@
 mod agent;
 mod callback;
 mod checkpoint;
+mod checkpoint_writer;
 pub mod codec;
 mod env;
 mod error;
@@ -75,6 +76,7 @@ mod resume_check;
 #[cfg(feature = "run")]
 pub mod run;
 mod schedule;
+mod sections;
 mod seed;
 mod serial;
 mod space;
@@ -88,8 +90,8 @@ mod wrappers;
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{
-    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, Sections,
-    read_checkpoint, read_checkpoint_files, remove_temporary, write_atomically,
+    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, read_checkpoint,
+    read_checkpoint_files, remove_temporary, write_atomically,
 };
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check};
@@ -101,6 +103,7 @@ pub use normalizer::{Normalizer, NormalizerState};
 pub use render::{Image, Render, interleave};
 pub use resume_check::check_resume;
 pub use schedule::{Changing, Schedule};
+pub use sections::Sections;
 pub use seed::{Rng, Seeds};
 pub use serial::SerialVecEnv;
 pub use space::{BoxSpace, Discrete, Element, Space};

@@ -12,14 +12,48 @@ pub trait Element:
     fn is_finite(self) -> bool {
         true
     }
+
+    /// Appends values as bytes, little-endian, `size_of::<Self>()` each.
+    fn to_le(values: &[Self], out: &mut Vec<u8>);
+
+    /// Reads as many values as there are from what [`to_le`](Element::to_le) wrote of them.
+    fn from_le(bytes: &[u8], values: &mut [Self]);
 }
+
+/// The bytes of an element of several bytes.
+macro_rules! le {
+    () => {
+        fn to_le(values: &[Self], out: &mut Vec<u8>) {
+            out.extend(values.iter().flat_map(|x| x.to_le_bytes()));
+        }
+
+        fn from_le(bytes: &[u8], values: &mut [Self]) {
+            for (x, bytes) in values.iter_mut().zip(bytes.as_chunks().0) {
+                *x = Self::from_le_bytes(*bytes);
+            }
+        }
+    };
+}
+
 impl Element for f32 {
     fn is_finite(self) -> bool {
         self.is_finite()
     }
+
+    le!();
 }
-impl Element for u8 {}
-impl Element for u32 {}
+impl Element for u8 {
+    fn to_le(values: &[Self], out: &mut Vec<u8>) {
+        out.extend_from_slice(values);
+    }
+
+    fn from_le(bytes: &[u8], values: &mut [Self]) {
+        values.copy_from_slice(bytes);
+    }
+}
+impl Element for u32 {
+    le!();
+}
 
 /// An observation or action space.
 ///

@@ -1,5 +1,6 @@
 //! The training loop for every algorithm.
 
+use crate::checkpoint_writer::CheckpointWriter;
 use crate::{
     Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
     Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
@@ -47,8 +48,8 @@ pub enum Outcome {
     Stopped,
 }
 
-/// The file that holds an agent's replay buffer.
-const REPLAY: &str = "replay.bin";
+/// What decides whether a run goes on after an error of writing.
+type OnWriteError = Box<dyn FnMut(Error) -> Result<()>>;
 
 /// The state of the loop itself that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -82,7 +83,8 @@ pub struct Trainer<V: VecEnv, A> {
     config: TrainerConfig,
     callbacks: Vec<Box<dyn Callback<V, A>>>,
     sinks: Vec<Box<dyn Sink>>,
-    checkpoints: Option<CheckpointDir>,
+    checkpoints: Option<CheckpointWriter>,
+    on_write_error: Option<OnWriteError>,
     /// In every checkpoint.
     settings: Option<String>,
     save_replay: bool,
@@ -121,6 +123,7 @@ where
             callbacks: Vec::new(),
             sinks: Vec::new(),
             checkpoints: None,
+            on_write_error: None,
             settings: None,
             save_replay: true,
             actions: vec![<V::Action as Space>::Elem::default(); width],
@@ -141,9 +144,18 @@ where
         self
     }
 
-    /// Sets the folder for the checkpoints that callbacks request.
+    /// Sets the folder for the checkpoints that callbacks request. They are written in a thread of their own while training
+    /// goes on; a new one waits for the one before, and [`run`](Trainer::run) for the last.
     pub fn with_checkpoints(mut self, checkpoints: CheckpointDir) -> Self {
-        self.checkpoints = Some(checkpoints);
+        self.checkpoints = Some(CheckpointWriter::new(checkpoints));
+        self
+    }
+
+    /// Asks `decide` what becomes of the run where a checkpoint or a row of metrics cannot be written ([`Error::Io`] of
+    /// checkpoints, sinks and callbacks): an error that it returns ends the run. Otherwise the run goes on, the checkpoints
+    /// that are there stay, and rows wait to be written with the next. By default the run ends with the error.
+    pub fn with_write_errors(mut self, decide: impl FnMut(Error) -> Result<()> + 'static) -> Self {
+        self.on_write_error = Some(Box::new(decide));
         self
     }
 
@@ -213,7 +225,10 @@ where
                 break;
             }
         }
-        self.sinks.iter_mut().try_for_each(|s| s.flush())?;
+        let flushed = self.flush();
+        self.decide(flushed)?;
+        let finished = self.finish_checkpoint();
+        self.decide(finished)?;
         Ok(outcome)
     }
 
@@ -249,9 +264,21 @@ where
             self.log()?;
         }
         if checkpoint {
-            self.save_checkpoint()?;
+            let begun = self.begin_checkpoint();
+            self.decide(begun)?;
+        } else if self.checkpoints.as_ref().is_some_and(CheckpointWriter::is_over) {
+            let finished = self.finish_checkpoint();
+            self.decide(finished)?;
         }
         Ok(outcome)
+    }
+
+    fn decide(&mut self, written: Result<()>) -> Result<()> {
+        decide(&mut self.on_write_error, written)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.sinks.iter_mut().try_for_each(|sink| sink.flush())
     }
 
     fn progress(&self) -> Progress {
@@ -269,7 +296,11 @@ where
         let row = Row { step: self.counters.step, values };
         self.counters.metrics.clear();
         self.counters.last_row = Some(self.counters.step);
-        self.sinks.iter_mut().try_for_each(|sink| sink.write(&row))
+        for at in 0..self.sinks.len() {
+            let written = self.sinks[at].write(&row);
+            self.decide(written)?;
+        }
+        Ok(())
     }
 
     /// Runs the callbacks; returns whether one requested a checkpoint and whether one stopped the run.
@@ -286,10 +317,11 @@ where
                 envs: &mut self.envs,
                 metrics: &mut self.counters.metrics,
             };
-            match callback.after_round(&mut context)? {
-                Signal::Continue => {}
-                Signal::Checkpoint => checkpoint = true,
-                Signal::Stop => outcome = Outcome::Stopped,
+            match callback.after_round(&mut context) {
+                Ok(Signal::Continue) => {}
+                Ok(Signal::Checkpoint) => checkpoint = true,
+                Ok(Signal::Stop) => outcome = Outcome::Stopped,
+                Err(error) => decide(&mut self.on_write_error, Err(error))?,
             }
         }
         Ok((checkpoint, outcome))
@@ -300,15 +332,28 @@ where
     /// # Errors
     /// [`Error::Config`] without [`with_checkpoints`](Trainer::with_checkpoints); [`Error::Io`].
     pub fn save_checkpoint(&mut self) -> Result<PathBuf> {
-        self.sinks.iter_mut().try_for_each(|s| s.flush())?;
-        let Some(dir) = &self.checkpoints else {
-            return Err(Error::config("checkpoints", "a folder to write to", "none"));
-        };
-        let mut sections = self.sections()?;
+        self.begin_checkpoint()?;
+        self.finish_checkpoint()?;
+        let path = self.checkpoints.as_ref().and_then(CheckpointWriter::path);
+        path.ok_or_else(no_checkpoints)
+    }
+
+    /// Begins to write a checkpoint, once the one before is written.
+    fn begin_checkpoint(&mut self) -> Result<()> {
+        let finished = self.finish_checkpoint();
+        self.decide(finished)?;
+        self.flush()?;
+        let mut sections = self.checkpoints.as_ref().ok_or_else(no_checkpoints)?.sections();
+        self.save(&mut sections)?;
         if !self.save_replay {
-            sections.remove(REPLAY);
+            sections.remove_replay();
         }
-        dir.write(self.agent.name(), self.counters.step, &sections)
+        let writer = self.checkpoints.as_mut().ok_or_else(no_checkpoints)?;
+        writer.begin(self.agent.name(), self.counters.step, sections)
+    }
+
+    fn finish_checkpoint(&mut self) -> Result<()> {
+        self.checkpoints.as_mut().map_or(Ok(()), CheckpointWriter::finish)
     }
 
     /// The state of the whole run as the sections of a checkpoint.
@@ -317,7 +362,12 @@ where
     /// If a part cannot be encoded.
     pub fn sections(&self) -> Result<Sections> {
         let mut sections = Sections::default();
-        self.agent.save(&mut sections)?;
+        self.save(&mut sections)?;
+        Ok(sections)
+    }
+
+    fn save(&self, sections: &mut Sections) -> Result<()> {
+        self.agent.save(sections)?;
         sections.put("envs", &self.envs.save()?)?;
         sections.put_acting(&self.agent, &self.envs)?;
         let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
@@ -326,7 +376,7 @@ where
         if let Some(settings) = &self.settings {
             sections.put_file(SETTINGS_FILE, settings.clone().into_bytes());
         }
-        Ok(sections)
+        Ok(())
     }
 
     /// Resumes from a checkpoint. The trainer must be built like the one that wrote the checkpoint.
@@ -356,9 +406,24 @@ where
             callback.load(bytes)?;
         }
         self.counters = counters;
+        if let Some(checkpoints) = &mut self.checkpoints {
+            checkpoints.resumed(manifest.step);
+        }
         self.started = true;
         Ok(())
     }
+}
+
+/// Passes over an error of writing, if the run is to go on after it.
+fn decide(on_write_error: &mut Option<OnWriteError>, written: Result<()>) -> Result<()> {
+    match (written, on_write_error) {
+        (Err(error @ Error::Io { .. }), Some(decide)) => decide(error),
+        (written, _) => written,
+    }
+}
+
+fn no_checkpoints() -> Error {
+    Error::config("checkpoints", "a folder to write to", "none")
 }
 
 /// Whether a multiple of `every` lies in `(before, now]`.

@@ -2,10 +2,11 @@
 
 mod saved;
 
+use crate::blocks::Blocks;
 use crate::rows::{bytes_of, check_memory};
 use crate::side_frames::SideFrames;
 use crate::{Batch, Horizon, Result, Store};
-use rl_core::{Element, End, Error, Transitions, check};
+use rl_core::{Element, End, Error, Sections, Transitions, check};
 use std::any::{Any, TypeId};
 use std::ops::Range;
 
@@ -78,6 +79,7 @@ pub struct Frames<T, A> {
     finals: SideFrames<T>,
     /// The older frames of observations with age 0, where they do not repeat the newest.
     starts: SideFrames<T>,
+    blocks: Blocks,
 }
 
 /// The longest stack: an age is one byte.
@@ -138,6 +140,7 @@ impl<T: Element, A: Element> Frames<T, A> {
             ages: vec![0; n],
             finals: SideFrames::new(frame),
             starts: SideFrames::new((stack - 1) * frame),
+            blocks: Blocks::new(steps, bytes.saturating_mul(envs)),
         })
     }
 
@@ -165,6 +168,11 @@ impl<T: Element, A: Element> Frames<T, A> {
     /// The oldest stored step; the next one where none is.
     fn oldest(&self) -> u64 {
         self.pushed.saturating_sub(self.steps as u64)
+    }
+
+    /// The first step whose start is needed: by the `stack - 1` steps that show its older frames.
+    fn first_of_starts(&self) -> u64 {
+        (self.oldest() + 2).saturating_sub(self.stack as u64)
     }
 
     /// The row of the first environment in a step.
@@ -273,10 +281,11 @@ impl<T: Element, A: Element> Frames<T, A> {
             Error::config("buffer_size", expected, format!("{} ({error})", self.steps * self.envs))
         })?;
         self.cut_where(apart);
-        // This step overwrites the oldest. A start is needed by the `stack - 1` steps that show its older frames.
-        let oldest = (step + 1).saturating_sub(self.steps as u64);
-        self.finals.forget_before(oldest);
-        self.starts.forget_before((oldest + 2).saturating_sub(self.stack as u64));
+        // This step overwrites the oldest.
+        self.pushed += 1;
+        self.finals.forget_before(self.oldest());
+        self.starts.forget_before(self.first_of_starts());
+        self.pushed = step;
         let (rows, aw) = (self.row(step)..self.row(step) + self.envs, self.action_width);
         for (env, row) in rows.clone().enumerate() {
             let next_age = self.next_age(env);
@@ -302,6 +311,9 @@ impl<T: Element, A: Element> Frames<T, A> {
         self.actions[actions].copy_from_slice(transitions.actions());
         self.rewards[rows.clone()].copy_from_slice(transitions.rewards());
         self.pushed += 1;
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.pushed(self);
+        self.blocks = blocks;
         Ok(rows)
     }
 }
@@ -357,12 +369,12 @@ impl<T: Element, A: Element> Store<T, A> for Frames<T, A> {
         next.zip(frames).for_each(|(out, frame)| out.copy_from_slice(frame));
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        self.saved()
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.blocks.save(self, out)
     }
 
-    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Store<T, A>>> {
-        Ok(Box::new(self.of_saved(bytes)?))
+    fn loaded(&self, from: &Sections) -> Result<Box<dyn Store<T, A>>> {
+        Ok(Box::new(self.of_saved(from)?))
     }
 
     fn empty(&self) -> Result<Box<dyn Store<T, A>>> {

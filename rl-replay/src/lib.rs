@@ -37,6 +37,7 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+mod blocks;
 mod collector;
 mod episodes;
 mod error;

@@ -1,5 +1,6 @@
 //! Experience replay: a store and a sampler.
 
+use crate::blocks::HEAD;
 use crate::{Batch, Error, Horizon, Result, Rows, Sampler, Store, Uniform};
 use rl_core::{Element, Rng, Sections, Transitions};
 
@@ -32,9 +33,8 @@ pub struct Replay<T, A> {
     foreign: bool,
 }
 
-/// What a sampler has of its own, beside the store's `replay.bin`.
+/// What a sampler has of its own, beside the store's files.
 const SAMPLER: &str = "sampler.bin";
-const REPLAY: &str = "replay.bin";
 /// Whether the newest transitions are of foreign origin.
 const ORIGIN: &str = "replay_origin";
 
@@ -135,13 +135,13 @@ impl<T: Element, A: Element> Replay<T, A> {
         self.sampler.update(batch.indices(), errors)
     }
 
-    /// Writes the memory as `replay.bin`, the origin of its newest transitions as `replay_origin.bin`, and what the sampler
-    /// has of its own as `sampler.bin`.
+    /// Writes the memory, see [`Store::save`], the origin of its newest transitions as `replay_origin.bin`, and what the
+    /// sampler has of its own as `sampler.bin`.
     ///
     /// # Errors
     /// Where they cannot be encoded.
     pub fn save(&self, out: &mut Sections) -> Result<()> {
-        out.put_file(REPLAY, self.store.save()?);
+        self.store.save(out)?;
         out.put(ORIGIN, &self.foreign)?;
         let sampler = self.sampler.save()?;
         if !sampler.is_empty() {
@@ -155,10 +155,10 @@ impl<T: Element, A: Element> Replay<T, A> {
     /// # Errors
     /// Those of [`Store::loaded`] and [`Sampler::loaded`].
     pub fn loaded(&self, from: &Sections) -> Result<Self> {
-        let Some(store) = from.find(REPLAY) else {
+        if from.find(HEAD).is_none() {
             return Ok(Replay::new(self.store.empty()?, self.sampler.empty()));
-        };
-        let store = self.store.loaded(store)?;
+        }
+        let store = self.store.loaded(from)?;
         let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default(), store.len())?;
         Ok(Replay { store, sampler, foreign: from.get(ORIGIN)? })
     }

@@ -1,8 +1,8 @@
 //! Storage of complete transitions.
 
+use crate::blocks::{Blocks, Reader, Ring, column, column_of_ends};
 use crate::{Batch, Horizon, Result, Store};
-use rl_core::{Element, End, Transitions, check};
-use serde::{Deserialize, Serialize};
+use rl_core::{Element, End, Sections, Transitions, check};
 use std::ops::Range;
 
 /// A ring buffer of complete transitions (Lin, 1992) of several environments; the oldest are overwritten.
@@ -16,29 +16,14 @@ pub struct Rows<T, A> {
     envs: usize,
     width: usize,
     action_width: usize,
-    /// The index at which the next step is stored.
-    head: usize,
-    /// The number of steps stored, at most `steps`.
-    filled: usize,
+    /// Steps stored since the beginning. They count from 0: step `t` is in row `t % steps` of the columns.
+    pushed: u64,
     observations: Vec<T>,
     next_observations: Vec<T>,
     actions: Vec<A>,
     rewards: Vec<f32>,
     ends: Vec<Option<End>>,
-}
-
-/// The part that is saved in checkpoints.
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "C: Serialize + for<'a> Deserialize<'a>, D: Serialize + for<'a> Deserialize<'a>")]
-struct Saved<C, D> {
-    shape: [usize; 4],
-    head: usize,
-    filled: usize,
-    observations: C,
-    next_observations: C,
-    actions: D,
-    rewards: Vec<f32>,
-    ends: Vec<Option<End>>,
+    blocks: Blocks,
 }
 
 /// Checks that memory for `n` transitions of so many bytes each, and so many bytes `beside` them, can be had, so that a
@@ -50,14 +35,6 @@ pub(crate) fn check_memory(n: usize, bytes: usize, beside: usize) -> Result<()> 
     }
     let expected = format!("a buffer that fits in memory at {bytes} bytes per transition");
     Err(rl_core::Error::config("buffer_size", expected, n).into())
-}
-
-/// Checks that a ring that is not full has been written from its start.
-pub(crate) fn check_head(steps: usize, head: usize, filled: usize) -> Result<()> {
-    if filled == steps || head == filled {
-        return Ok(());
-    }
-    Err(rl_core::Error::mismatch("replay head", filled, head).into())
 }
 
 /// Bytes of so many elements; the largest number where they are more.
@@ -81,20 +58,31 @@ impl<T: Element, A: Element> Rows<T, A> {
         let observations = bytes_of::<T>(width.saturating_mul(2));
         let rest =
             bytes_of::<A>(action_width).saturating_add(size_of::<f32>() + size_of::<Option<End>>());
-        check_memory(n, observations.saturating_add(rest), 0)?;
+        let bytes = observations.saturating_add(rest);
+        check_memory(n, bytes, 0)?;
         Ok(Rows {
             steps,
             envs,
             width,
             action_width,
-            head: 0,
-            filled: 0,
+            pushed: 0,
             observations: vec![T::default(); n * width],
             next_observations: vec![T::default(); n * width],
             actions: vec![A::default(); n * action_width],
             rewards: vec![0.0; n],
             ends: vec![None; n],
+            blocks: Blocks::new(steps, bytes.saturating_mul(envs)),
         })
+    }
+
+    /// The number of steps stored, at most `steps`.
+    fn filled(&self) -> usize {
+        self.pushed.min(self.steps as u64) as usize
+    }
+
+    /// The index of the newest step; none where nothing is stored.
+    fn newest(&self) -> Option<usize> {
+        Some((self.pushed.checked_sub(1)? % self.steps as u64) as usize)
     }
 
     fn emptied(&self) -> Result<Self> {
@@ -103,11 +91,9 @@ impl<T: Element, A: Element> Rows<T, A> {
 
     /// Truncates the episodes of environments that were reset from outside since the last step.
     fn cut_where(&mut self, resets: impl Iterator<Item = bool>) {
-        if self.filled == 0 {
-            return;
-        }
-        let newest = (self.head + self.steps - 1) % self.steps * self.envs;
-        for (end, reset) in self.ends[newest..][..self.envs].iter_mut().zip(resets) {
+        let Some(newest) = self.newest() else { return };
+        let ends = &mut self.ends[newest * self.envs..][..self.envs];
+        for (end, reset) in ends.iter_mut().zip(resets) {
             if reset && end.is_none() {
                 *end = Some(End::Truncated);
             }
@@ -117,7 +103,7 @@ impl<T: Element, A: Element> Rows<T, A> {
 
 impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
     fn len(&self) -> usize {
-        self.filled * self.envs
+        self.filled() * self.envs
     }
 
     fn capacity(&self) -> usize {
@@ -136,7 +122,8 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
 
     fn push(&mut self, transitions: &Transitions<'_, T, A>) -> Result<Range<usize>> {
         self.check(transitions)?;
-        let (w, aw, at) = (self.width, self.action_width, self.head * self.envs);
+        let (w, aw) = (self.width, self.action_width);
+        let at = (self.pushed % self.steps as u64) as usize * self.envs;
         self.cut_where(transitions.resets().iter().copied());
         let rows = at..at + self.envs;
         self.observations[at * w..][..self.envs * w].copy_from_slice(transitions.observations());
@@ -147,8 +134,10 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
             let row = &mut self.next_observations[(at + i) * w..][..w];
             row.copy_from_slice(transitions.next_observation(i));
         }
-        self.head = (self.head + 1) % self.steps;
-        self.filled = (self.filled + 1).min(self.steps);
+        self.pushed += 1;
+        let mut blocks = std::mem::take(&mut self.blocks);
+        blocks.pushed(self);
+        self.blocks = blocks;
         Ok(rows)
     }
 
@@ -158,7 +147,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
 
     fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize) {
         let (w, aw) = (self.width, self.action_width);
-        let newest = (self.head + self.steps - 1) % self.steps;
+        let newest = self.newest().unwrap_or_default();
         let following = (newest + self.steps - place / self.envs) % self.steps;
         let row = |k: usize| (place + k * self.envs) % self.capacity();
         let stored = (0..=following).map(row).map(|row| (self.rewards[row], self.ends[row]));
@@ -171,48 +160,55 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
         batch.next_observations[slot * w..][..w].copy_from_slice(next);
     }
 
-    fn save(&self) -> Result<Vec<u8>> {
-        let n = self.len();
-        Ok(rl_core::codec::encode(&Saved {
-            shape: [self.steps, self.envs, self.width, self.action_width],
-            head: self.head,
-            filled: self.filled,
-            observations: self.observations[..n * self.width].to_vec(),
-            next_observations: self.next_observations[..n * self.width].to_vec(),
-            actions: self.actions[..n * self.action_width].to_vec(),
-            rewards: self.rewards[..n].to_vec(),
-            ends: self.ends[..n].to_vec(),
-        })?)
+    fn save(&self, out: &mut Sections) -> Result<()> {
+        self.blocks.save(self, out)
     }
 
-    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Store<T, A>>> {
-        let saved: Saved<Vec<T>, Vec<A>> = rl_core::codec::decode("replay", bytes)?;
-        let shape = [self.steps, self.envs, self.width, self.action_width];
-        if saved.shape != shape {
-            let what = "replay [steps, envs, width, action width]";
-            let (expected, got) = (format!("{shape:?}"), format!("{:?}", saved.shape));
-            return Err(rl_core::Error::mismatch(what, expected, got).into());
-        }
-        check::at_most("replay steps", self.steps as u64, "capacity", saved.filled as u64)?;
-        check::at_most("replay head", self.steps as u64 - 1, "the last step", saved.head as u64)?;
-        check_head(self.steps, saved.head, saved.filled)?;
-        let n = saved.filled * self.envs;
-        check::len("replay observations", n * self.width, saved.observations.len())?;
-        check::len("replay next observations", n * self.width, saved.next_observations.len())?;
-        check::len("replay actions", n * self.action_width, saved.actions.len())?;
-        check::len("replay rewards", n, saved.rewards.len())?;
-        check::len("replay ends", n, saved.ends.len())?;
+    fn loaded(&self, from: &Sections) -> Result<Box<dyn Store<T, A>>> {
         let mut rows = self.emptied()?;
-        (rows.head, rows.filled) = (saved.head, saved.filled);
-        rows.observations[..n * self.width].copy_from_slice(&saved.observations);
-        rows.next_observations[..n * self.width].copy_from_slice(&saved.next_observations);
-        rows.actions[..n * self.action_width].copy_from_slice(&saved.actions);
-        rows.rewards[..n].copy_from_slice(&saved.rewards);
-        rows.ends[..n].copy_from_slice(&saved.ends);
+        rows.blocks = std::mem::take(&mut rows.blocks).load(&mut rows, from)?;
         Ok(Box::new(rows))
     }
 
     fn empty(&self) -> Result<Box<dyn Store<T, A>>> {
         Ok(Box::new(self.emptied()?))
+    }
+}
+
+impl<T: Element, A: Element> Ring for Rows<T, A> {
+    const WHAT: &'static str = "replay [steps, envs, width, action width]";
+
+    fn shape(&self) -> Vec<usize> {
+        vec![self.steps, self.envs, self.width, self.action_width]
+    }
+
+    fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    fn needed(&self) -> u64 {
+        self.pushed.saturating_sub(self.steps as u64)
+    }
+
+    fn set_pushed(&mut self, pushed: u64) {
+        self.pushed = pushed;
+    }
+
+    fn write(&self, steps: Range<u64>, out: &mut Vec<u8>) {
+        column(&self.observations, self.envs * self.width, steps.clone(), out);
+        column(&self.next_observations, self.envs * self.width, steps.clone(), out);
+        column(&self.actions, self.envs * self.action_width, steps.clone(), out);
+        column(&self.rewards, self.envs, steps.clone(), out);
+        column_of_ends(&self.ends, self.envs, steps, out);
+    }
+
+    fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()> {
+        let (needed, row) = (self.needed(), self.envs * self.width);
+        bytes.column(&mut self.observations, row, steps.clone(), needed)?;
+        bytes.column(&mut self.next_observations, row, steps.clone(), needed)?;
+        bytes.column(&mut self.actions, self.envs * self.action_width, steps.clone(), needed)?;
+        bytes.column(&mut self.rewards, self.envs, steps.clone(), needed)?;
+        bytes.ends(&mut self.ends, self.envs, steps, needed)?;
+        Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! Frames that are kept beside a ring of frames.
 
 use rl_core::Element;
-use serde::{Deserialize, Serialize};
 use std::collections::{TryReserveError, VecDeque};
+use std::ops::Range;
 
 /// Frames that a few steps need beyond those in a ring: a queue ordered by step and environment, so that they are found
 /// by bisection and the oldest leave at the front. Each entry has a buffer of its own: a growing queue then moves no
@@ -16,8 +16,7 @@ pub(crate) struct SideFrames<T> {
 }
 
 /// The frames of one step of one environment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(bound = "T: Element")]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry<T> {
     /// Steps stored before this one, since the beginning.
     pub(crate) step: u64,
@@ -35,13 +34,6 @@ impl<T: Element> SideFrames<T> {
     /// An empty queue of entries of `width` elements.
     pub(crate) fn new(width: usize) -> Self {
         SideFrames { width, entries: VecDeque::new(), spare: Vec::new() }
-    }
-
-    /// A queue of given entries, ordered, unless one has another width.
-    pub(crate) fn of(width: usize, entries: VecDeque<Entry<T>>) -> Option<Self> {
-        let fits = entries.iter().all(|entry| entry.frames.len() == width);
-        let ordered = entries.iter().map(Entry::key).is_sorted_by(|a, b| a < b);
-        (fits && ordered).then_some(SideFrames { width, entries, spare: Vec::new() })
     }
 
     pub(crate) fn entries(&self) -> &VecDeque<Entry<T>> {
@@ -64,6 +56,12 @@ impl<T: Element> SideFrames<T> {
             self.spare.push(buffer);
         }
         Ok(())
+    }
+
+    /// The frames of these steps.
+    pub(crate) fn within(&self, steps: Range<u64>) -> impl Iterator<Item = &Entry<T>> + Clone {
+        let first = self.entries.partition_point(|entry| entry.step < steps.start);
+        self.entries.range(first..).take_while(move |entry| entry.step < steps.end)
     }
 
     /// Inserts the frames of a step, which has none yet: at the end or a few entries before it.

@@ -1,7 +1,7 @@
 //! What keeps transitions.
 
 use crate::{Batch, Result};
-use rl_core::{Element, End, Transitions};
+use rl_core::{Element, End, Sections, Transitions};
 use std::fmt::Debug;
 use std::ops::Range;
 
@@ -99,17 +99,18 @@ pub trait Store<T: Element, A: Element>: Debug + Send {
     /// truncation it is not.
     fn read(&self, place: usize, horizon: Horizon, batch: &mut Batch<T, A>, slot: usize);
 
-    /// The stored transitions as bytes, exactly.
+    /// Writes the stored transitions, exactly, as `replay.bin` and files whose names begin with `replay-`. Of those it may
+    /// [`keep`](Sections::keep) what the checkpoint before has.
     ///
     /// # Errors
     /// Where they cannot be encoded.
-    fn save(&self) -> Result<Vec<u8>>;
+    fn save(&self, out: &mut Sections) -> Result<()>;
 
     /// A store of this one's shape with saved transitions.
     ///
     /// # Errors
     /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for a store of another shape.
-    fn loaded(&self, bytes: &[u8]) -> Result<Box<dyn Store<T, A>>>;
+    fn loaded(&self, from: &Sections) -> Result<Box<dyn Store<T, A>>>;
 
     /// A store of this one's shape with nothing in it.
     ///

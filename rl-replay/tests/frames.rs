@@ -3,9 +3,8 @@
 
 use proptest::prelude::{ProptestConfig, Strategy, prop};
 use proptest::{prop_assert_eq, prop_oneof, proptest};
-use rl_core::{Element, End, Rng, Seeds, StepBatch, codec};
+use rl_core::{Element, End, Rng, Sections, Seeds, StepBatch, codec};
 use rl_replay::{Batch, Frames, Horizon, Replay, Rows, Store, Uniform};
-use serde::ser::{Serialize, SerializeTuple, Serializer};
 
 /// Environments that show stacks of frames, at random: episodes begin with a repeated frame or with any, end in both
 /// ways, and are cut.
@@ -138,28 +137,22 @@ fn frames_and_rows_agree<T: Element>(mut world: World<T>, steps: usize, count: u
         assert_eq!(frames.len(), rows.len());
         assert_eq!(contents(&*frames), contents(&*rows));
         if world.chance(5) {
-            let saved = frames.save().unwrap();
-            let loaded = frames.loaded(&saved).unwrap();
+            let written = saved(&*frames);
+            let loaded = frames.loaded(&written).unwrap();
             assert_eq!(contents(&*loaded), contents(&*rows));
-            assert_eq!(loaded.save().unwrap(), saved);
+            assert_eq!(saved(&*loaded), written);
             assert!(frames.empty().unwrap().is_empty());
             frames = loaded;
         }
     }
 }
 
-/// Bytes that are encoded as they are, with a header and a checksum that fit.
-struct Raw(Vec<u8>);
-
-impl Serialize for Raw {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut tuple = serializer.serialize_tuple(self.0.len())?;
-        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
-        tuple.end()
-    }
+/// What a store writes of itself.
+fn saved<T: Element, A: Element>(store: &(impl Store<T, A> + ?Sized)) -> Sections {
+    let mut sections = Sections::default();
+    store.save(&mut sections).unwrap();
+    sections
 }
-
-const HEADER: usize = 24;
 
 #[derive(Clone, Debug)]
 enum Damage {
@@ -212,7 +205,7 @@ proptest! {
             let transitions = world.batch.transitions(&world.actions);
             let ends = transitions.ends();
             let nexts: Vec<f32> = (0..envs).flat_map(|env| transitions.next_observation(env)).copied().collect();
-            let saved = frames.save().unwrap();
+            let before = saved(&frames);
             for i in 0..2 * envs * width {
                 let (mut observations, mut nexts) = (transitions.observations().to_vec(), nexts.clone());
                 let changed = if i < envs * width { &mut observations[i] } else { &mut nexts[i - envs * width] };
@@ -235,7 +228,7 @@ proptest! {
                     prop_assert_eq!(frames.check(&changed).is_ok(), fits);
                 }
                 if !fits {
-                    prop_assert_eq!(copy.save().unwrap(), saved.clone());
+                    prop_assert_eq!(saved(&copy), before.clone());
                 }
             }
             frames.push(&transitions).unwrap();
@@ -258,8 +251,8 @@ proptest! {
             world.step(false);
             frames.push(&world.batch.transitions(&world.actions)).unwrap();
         }
-        let mut payload = frames.save().unwrap().split_off(HEADER);
-        prop_assert_eq!(codec::encode(&Raw(payload.clone())).unwrap(), frames.save().unwrap());
+        let mut sections = saved(&frames);
+        let mut payload = sections.file(REST).unwrap().to_vec();
         for damage in damage {
             let n = payload.len().max(1);
             match damage {
@@ -270,7 +263,8 @@ proptest! {
                 Damage::Keep(at) => payload.truncate(at % n),
             }
         }
-        if let Ok(mut loaded) = frames.loaded(&codec::encode(&Raw(payload)).unwrap()) {
+        sections.put_file(REST, payload);
+        if let Ok(mut loaded) = frames.loaded(&sections) {
             contents(&*loaded);
             for _ in 0..8 {
                 world.step(true);
@@ -281,13 +275,8 @@ proptest! {
     }
 }
 
-/// The entries of a queue of frames: step, environment, frames.
-type Side = Vec<(u64, u64, Vec<u8>)>;
-
-/// What a store saves, in parts that can be changed: its shape and steps; ring, actions and rewards; ends and ages; final
-/// and first frames.
-type Parts = ([u64; 5], u64, Columns, (Vec<Option<End>>, Vec<u8>), [Side; 2]);
-type Columns = (Vec<u8>, Vec<u32>, Vec<f32>);
+/// The file of what is in no block: of these small stores, all.
+const REST: &str = "replay-rest.bin";
 
 #[test]
 fn saved_bytes_that_contradict_themselves_are_refused() {
@@ -305,44 +294,50 @@ fn saved_bytes_that_contradict_themselves_are_refused() {
             frames.push(&step.transitions(&[0; 2])).unwrap();
         }
     }
-    let saved = frames.save().unwrap();
-    let parts: Parts = codec::decode("t", &saved).unwrap();
-    assert_eq!(codec::encode(&parts).unwrap(), saved);
-    assert_eq!(parts.3.1, [1, 1, 1, 1, 0, 0]);
-    let keys = |side: &Side| -> Vec<_> { side.iter().map(|entry| (entry.0, entry.1)).collect() };
-    assert_eq!(keys(&parts.4[0]), [(1, 0), (1, 1)]);
-    assert_eq!(keys(&parts.4[1]), [(0, 0), (0, 1), (2, 0), (2, 1)]);
-    type Change = fn(&mut Parts);
-    let changes: &[(&str, Change)] = &[
-        ("expected", |p| p.0[0] = 4),
-        ("impossible number", |p| p.1 = u64::MAX),
-        ("columns", |p| p.1 = 2),
-        ("columns", |p| p.1 = 5),
-        ("columns", |p| p.2.0.truncate(7)),
-        ("columns", |p| p.2.1.push(0)),
-        ("columns", |p| p.2.2.clear()),
-        ("columns", |p| p.3.0.push(None)),
-        ("columns", |p| p.3.1.truncate(5)),
-        ("ages", |p| p.3.1[2] = 2),
-        ("ages", |p| p.3.1[0] = 200),
-        ("ages", |p| p.3.0[2] = None),
-        ("final frames", |p| p.3.0[1] = Some(End::Terminated)),
-        ("final frames", |p| p.4[0].truncate(1)),
-        ("final frames", |p| p.4[0][1].0 = 2),
-        ("out of order", |p| p.4[0].swap(0, 1)),
-        ("of another size", |p| p.4[0][0].2.clear()),
-        ("of another size", |p| p.4[1][3].2.push(0)),
-        ("out of order", |p| p.4[1].swap(0, 1)),
-        ("out of order", |p| p.4[1][2] = p.4[1][3].clone()),
-        ("first frames", |p| p.4[1][3].0 = 9),
-        ("first frames", |p| p.4[1][3].0 = 3),
-        ("first frames", |p| p.4[1][3].1 = 2),
+    let whole = saved(&frames);
+    let rest = whole.file(REST).unwrap();
+    // The first step; frames of steps 0 to 4, of which the last is to come; the first step whose row is there; of steps 1 to
+    // 3 actions, rewards, ends and ages; final frames of step 1; first frames of steps 0 and 2, each with step and environment.
+    assert_eq!(rest.len(), 8 + 5 * 2 + 8 + 6 * (4 + 4 + 1 + 1) + 2 + 8 + 4 * (8 + 8 + 2));
+    const ROW: usize = 18;
+    const ENDS: usize = ROW + 8 + 6 * 8;
+    const AGES: usize = ENDS + 6;
+    const COUNT: usize = AGES + 6 + 2;
+    const FIRST: usize = COUNT + 8;
+    assert_eq!(rest[AGES..AGES + 6], [1, 1, 0, 0, 1, 1]);
+    assert_eq!([rest[ROW], rest[COUNT]], [1, 4]);
+    let entry = |i: usize| FIRST + i * 18;
+    let changes = [
+        ("begins at step 1", 0, 1),
+        ("begins at step 5", 0, 5),
+        ("steps that are not there", ROW, 2),
+        ("steps that are not there", ROW, 9),
+        ("an end of an unknown kind", ENDS, 3),
+        ("ages", AGES + 4, 2),
+        ("ages", AGES, 200),
+        ("bytes too many", ENDS + 2, 1),
+        ("too few bytes", COUNT, 5),
+        ("bytes too many", COUNT, 3),
+        ("out of order", entry(1) + 8, 0),
+        ("out of order", entry(2), 0),
+        ("out of order", entry(3), 4),
+        ("out of order", entry(3) + 8, 2),
+        ("first frames", entry(3), 3),
+        ("first frames", entry(2) - 18, 1),
     ];
-    for (i, (problem, change)) in changes.iter().enumerate() {
-        let mut parts = parts.clone();
-        change(&mut parts);
-        let error = frames.loaded(&codec::encode(&parts).unwrap()).unwrap_err().to_string();
+    for (i, (problem, at, byte)) in changes.into_iter().enumerate() {
+        let mut bytes = rest.to_vec();
+        bytes[at] = byte;
+        let mut sections = whole.clone();
+        sections.put_file(REST, bytes);
+        let error = frames.loaded(&sections).unwrap_err().to_string();
         assert!(error.contains(problem), "{i}: {error}");
+    }
+    for len in 0..rest.len() {
+        let mut sections = whole.clone();
+        sections.put_file(REST, rest[..len].to_vec());
+        let error = frames.loaded(&sections).unwrap_err().to_string();
+        assert!(error.contains("too few bytes"), "{len}: {error}");
     }
 }
 
@@ -474,11 +469,10 @@ fn errors_say_what_was_expected() {
     assert!(frames.push(&StepBatch::new(2, 4).transitions(&[0; 2])).is_err());
     assert_eq!(frames.len(), 2);
 
-    let bytes = frames.save().unwrap();
+    let bytes = saved(&frames);
     for (capacity, width, stack) in [(5, 4, 2), (4, 4, 4), (4, 6, 2)] {
         let other = Frames::<f32, u32>::new(capacity, 1, width, stack, 1).unwrap();
         let error = other.loaded(&bytes).unwrap_err().to_string();
         assert!(error.starts_with("replay [steps, envs, stack, frame, action width]"), "{error}");
     }
-    assert!(frames.loaded(&bytes[..bytes.len() - 1]).is_err());
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Everything that determines a run, as stored in its folder. [`Run`](super::Run) goes by `seed`, `steps`,
-/// `checkpoint_every`, `evaluate_every`, `save_replay` and `init_from`; the environments and the agent that it is given are
+/// `checkpoint_every`, `evaluate_every`, `save_replay`, `write_errors` and `init_from`; the environments and the agent that it is given are
 /// made by the others: `envs`, `env_threads`, `normalize`, `python`; `threads`, `device`, `agent`.
 ///
 /// ```
@@ -56,6 +56,9 @@ pub struct RunConfig {
     /// Whether checkpoints hold the replay memory, without which a resumed run gathers it anew; yes.
     #[serde(default = "yes")]
     pub save_replay: bool,
+    /// What becomes of the run when a checkpoint or a row of metrics cannot be written; `stop`.
+    #[serde(default)]
+    pub write_errors: WriteErrors,
     /// The folder of a run whose last policy this one starts from; none.
     #[serde(default, with = "crate::optional")]
     pub init_from: Option<PathBuf>,
@@ -71,6 +74,18 @@ pub struct RunConfig {
     /// The algorithm's own settings.
     #[serde(default)]
     pub agent: toml::Table,
+}
+
+/// What becomes of a run when something of it cannot be written, as where a disk is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum WriteErrors {
+    /// It ends with the error. The checkpoints that are there stay whole.
+    #[default]
+    Stop,
+    /// It goes on, says so as a [notice](super::Run::with_notices), and tries again with the next checkpoint or row.
+    Continue,
 }
 
 /// Running normalisation around the training environments.
@@ -113,7 +128,7 @@ const MAX_ENVS: u64 = 1 << 16;
 const MAX_THREADS: u64 = 1 << 10;
 
 /// The settings of the run itself that can be set by name.
-const OF_THE_RUN: [&str; 12] = [
+const OF_THE_RUN: [&str; 13] = [
     "seed",
     "steps",
     "envs",
@@ -123,6 +138,7 @@ const OF_THE_RUN: [&str; 12] = [
     "checkpoint_every",
     "evaluate_every",
     "save_replay",
+    "write_errors",
     "init_from",
     "python",
     "normalize",
@@ -130,7 +146,7 @@ const OF_THE_RUN: [&str; 12] = [
 
 /// Settings of a run that may be changed before it is resumed: what is learned does not depend on them, or they say how far
 /// it goes and where.
-const CHANGEABLE: [&str; 9] = [
+const CHANGEABLE: [&str; 10] = [
     "steps",
     "env_threads",
     "threads",
@@ -138,6 +154,7 @@ const CHANGEABLE: [&str; 9] = [
     "checkpoint_every",
     "evaluate_every",
     "save_replay",
+    "write_errors",
     "python",
     "reference",
 ];
@@ -160,6 +177,7 @@ impl RunConfig {
             checkpoint_every: None,
             evaluate_every: None,
             save_replay: yes(),
+            write_errors: WriteErrors::default(),
             init_from: None,
             python: None,
             normalize: Normalize::default(),

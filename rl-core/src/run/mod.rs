@@ -36,7 +36,7 @@ mod session;
 mod settings;
 mod summary;
 
-pub use config::{Normalize, Reference, RunConfig};
+pub use config::{Normalize, Reference, RunConfig, WriteErrors};
 #[cfg(feature = "plot")]
 pub use curve::learning_curve;
 pub use folder::{RunFolder, Which, give_policy};

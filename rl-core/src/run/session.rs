@@ -1,7 +1,7 @@
 //! A run from its settings to its summary.
 
 use super::report::Reporting;
-use super::{Reporter, RunConfig, RunFolder, Summary, Which, give_policy};
+use super::{Reporter, RunConfig, RunFolder, Summary, Which, WriteErrors, give_policy};
 use crate::{
     Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
     Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
@@ -35,7 +35,7 @@ pub struct Run {
     stop_at: Option<u64>,
     stop: Arc<AtomicBool>,
     reporter: Option<Rc<RefCell<dyn Reporter>>>,
-    notices: Option<Box<dyn Write>>,
+    notices: Option<Rc<RefCell<dyn Write>>>,
 }
 
 /// The folder of a run that has begun.
@@ -155,7 +155,7 @@ impl Run {
     /// Writes what a person should know, such as damaged checkpoints that were skipped, as lines. By default nothing is
     /// written.
     pub fn with_notices(mut self, writer: impl Write + 'static) -> Self {
-        self.notices = Some(Box::new(writer));
+        self.notices = Some(Rc::new(RefCell::new(writer)));
         self
     }
 
@@ -207,10 +207,27 @@ impl Run {
     }
 
     /// A notice that cannot be written is not worth the run.
-    fn notice(&mut self, text: std::fmt::Arguments<'_>) {
-        if let Some(notices) = &mut self.notices {
-            let _ = writeln!(notices, "{text}");
+    fn notice(&self, text: std::fmt::Arguments<'_>) {
+        if let Some(notices) = &self.notices {
+            let _ = writeln!(notices.borrow_mut(), "{text}");
         }
+    }
+
+    /// Lets training go on where something cannot be written, and says so once while it is the same.
+    fn passing_over_write_errors<V, A>(&self, trainer: Trainer<V, A>) -> Trainer<V, A>
+    where
+        V: VecEnv,
+        A: Agent<Obs = V::Obs, Action = V::Action>,
+    {
+        let (notices, mut last) = (self.notices.clone(), String::new());
+        trainer.with_write_errors(move |error| {
+            let text = error.to_string();
+            if let Some(notices) = notices.as_ref().filter(|_| text != last) {
+                let _ = writeln!(notices.borrow_mut(), "not written: {text}; the run goes on");
+            }
+            last = text;
+            Ok(())
+        })
     }
 
     /// Trains, and evaluates the final policy; nothing is left to do in a run that is over. `evaluation` makes as many
@@ -298,6 +315,9 @@ impl Run {
             .with_callback(StopWhen(self.stop.clone()));
         if !config.save_replay {
             trainer = trainer.without_replay();
+        }
+        if config.write_errors == WriteErrors::Continue {
+            trainer = self.passing_over_write_errors(trainer);
         }
         trainer = attach(trainer);
         if let Some(Latest { manifest, sections, skipped }) = &newest {

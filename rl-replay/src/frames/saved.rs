@@ -1,99 +1,112 @@
 //! Stored frames as bytes and back.
 
 use super::Frames;
-use crate::side_frames::{Entry, SideFrames};
-use crate::{Result, Store};
-use rl_core::{Element, End, Error, codec};
-use serde::{Deserialize, Serialize};
-use std::borrow::Cow;
-use std::collections::VecDeque;
+use crate::Result;
+use crate::blocks::{Reader, Ring, column, column_of_ends};
+use crate::side_frames::Entry;
+use rl_core::{Element, Error, Sections};
+use std::ops::Range;
 
-/// What is saved in checkpoints, borrowed from the store: there need be no room for a copy.
-#[derive(Serialize, Deserialize)]
-#[serde(bound = "T: Element, A: Element")]
-struct Saved<'a, T: Element, A: Element> {
-    shape: [usize; 5],
-    pushed: u64,
-    ring: Cow<'a, [T]>,
-    actions: Cow<'a, [A]>,
-    rewards: Cow<'a, [f32]>,
-    ends: Cow<'a, [Option<End>]>,
-    ages: Cow<'a, [u8]>,
-    finals: Cow<'a, VecDeque<Entry<T>>>,
-    starts: Cow<'a, VecDeque<Entry<T>>>,
+impl<T: Element, A: Element> Ring for Frames<T, A> {
+    const WHAT: &'static str = "replay [steps, envs, stack, frame, action width]";
+
+    fn shape(&self) -> Vec<usize> {
+        vec![self.steps, self.envs, self.stack, self.frame, self.action_width]
+    }
+
+    fn pushed(&self) -> u64 {
+        self.pushed
+    }
+
+    /// The oldest observation shows frames of the steps before.
+    fn needed(&self) -> u64 {
+        self.oldest().saturating_sub(self.stack as u64 - 1)
+    }
+
+    fn set_pushed(&mut self, pushed: u64) {
+        self.pushed = pushed;
+    }
+
+    fn write(&self, steps: Range<u64>, out: &mut Vec<u8>) {
+        // Of steps that are overwritten the frames alone are there.
+        let stored = self.oldest().clamp(steps.start, steps.end)..steps.end;
+        column(&self.ring, self.envs * self.frame, self.with_next(steps.clone()), out);
+        out.extend(stored.start.to_le_bytes());
+        column(&self.actions, self.envs * self.action_width, stored.clone(), out);
+        column(&self.rewards, self.envs, stored.clone(), out);
+        column_of_ends(&self.ends, self.envs, stored.clone(), out);
+        column(&self.ages, self.envs, stored.clone(), out);
+        // One for each end.
+        self.finals.within(stored).for_each(|entry| T::to_le(&entry.frames, out));
+        let starts = self.starts.within(steps);
+        out.extend((starts.clone().count() as u64).to_le_bytes());
+        for entry in starts {
+            out.extend(entry.step.to_le_bytes());
+            out.extend((entry.env as u64).to_le_bytes());
+            T::to_le(&entry.frames, out);
+        }
+    }
+
+    fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()> {
+        let (oldest, needed) = (self.oldest(), self.needed());
+        let (shown, row) = (self.with_next(steps.clone()), self.envs * self.frame);
+        bytes.column(&mut self.ring, row, shown, needed)?;
+        let stored = bytes.number()?..steps.end;
+        if stored.start < steps.start || stored.start > oldest.clamp(steps.start, steps.end) {
+            return Err(bytes.corrupt("steps that are not there").into());
+        }
+        let action = self.envs * self.action_width;
+        bytes.column(&mut self.actions, action, stored.clone(), oldest)?;
+        bytes.column(&mut self.rewards, self.envs, stored.clone(), oldest)?;
+        let ends = bytes.ends(&mut self.ends, self.envs, stored.clone(), oldest)?;
+        bytes.column(&mut self.ages, self.envs, stored.clone(), oldest)?;
+        let keys = stored.flat_map(|step| (0..self.envs).map(move |env| (step, env)));
+        let mut frames = vec![T::default(); self.frame];
+        for ((step, env), _) in keys.zip(ends).filter(|(_, end)| end.is_some()) {
+            T::from_le(bytes.bytes(size_of_val(&frames[..]))?, &mut frames);
+            if step >= oldest {
+                self.finals.insert(step, env, &frames);
+            }
+        }
+        let mut older = vec![T::default(); (self.stack - 1) * self.frame];
+        let mut before = None;
+        for _ in 0..bytes.number()? {
+            let (step, env) = (bytes.number()?, bytes.number()?);
+            let ordered = before.replace((step, env)).is_none_or(|before| before < (step, env));
+            if !ordered || !steps.contains(&step) || env >= self.envs as u64 {
+                return Err(bytes.corrupt("frames out of order").into());
+            }
+            T::from_le(bytes.bytes(size_of_val(&older[..]))?, &mut older);
+            if step >= self.first_of_starts() {
+                self.starts.insert(step, env as usize, &older);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl<T: Element, A: Element> Frames<T, A> {
-    fn shape(&self) -> [usize; 5] {
-        [self.steps, self.envs, self.stack, self.frame, self.action_width]
+    /// The newest steps with the one behind them, whose frame is there already.
+    fn with_next(&self, steps: Range<u64>) -> Range<u64> {
+        let next = u64::from(steps.end == self.pushed && self.pushed > 0);
+        steps.start..steps.end + next
     }
 
-    /// Elements that are saved of the ring, the actions, and the other columns.
-    fn lens(&self) -> [usize; 3] {
-        let written = match self.pushed {
-            0 => 0,
-            // With the frame that is to come.
-            pushed => (pushed + 1).min((self.steps + self.stack) as u64) as usize,
-        };
-        let n = self.len();
-        [written * self.envs * self.frame, n * self.action_width, n]
-    }
-
-    pub(super) fn saved(&self) -> Result<Vec<u8>> {
-        let [ring, actions, n] = self.lens();
-        Ok(codec::encode(&Saved {
-            shape: self.shape(),
-            pushed: self.pushed,
-            ring: self.ring[..ring].into(),
-            actions: self.actions[..actions].into(),
-            rewards: self.rewards[..n].into(),
-            ends: self.ends[..n].into(),
-            ages: self.ages[..n].into(),
-            finals: Cow::Borrowed(self.finals.entries()),
-            starts: Cow::Borrowed(self.starts.entries()),
-        })?)
-    }
-
-    pub(super) fn of_saved(&self, bytes: &[u8]) -> Result<Self> {
-        let saved: Saved<'_, T, A> = codec::decode("replay", bytes)?;
-        if saved.shape != self.shape() {
-            let what = "replay [steps, envs, stack, frame, action width]";
-            let (expected, got) = (format!("{:?}", self.shape()), format!("{:?}", saved.shape));
-            return Err(Error::mismatch(what, expected, got).into());
-        }
-        let corrupt = |problem| Error::corrupt("replay", problem);
-        // Far from overflow, however many steps follow.
-        if saved.pushed > u64::MAX / 2 {
-            return Err(corrupt("an impossible number of steps").into());
-        }
+    pub(super) fn of_saved(&self, from: &Sections) -> Result<Self> {
         let mut store = self.emptied()?;
-        store.pushed = saved.pushed;
-        let [ring, actions, n] = store.lens();
-        let lens = [saved.ring.len(), saved.actions.len(), saved.rewards.len()];
-        if lens != [ring, actions, n] || saved.ends.len() != n || saved.ages.len() != n {
-            return Err(corrupt("columns that do not fit the number of steps").into());
-        }
-        store.ring[..ring].copy_from_slice(&saved.ring);
-        store.actions[..actions].copy_from_slice(&saved.actions);
-        store.rewards[..n].copy_from_slice(&saved.rewards);
-        store.ends[..n].copy_from_slice(&saved.ends);
-        store.ages[..n].copy_from_slice(&saved.ages);
-        let finals = SideFrames::of(self.frame, saved.finals.into_owned());
-        let starts = SideFrames::of((self.stack - 1) * self.frame, saved.starts.into_owned());
-        let misfits = || corrupt("frames out of order, or of another size");
-        (store.finals, store.starts) = finals.zip(starts).ok_or_else(misfits)?;
+        store.blocks = std::mem::take(&mut store.blocks).load(&mut store, from)?;
         match store.problem() {
             None => Ok(store),
-            Some(problem) => Err(corrupt(problem).into()),
+            Some(problem) => Err(Error::corrupt("replay", problem).into()),
         }
     }
 
     /// What is wrong with a store that was saved, if anything. After this check reading finds each frame: ages reach
-    /// back to frames that were written, and every row with an end has its final frame.
+    /// back to frames that were written.
     fn problem(&self) -> Option<&'static str> {
         let (oldest, longest) = (self.oldest(), self.stack as u64 - 1);
         let row = |(step, env): (u64, usize)| self.row(step) + env;
-        let stored =
+        let mut stored =
             (oldest..self.pushed).flat_map(|step| (0..self.envs).map(move |env| (step, env)));
         let aged = |(step, env): (u64, usize)| {
             let age = u64::from(self.ages[row((step, env))]);
@@ -104,12 +117,8 @@ impl<T: Element, A: Element> Frames<T, A> {
             let older = longest.min(u64::from(self.ages[before]) + 1);
             age == if self.ends[before].is_some() { 0 } else { older }
         };
-        if !stored.clone().all(aged) {
+        if !stored.all(aged) {
             return Some("ages that do not fit the ends of episodes");
-        }
-        let ended = stored.filter(|key| self.ends[row(*key)].is_some());
-        if !self.finals.entries().iter().map(Entry::key).eq(ended) {
-            return Some("final frames that do not fit the ends of episodes");
         }
         let begins = |(step, env): (u64, usize)| {
             let needed = step < self.pushed && step + longest > oldest && env < self.envs;
