@@ -1,8 +1,8 @@
 //! The training loop for every algorithm.
 
 use crate::{
-    Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
-    Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
+    Agent, BadNumbers, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics,
+    Progress, Result, Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -18,12 +18,20 @@ pub struct TrainerConfig {
     pub log_every: u64,
     /// Number of recent episodes over which return and length are averaged; 100, as is usual.
     pub window: usize,
+    /// What happens where an environment gives a number that is NaN or infinite; the run stops.
+    #[serde(default)]
+    pub bad_numbers: BadNumbers,
 }
 
 impl TrainerConfig {
     /// `total_steps` steps and one hundred rows of metrics.
     pub fn new(total_steps: u64) -> Self {
-        TrainerConfig { total_steps, log_every: (total_steps / 100).max(1), window: 100 }
+        TrainerConfig {
+            total_steps,
+            log_every: (total_steps / 100).max(1),
+            window: 100,
+            bad_numbers: BadNumbers::default(),
+        }
     }
 
     /// Checks the fields.
@@ -49,6 +57,8 @@ pub enum Outcome {
 
 /// The file that holds an agent's replay buffer.
 const REPLAY: &str = "replay.bin";
+/// The section with [`TrainerConfig::bad_numbers`] and the count of bad steps.
+const BAD_NUMBERS: &str = "bad_numbers";
 
 /// The state of the loop itself that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -88,6 +98,8 @@ pub struct Trainer<V: VecEnv, A> {
     save_replay: bool,
     actions: Vec<<V::Action as Space>::Elem>,
     counters: Counters,
+    /// Not one of the counters: runs that stop at a bad number have no count, and their checkpoints stay as they were.
+    bad_steps: u64,
     started: bool,
 }
 
@@ -110,9 +122,10 @@ where
     /// A trainer for `agent` in `envs`.
     ///
     /// # Errors
-    /// Those of [`TrainerConfig::validate`].
-    pub fn new(envs: V, agent: A, config: TrainerConfig) -> Result<Self> {
+    /// Those of [`TrainerConfig::validate`] and [`VecEnv::set_bad_numbers`].
+    pub fn new(mut envs: V, agent: A, config: TrainerConfig) -> Result<Self> {
         config.validate()?;
+        envs.set_bad_numbers(config.bad_numbers)?;
         let width = envs.num_envs() * envs.action_space().width();
         Ok(Trainer {
             envs,
@@ -125,6 +138,7 @@ where
             save_replay: true,
             actions: vec![<V::Action as Space>::Elem::default(); width],
             counters: Counters::default(),
+            bad_steps: 0,
             started: false,
         })
     }
@@ -196,6 +210,11 @@ where
         self.counters.episodes
     }
 
+    /// Steps so far with numbers that were NaN or infinite and were [skipped or counted](BadNumbers). A reset counts as one.
+    pub fn bad_steps(&self) -> u64 {
+        self.bad_steps
+    }
+
     /// The mean return of the last [`TrainerConfig::window`] episodes, if any has finished.
     pub fn recent_return(&self) -> Option<f64> {
         mean_return(&self.counters.recent)
@@ -221,7 +240,7 @@ where
     fn round(&mut self) -> Result<Outcome> {
         if !self.started {
             self.envs.reset()?;
-            self.envs.batch().check_finite(self.counters.step)?;
+            self.take_numbers(self.counters.step)?;
             self.started = true;
         }
         let before = self.counters.step;
@@ -229,7 +248,7 @@ where
         let width = self.envs.action_space().width();
         check::finite_rows("action", &self.actions, width, before)?;
         self.envs.step(&self.actions)?;
-        self.envs.batch().check_finite(before)?;
+        self.take_numbers(before)?;
         self.envs.record(&mut self.counters.metrics);
         self.counters.step += self.envs.num_envs() as u64;
         self.agent.observe(&self.envs.batch().transitions(&self.actions))?;
@@ -254,6 +273,15 @@ where
         Ok(outcome)
     }
 
+    /// Checks what the environments show, also where they mend bad numbers: a wrapper can make one of good ones, and a first
+    /// observation is not skipped.
+    fn take_numbers(&mut self, step: u64) -> Result<()> {
+        let batch = self.envs.batch();
+        batch.check_finite(step)?;
+        self.bad_steps += batch.bad_steps();
+        Ok(())
+    }
+
     fn progress(&self) -> Progress {
         Progress { step: self.counters.step, total: self.config.total_steps }
     }
@@ -261,6 +289,9 @@ where
     fn log(&mut self) -> Result<()> {
         let recent = &self.counters.recent;
         let mut values = vec![("episodes".to_owned(), self.counters.episodes as f64)];
+        if self.config.bad_numbers != BadNumbers::Stop {
+            values.push(("bad_steps".to_owned(), self.bad_steps as f64));
+        }
         let returns = mean_return(recent);
         let lengths = mean(recent.iter().map(|e| e.length as f64));
         values.extend(returns.map(|r| ("episode_return".to_owned(), r)));
@@ -323,6 +354,9 @@ where
         let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
         sections.put("callbacks", &callbacks?)?;
         sections.put("trainer", &self.counters)?;
+        if self.config.bad_numbers != BadNumbers::Stop {
+            sections.put(BAD_NUMBERS, &(self.config.bad_numbers, self.bad_steps))?;
+        }
         if let Some(settings) = &self.settings {
             sections.put_file(SETTINGS_FILE, settings.clone().into_bytes());
         }
@@ -333,7 +367,9 @@ where
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another algorithm's checkpoint, another number of environments or
-    /// callbacks, or an agent of another shape; [`Error::Corrupt`] for damaged parts.
+    /// callbacks, or an agent of another shape; [`Error::Config`] for one with other
+    /// [`TrainerConfig::bad_numbers`]; [`Error::NotFinite`] where an episode had to begin with such a number;
+    /// [`Error::Corrupt`] for damaged parts.
     pub fn resume(&mut self, manifest: &Manifest, sections: &Sections) -> Result<()> {
         if manifest.algorithm != self.agent.name() {
             return Err(Error::mismatch(
@@ -347,6 +383,7 @@ where
         for count in counts.into_iter().chain(counters.metrics.counts()) {
             check::count("trainer.bin: count", count)?;
         }
+        let bad_steps = self.saved_bad_steps(sections)?;
         let envs: Vec<u8> = sections.get("envs")?;
         let callbacks: Vec<Vec<u8>> = sections.get("callbacks")?;
         check::len("saved callbacks", self.callbacks.len(), callbacks.len())?;
@@ -355,9 +392,26 @@ where
         for (callback, bytes) in self.callbacks.iter_mut().zip(&callbacks) {
             callback.load(bytes)?;
         }
+        self.bad_steps = bad_steps;
+        self.take_numbers(counters.step)?;
         self.counters = counters;
         self.started = true;
         Ok(())
+    }
+
+    /// The count of bad steps in a checkpoint, of a run that treats them as this one does.
+    fn saved_bad_steps(&self, sections: &Sections) -> Result<u64> {
+        let file = format!("{BAD_NUMBERS}.bin");
+        let (saved, count) = match sections.find(&file) {
+            Some(_) => sections.get(BAD_NUMBERS)?,
+            None => (BadNumbers::Stop, 0),
+        };
+        check::count("bad_numbers.bin: count", count)?;
+        if saved != self.config.bad_numbers {
+            let expected = format!("{saved}, with which the run was trained so far");
+            return Err(Error::config(BAD_NUMBERS, expected, self.config.bad_numbers));
+        }
+        Ok(count)
     }
 }
 

@@ -507,6 +507,11 @@ fn a_run_goes_on_with_the_settings_that_it_was_trained_with() {
         ),
         ("envs = 1", "envs = 2", "envs: expected 1, with which the run was trained so far, got 2"),
         (
+            "bad_numbers = \"stop\"",
+            "bad_numbers = \"skip\"",
+            "bad_numbers: expected \"stop\", with which the run was trained so far, got \"skip\"",
+        ),
+        (
             "observations = false",
             "observations = true",
             "normalize.observations: expected false, with which the run was trained so far, got true",
