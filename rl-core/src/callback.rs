@@ -2,7 +2,8 @@
 
 use crate::trainer::{is_due, mean_return};
 use crate::{
-    Agent, Episode, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec, evaluate,
+    Agent, BadNumbers, Episode, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec,
+    evaluate,
 };
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -122,6 +123,7 @@ pub struct EvaluateEvery<V> {
     keep_best: Option<PathBuf>,
     best: Option<f64>,
     without_improvement: u32,
+    bad_numbers: BadNumbers,
 }
 
 impl<V> std::fmt::Debug for EvaluateEvery<V> {
@@ -153,6 +155,7 @@ impl<V: VecEnv> EvaluateEvery<V> {
             keep_best: None,
             best: None,
             without_improvement: 0,
+            bad_numbers: BadNumbers::default(),
         })
     }
 
@@ -172,6 +175,19 @@ impl<V: VecEnv> EvaluateEvery<V> {
     pub fn stop_without_improvement(mut self, evaluations: u32) -> Self {
         self.patience = Some(evaluations);
         self
+    }
+
+    /// Sets what happens where these environments give a number that is NaN or infinite, which is an error by default.
+    /// The metric `evaluation_bad_steps` then says in how many steps one did. An evaluation with an episode that was
+    /// [cut off](BadNumbers::Skip) is neither the best nor does it reach the target: where rewards are negative, its return
+    /// is too good.
+    ///
+    /// # Errors
+    /// Those of [`VecEnv::set_bad_numbers`].
+    pub fn with_bad_numbers(mut self, bad_numbers: BadNumbers) -> Result<Self> {
+        self.envs.set_bad_numbers(bad_numbers)?;
+        self.bad_numbers = bad_numbers;
+        Ok(self)
     }
 
     fn run<A>(&mut self, agent: &mut A, train_envs: &V, step: u64) -> Result<Evaluation>
@@ -198,7 +214,11 @@ where
         let mean = evaluation.mean();
         context.metrics.record("evaluation_return", mean);
         context.metrics.record("evaluation_std", evaluation.std());
-        if self.best.is_none_or(|best| mean > best) {
+        if self.bad_numbers != BadNumbers::Stop {
+            context.metrics.record("evaluation_bad_steps", evaluation.bad_steps as f64);
+        }
+        let whole = self.bad_numbers != BadNumbers::Skip || evaluation.bad_steps == 0;
+        if whole && self.best.is_none_or(|best| mean > best) {
             if let Some(path) = &self.keep_best {
                 let mut sections = crate::Sections::default();
                 context.agent.save_policy(&mut sections)?;
@@ -214,7 +234,7 @@ where
         } else {
             self.without_improvement = self.without_improvement.saturating_add(1);
         }
-        let reached = self.target.is_some_and(|target| mean >= target);
+        let reached = whole && self.target.is_some_and(|target| mean >= target);
         let stuck = self.patience.is_some_and(|patience| self.without_improvement >= patience);
         Ok(if reached || stuck { Signal::Stop } else { Signal::Continue })
     }

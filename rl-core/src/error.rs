@@ -155,6 +155,7 @@ impl Error {
 pub mod check {
     use super::{Error, Result};
     use crate::Element;
+    use crate::bad_numbers::all_finite;
     use std::fmt::Display;
 
     fn ensure(ok: bool, field: &str, expected: impl Display, got: impl Display) -> Result<()> {
@@ -239,8 +240,7 @@ pub mod check {
     /// );
     /// ```
     pub fn finite_rows<T: Element>(what: &str, rows: &[T], width: usize, step: u64) -> Result<()> {
-        // Without an early end, so that it is vectorised.
-        if rows.iter().fold(true, |finite, x| finite & x.is_finite()) {
+        if all_finite(rows) {
             return Ok(());
         }
         let at = rows.iter().position(|x| !x.is_finite()).unwrap_or_default();

@@ -9,6 +9,8 @@ pub struct Evaluation {
     pub returns: Vec<f64>,
     /// Lengths in steps, one per episode.
     pub lengths: Vec<u64>,
+    /// Steps with numbers that were NaN or infinite; without [`VecEnv::set_bad_numbers`] they are errors.
+    pub bad_steps: u64,
 }
 
 impl Evaluation {
@@ -71,15 +73,17 @@ where
     let mut left: usize = remaining.iter().sum();
     let width = envs.action_space().width();
     let mut actions = vec![<P::Action as Space>::Elem::default(); n * width];
-    let mut result = Evaluation { returns: Vec::new(), lengths: Vec::new() };
+    let mut result = Evaluation { returns: Vec::new(), lengths: Vec::new(), bad_steps: 0 };
     let mut step = 0;
     envs.reset()?;
     envs.batch().check_finite(step)?;
+    result.bad_steps += envs.batch().bad_steps();
     while left > 0 {
         policy.act_greedily(envs.batch().observations(), &mut actions)?;
         check::finite_rows("action", &actions, width, step)?;
         envs.step(&actions)?;
         envs.batch().check_finite(step)?;
+        result.bad_steps += envs.batch().bad_steps();
         step += n as u64;
         for episode in envs.batch().episodes() {
             if let Some(share @ 1..) = remaining.get_mut(episode.env) {

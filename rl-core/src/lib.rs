@@ -59,6 +59,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod bad_numbers;
 mod callback;
 mod checkpoint;
 mod checkpoint_writer;
@@ -88,6 +89,7 @@ mod vec_env;
 mod wrappers;
 
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
+pub use bad_numbers::BadNumbers;
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{
     CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, read_checkpoint,

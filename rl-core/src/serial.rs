@@ -1,7 +1,8 @@
 //! Environments stepped sequentially on the calling thread.
 
 use crate::{
-    Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check, codec,
+    BadNumbers, Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check,
+    codec,
 };
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +15,7 @@ pub struct SerialVecEnv<E: Env> {
     observation_space: E::Obs,
     action_space: E::Action,
     batch: StepBatch<<E::Obs as Space>::Elem>,
+    bad_numbers: BadNumbers,
 }
 
 /// The state, if it can be saved, the generator, and the return and length so far of an episode.
@@ -93,7 +95,8 @@ impl<E: Env> SerialVecEnv<E> {
                 Slot { env, index, rng, episode_return: 0.0, length: 0 }
             })
             .collect();
-        Ok(SerialVecEnv { slots, observation_space, action_space, batch })
+        let bad_numbers = BadNumbers::default();
+        Ok(SerialVecEnv { slots, observation_space, action_space, batch, bad_numbers })
     }
 
     /// The state of each environment.
@@ -103,12 +106,20 @@ impl<E: Env> SerialVecEnv<E> {
         self.slots.iter().map(encode).collect()
     }
 
-    /// Restores saved states, one per environment. Where there is none, an episode begins: its first observation
-    /// replaces the saved one, and the environment counts as reset from outside.
-    pub(crate) fn load_slots(
+    /// Restores saved states, and the observations to act on next, to which a step that is skipped goes back.
+    pub(crate) fn load_saved(
         &mut self,
         saved: &mut SavedEnvs<<E::Obs as Space>::Elem>,
     ) -> Result<()> {
+        self.load_slots(saved)?;
+        self.batch.restore(&saved.observations, &saved.reset_since)?;
+        self.batch.mend_first(self.bad_numbers);
+        Ok(())
+    }
+
+    /// Restores saved states, one per environment. Where there is none, an episode begins: its first observation
+    /// replaces the saved one, and the environment counts as reset from outside.
+    fn load_slots(&mut self, saved: &mut SavedEnvs<<E::Obs as Space>::Elem>) -> Result<()> {
         let width = self.batch.width();
         check::len("saved environments", self.slots.len(), saved.slots.len())?;
         check::len("saved observations", self.slots.len() * width, saved.observations.len())?;
@@ -162,27 +173,30 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
                 (slot.episode_return, slot.length) = (0.0, 0);
             }
             Ok(())
-        })
+        })?;
+        self.batch.mend_first(self.bad_numbers);
+        Ok(())
     }
 
     fn step(&mut self, actions: &[<E::Action as Space>::Elem]) -> Result<()> {
         let action_width = self.action_space.width();
         check::len("actions", self.slots.len() * action_width, actions.len())?;
         self.batch.begin_step();
-        let width = self.batch.width();
+        let (width, bad_numbers) = (self.batch.width(), self.bad_numbers);
         let rows = self.batch.rows_mut();
         let each = self
             .slots
             .iter_mut()
             .zip(actions.chunks_exact(action_width))
-            .zip(rows.observations.chunks_exact_mut(width))
+            .zip(rows.previous.chunks_exact(width).zip(rows.observations.chunks_exact_mut(width)))
             .zip(rows.finals.chunks_exact_mut(width))
             .zip(rows.rewards.iter_mut().zip(rows.ends.iter_mut()));
         let episodes = rows.episodes;
         reporting_panics(|at| {
-            for ((((slot, action), obs), final_obs), (reward, end)) in each {
+            for ((((slot, action), (acted_on, obs)), final_obs), (reward, end)) in each {
                 *at = (slot.index, slot.length + 1);
-                let step = slot.env.step(E::Action::value(action), &mut slot.rng, obs)?;
+                let mut step = slot.env.step(E::Action::value(action), &mut slot.rng, obs)?;
+                let mut bad = bad_numbers.mend(&mut step, obs, acted_on);
                 (*reward, *end) = (step.reward, step.end);
                 slot.episode_return += f64::from(step.reward);
                 slot.length += 1;
@@ -190,16 +204,17 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
                     final_obs.copy_from_slice(obs);
                     at.1 = 0;
                     slot.env.reset(&mut slot.rng, obs)?;
-                    if slot.env.continued() {
-                        continue;
+                    bad |= bad_numbers.mend_first(obs);
+                    if !slot.env.continued() {
+                        episodes.push(Episode {
+                            env: slot.index,
+                            episode_return: slot.episode_return,
+                            length: slot.length,
+                        });
+                        (slot.episode_return, slot.length) = (0.0, 0);
                     }
-                    episodes.push(Episode {
-                        env: slot.index,
-                        episode_return: slot.episode_return,
-                        length: slot.length,
-                    });
-                    (slot.episode_return, slot.length) = (0.0, 0);
                 }
+                *rows.bad_steps += u64::from(bad);
             }
             Ok(())
         })
@@ -220,8 +235,12 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
         let mut saved = codec::decode("environment state", bytes)?;
-        self.load_slots(&mut saved)?;
-        self.batch.restore(&saved.observations, &saved.reset_since)
+        self.load_saved(&mut saved)
+    }
+
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        self.bad_numbers = bad_numbers;
+        Ok(())
     }
 
     fn resumes_exactly(&self) -> bool {

@@ -1,7 +1,9 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
 use crate::serial::{SavedEnvs, check_memory};
-use crate::{Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec};
+use crate::{
+    BadNumbers, Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec,
+};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -25,6 +27,7 @@ pub struct ThreadedVecEnv<O: Space, A: Space> {
     action_space: A,
     batch: StepBatch<O::Elem>,
     resumes_exactly: bool,
+    bad_numbers: BadNumbers,
 }
 
 struct Worker<O: Space, A: Space> {
@@ -47,6 +50,7 @@ enum Order<O: Space, A: Space> {
     Step(Parcel<O, A>),
     Reset(Parcel<O, A>),
     Reseed(Seeds),
+    BadNumbers(BadNumbers),
     Save,
     Load(SavedEnvs<O::Elem>),
 }
@@ -107,7 +111,14 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             }
             workers.push(Worker::start(part, range)?);
         }
-        Ok(ThreadedVecEnv { workers, observation_space, action_space, batch, resumes_exactly })
+        Ok(ThreadedVecEnv {
+            workers,
+            observation_space,
+            action_space,
+            batch,
+            resumes_exactly,
+            bad_numbers: BadNumbers::default(),
+        })
     }
 
     /// Copies the rows of every worker; waits for all of them even after an error, so that no reply stays unread.
@@ -126,6 +137,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             rows.rewards[range.clone()].copy_from_slice(part.rewards());
             rows.ends[range].copy_from_slice(part.ends());
             rows.episodes.extend_from_slice(part.episodes());
+            *rows.bad_steps += part.bad_steps();
             worker.parcel = Some(parcel);
             outcome = outcome.and(result);
         }
@@ -160,9 +172,10 @@ impl<O: Space, A: Space> Worker<O, A> {
                             Reply::Parcel(parcel, result)
                         }
                         Order::Reseed(seeds) => Reply::Done(envs.reseed(seeds)),
+                        Order::BadNumbers(how) => Reply::Done(envs.set_bad_numbers(how)),
                         Order::Save => Reply::Saved(envs.save_slots()),
                         Order::Load(mut saved) => {
-                            Reply::Loaded(envs.load_slots(&mut saved).map(|()| saved))
+                            Reply::Loaded(envs.load_saved(&mut saved).map(|()| saved))
                         }
                     };
                     if outgoing.send(reply).is_err() {
@@ -288,7 +301,20 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
                 reset_since[range].copy_from_slice(&loaded.reset_since);
             }
         }
-        self.batch.restore(&observations, &reset_since)
+        self.batch.restore(&observations, &reset_since)?;
+        self.batch.mend_first(self.bad_numbers);
+        Ok(())
+    }
+
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        for worker in &self.workers {
+            worker.send(Order::BadNumbers(bad_numbers))?;
+            if let Reply::Done(result) = worker.receive()? {
+                result?;
+            }
+        }
+        self.bad_numbers = bad_numbers;
+        Ok(())
     }
 
     fn resumes_exactly(&self) -> bool {

@@ -2,8 +2,8 @@
 
 use crate::checkpoint_writer::CheckpointWriter;
 use crate::{
-    Agent, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics, Progress, Result,
-    Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
+    Agent, BadNumbers, Callback, CheckpointDir, Context, Episode, Error, Manifest, Metrics,
+    Progress, Result, Row, SETTINGS_FILE, Sections, Signal, Sink, Space, VecEnv, check,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -19,12 +19,20 @@ pub struct TrainerConfig {
     pub log_every: u64,
     /// Number of recent episodes over which return and length are averaged; 100, as is usual.
     pub window: usize,
+    /// What happens where an environment gives a number that is NaN or infinite; the run stops.
+    #[serde(default)]
+    pub bad_numbers: BadNumbers,
 }
 
 impl TrainerConfig {
     /// `total_steps` steps and one hundred rows of metrics.
     pub fn new(total_steps: u64) -> Self {
-        TrainerConfig { total_steps, log_every: (total_steps / 100).max(1), window: 100 }
+        TrainerConfig {
+            total_steps,
+            log_every: (total_steps / 100).max(1),
+            window: 100,
+            bad_numbers: BadNumbers::default(),
+        }
     }
 
     /// Checks the fields.
@@ -50,6 +58,8 @@ pub enum Outcome {
 
 /// What decides whether a run goes on after an error of writing.
 type OnWriteError = Box<dyn FnMut(Error) -> Result<()>>;
+/// The section with [`TrainerConfig::bad_numbers`] and the count of bad steps.
+const BAD_NUMBERS: &str = "bad_numbers";
 
 /// The state of the loop itself that a resumed run needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -90,6 +100,8 @@ pub struct Trainer<V: VecEnv, A> {
     save_replay: bool,
     actions: Vec<<V::Action as Space>::Elem>,
     counters: Counters,
+    /// Not one of the counters: runs that stop at a bad number have no count, and their checkpoints stay as they were.
+    bad_steps: u64,
     started: bool,
 }
 
@@ -112,9 +124,10 @@ where
     /// A trainer for `agent` in `envs`.
     ///
     /// # Errors
-    /// Those of [`TrainerConfig::validate`].
-    pub fn new(envs: V, agent: A, config: TrainerConfig) -> Result<Self> {
+    /// Those of [`TrainerConfig::validate`] and [`VecEnv::set_bad_numbers`].
+    pub fn new(mut envs: V, agent: A, config: TrainerConfig) -> Result<Self> {
         config.validate()?;
+        envs.set_bad_numbers(config.bad_numbers)?;
         let width = envs.num_envs() * envs.action_space().width();
         Ok(Trainer {
             envs,
@@ -128,6 +141,7 @@ where
             save_replay: true,
             actions: vec![<V::Action as Space>::Elem::default(); width],
             counters: Counters::default(),
+            bad_steps: 0,
             started: false,
         })
     }
@@ -208,6 +222,11 @@ where
         self.counters.episodes
     }
 
+    /// Steps so far with numbers that were NaN or infinite and were [skipped or counted](BadNumbers). A reset counts as one.
+    pub fn bad_steps(&self) -> u64 {
+        self.bad_steps
+    }
+
     /// The mean return of the last [`TrainerConfig::window`] episodes, if any has finished.
     pub fn recent_return(&self) -> Option<f64> {
         mean_return(&self.counters.recent)
@@ -227,8 +246,7 @@ where
         }
         let flushed = self.flush();
         self.decide(flushed)?;
-        let finished = self.finish_checkpoint();
-        self.decide(finished)?;
+        self.finish_earlier()?;
         Ok(outcome)
     }
 
@@ -236,7 +254,7 @@ where
     fn round(&mut self) -> Result<Outcome> {
         if !self.started {
             self.envs.reset()?;
-            self.envs.batch().check_finite(self.counters.step)?;
+            self.take_numbers(self.counters.step)?;
             self.started = true;
         }
         let before = self.counters.step;
@@ -244,7 +262,7 @@ where
         let width = self.envs.action_space().width();
         check::finite_rows("action", &self.actions, width, before)?;
         self.envs.step(&self.actions)?;
-        self.envs.batch().check_finite(before)?;
+        self.take_numbers(before)?;
         self.envs.record(&mut self.counters.metrics);
         self.counters.step += self.envs.num_envs() as u64;
         self.agent.observe(&self.envs.batch().transitions(&self.actions))?;
@@ -264,11 +282,11 @@ where
             self.log()?;
         }
         if checkpoint {
+            self.finish_earlier()?;
             let begun = self.begin_checkpoint();
             self.decide(begun)?;
         } else if self.checkpoints.as_ref().is_some_and(CheckpointWriter::is_over) {
-            let finished = self.finish_checkpoint();
-            self.decide(finished)?;
+            self.finish_earlier()?;
         }
         Ok(outcome)
     }
@@ -281,6 +299,15 @@ where
         self.sinks.iter_mut().try_for_each(|sink| sink.flush())
     }
 
+    /// Checks what the environments show, also where they mend bad numbers: a wrapper can make one of good ones, and a first
+    /// observation is not skipped.
+    fn take_numbers(&mut self, step: u64) -> Result<()> {
+        let batch = self.envs.batch();
+        batch.check_finite(step)?;
+        self.bad_steps += batch.bad_steps();
+        Ok(())
+    }
+
     fn progress(&self) -> Progress {
         Progress { step: self.counters.step, total: self.config.total_steps }
     }
@@ -288,6 +315,9 @@ where
     fn log(&mut self) -> Result<()> {
         let recent = &self.counters.recent;
         let mut values = vec![("episodes".to_owned(), self.counters.episodes as f64)];
+        if self.config.bad_numbers != BadNumbers::Stop {
+            values.push(("bad_steps".to_owned(), self.bad_steps as f64));
+        }
         let returns = mean_return(recent);
         let lengths = mean(recent.iter().map(|e| e.length as f64));
         values.extend(returns.map(|r| ("episode_return".to_owned(), r)));
@@ -332,16 +362,15 @@ where
     /// # Errors
     /// [`Error::Config`] without [`with_checkpoints`](Trainer::with_checkpoints); [`Error::Io`].
     pub fn save_checkpoint(&mut self) -> Result<PathBuf> {
+        self.finish_earlier()?;
         self.begin_checkpoint()?;
         self.finish_checkpoint()?;
         let path = self.checkpoints.as_ref().and_then(CheckpointWriter::path);
         path.ok_or_else(no_checkpoints)
     }
 
-    /// Begins to write a checkpoint, once the one before is written.
+    /// Begins to write a checkpoint; the one before is to be written.
     fn begin_checkpoint(&mut self) -> Result<()> {
-        let finished = self.finish_checkpoint();
-        self.decide(finished)?;
         self.flush()?;
         let mut sections = self.checkpoints.as_ref().ok_or_else(no_checkpoints)?.sections();
         self.save(&mut sections)?;
@@ -350,6 +379,12 @@ where
         }
         let writer = self.checkpoints.as_mut().ok_or_else(no_checkpoints)?;
         writer.begin(self.agent.name(), self.counters.step, sections)
+    }
+
+    /// Waits for a checkpoint that was begun; where it cannot be written, the run may go on.
+    fn finish_earlier(&mut self) -> Result<()> {
+        let finished = self.finish_checkpoint();
+        self.decide(finished)
     }
 
     fn finish_checkpoint(&mut self) -> Result<()> {
@@ -373,6 +408,9 @@ where
         let callbacks: Result<Vec<_>> = self.callbacks.iter().map(|c| c.save()).collect();
         sections.put("callbacks", &callbacks?)?;
         sections.put("trainer", &self.counters)?;
+        if self.config.bad_numbers != BadNumbers::Stop {
+            sections.put(BAD_NUMBERS, &(self.config.bad_numbers, self.bad_steps))?;
+        }
         if let Some(settings) = &self.settings {
             sections.put_file(SETTINGS_FILE, settings.clone().into_bytes());
         }
@@ -383,7 +421,9 @@ where
     ///
     /// # Errors
     /// [`Error::Mismatch`] for another algorithm's checkpoint, another number of environments or
-    /// callbacks, or an agent of another shape; [`Error::Corrupt`] for damaged parts.
+    /// callbacks, or an agent of another shape; [`Error::Config`] for one with other
+    /// [`TrainerConfig::bad_numbers`]; [`Error::NotFinite`] where an episode had to begin with such a number;
+    /// [`Error::Corrupt`] for damaged parts.
     pub fn resume(&mut self, manifest: &Manifest, sections: &Sections) -> Result<()> {
         if manifest.algorithm != self.agent.name() {
             return Err(Error::mismatch(
@@ -397,6 +437,7 @@ where
         for count in counts.into_iter().chain(counters.metrics.counts()) {
             check::count("trainer.bin: count", count)?;
         }
+        let bad_steps = self.saved_bad_steps(sections)?;
         let envs: Vec<u8> = sections.get("envs")?;
         let callbacks: Vec<Vec<u8>> = sections.get("callbacks")?;
         check::len("saved callbacks", self.callbacks.len(), callbacks.len())?;
@@ -405,12 +446,29 @@ where
         for (callback, bytes) in self.callbacks.iter_mut().zip(&callbacks) {
             callback.load(bytes)?;
         }
+        self.bad_steps = bad_steps;
+        self.take_numbers(counters.step)?;
         self.counters = counters;
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.resumed(manifest.step);
         }
         self.started = true;
         Ok(())
+    }
+
+    /// The count of bad steps in a checkpoint, of a run that treats them as this one does.
+    fn saved_bad_steps(&self, sections: &Sections) -> Result<u64> {
+        let file = format!("{BAD_NUMBERS}.bin");
+        let (saved, count) = match sections.find(&file) {
+            Some(_) => sections.get(BAD_NUMBERS)?,
+            None => (BadNumbers::Stop, 0),
+        };
+        check::count("bad_numbers.bin: count", count)?;
+        if saved != self.config.bad_numbers {
+            let expected = format!("{saved}, with which the run was trained so far");
+            return Err(Error::config(BAD_NUMBERS, expected, self.config.bad_numbers));
+        }
+        Ok(count)
     }
 }
 

@@ -1,6 +1,8 @@
 //! Vectorised environments: several environments stepped together, and the result of one step.
 
-use crate::{Element, End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, check};
+use crate::{
+    BadNumbers, Element, End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, check,
+};
 use serde::{Deserialize, Serialize};
 
 /// A finished episode: the undiscounted sum of the environment's own rewards, and its length. Where an episode goes on
@@ -25,6 +27,7 @@ pub struct StepBatch<T> {
     rewards: Vec<f32>,
     ends: Vec<Option<End>>,
     episodes: Vec<Episode>,
+    bad_steps: u64,
     /// The environments reset from outside after the last step, and those reset before it.
     reset_since: Vec<bool>,
     resets: Vec<bool>,
@@ -43,6 +46,7 @@ impl<T: Element> StepBatch<T> {
             rewards: vec![0.0; n],
             ends: vec![None; n],
             episodes: Vec::with_capacity(n),
+            bad_steps: 0,
             reset_since: vec![false; n],
             resets: vec![false; n],
             stepped: false,
@@ -127,6 +131,12 @@ impl<T: Element> StepBatch<T> {
         &self.episodes
     }
 
+    /// How many environments gave numbers in the last step, or reset, that were NaN or infinite and are mended here; none
+    /// unless [`VecEnv::set_bad_numbers`] asks for it.
+    pub fn bad_steps(&self) -> u64 {
+        self.bad_steps
+    }
+
     /// Checks that rewards and observations are finite numbers: one that is not would be learned from, and what comes of it
     /// blamed on the learning rate. `step` are the environment steps before the last one.
     ///
@@ -151,6 +161,7 @@ impl<T: Element> StepBatch<T> {
     pub fn begin_step(&mut self) {
         std::mem::swap(&mut self.observations, &mut self.previous);
         self.episodes.clear();
+        self.bad_steps = 0;
         std::mem::swap(&mut self.reset_since, &mut self.resets);
         self.reset_since.fill(false);
         self.stepped = true;
@@ -181,6 +192,7 @@ impl<T: Element> StepBatch<T> {
         self.rewards.fill(0.0);
         self.ends.fill(None);
         self.episodes.clear();
+        self.bad_steps = 0;
         self.resets.fill(false);
         self.stepped = false;
     }
@@ -194,19 +206,30 @@ impl<T: Element> StepBatch<T> {
         self.ends.copy_from_slice(&other.ends);
         self.episodes.clear();
         self.episodes.extend_from_slice(&other.episodes);
+        self.bad_steps = other.bad_steps;
         self.reset_since.copy_from_slice(&other.reset_since);
         self.resets.copy_from_slice(&other.resets);
         self.stepped = other.stepped;
     }
 
+    /// Mends first observations ([`BadNumbers::mend_first`]). For implementors of [`VecEnv`], at the end of
+    /// [`VecEnv::reset`] and [`VecEnv::load`].
+    pub fn mend_first(&mut self, bad_numbers: BadNumbers) {
+        for row in self.observations.chunks_exact_mut(self.width.max(1)) {
+            self.bad_steps += u64::from(bad_numbers.mend_first(row));
+        }
+    }
+
     /// Mutable access to all rows. For implementors of [`VecEnv`].
     pub fn rows_mut(&mut self) -> StepRows<'_, T> {
         StepRows {
+            previous: &self.previous,
             observations: &mut self.observations,
             finals: &mut self.finals,
             rewards: &mut self.rewards,
             ends: &mut self.ends,
             episodes: &mut self.episodes,
+            bad_steps: &mut self.bad_steps,
         }
     }
 }
@@ -214,6 +237,8 @@ impl<T: Element> StepBatch<T> {
 /// The rows of a [`StepBatch`], to be filled in by an implementor of [`VecEnv`].
 #[derive(Debug)]
 pub struct StepRows<'a, T> {
+    /// The observations that were acted on, `[n, width]`.
+    pub previous: &'a [T],
     /// The observations to act on next, `[n, width]`.
     pub observations: &'a mut [T],
     /// The last observation of each episode that ended in this step, `[n, width]`.
@@ -224,6 +249,8 @@ pub struct StepRows<'a, T> {
     pub ends: &'a mut [Option<End>],
     /// Finished episodes; implementors append to it.
     pub episodes: &'a mut Vec<Episode>,
+    /// How many environments gave numbers that had to be mended; implementors add to it.
+    pub bad_steps: &'a mut u64,
 }
 
 /// One step of `n` environments as transitions for an agent.
@@ -376,6 +403,22 @@ pub trait VecEnv {
     /// [`Env::reset`](crate::Env::reset) where an episode has to begin.
     fn load(&mut self, bytes: &[u8]) -> Result<()>;
 
+    /// Sets what happens from the next step on where an environment gives a number that is NaN or infinite. It is done
+    /// where the number comes from, before a wrapper takes it into its statistics. With [`BadNumbers::Stop`], the default,
+    /// numbers are shown as they are, and the [`Trainer`](crate::Trainer) refuses them. A wrapper forwards it, and shows
+    /// the [bad steps](StepBatch::bad_steps) of what it wraps.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) where an implementation cannot do it, as the default one can do nothing but
+    /// stop; if the environments can no longer be reached.
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        if bad_numbers == BadNumbers::Stop {
+            return Ok(());
+        }
+        let expected = "stop, for environments that can neither skip nor count";
+        Err(crate::Error::config("bad_numbers", expected, bad_numbers))
+    }
+
     /// The wrapper's normaliser of observations, if there is one; none by default. A wrapper hands on that of what it wraps.
     fn normalizer(&self) -> Option<&Normalizer> {
         None
@@ -446,6 +489,9 @@ impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
     }
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
         (**self).load(bytes)
+    }
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        (**self).set_bad_numbers(bad_numbers)
     }
     fn normalizer(&self) -> Option<&Normalizer> {
         (**self).normalizer()

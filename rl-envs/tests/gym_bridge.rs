@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    BoxSpace, Discrete, Element, End, Env, Image, Metrics, Render, Seeds, SerialVecEnv, Space,
-    VecEnv,
+    BadNumbers, BoxSpace, Discrete, Element, End, Env, Image, Metrics, Render, Seeds, SerialVecEnv,
+    Space, VecEnv,
 };
 use rl_envs::{
     AnyVecEnv, Copies, GymAction, GymConfig, GymEnv, GymObs, GymVecEnv, Kind, Options, Spec,
@@ -424,6 +424,29 @@ fn what_is_no_number_passes_and_agents_refuse_it() {
     (0..3).for_each(|_| envs.step(&[0]).unwrap());
     assert!(envs.batch().observations()[0].is_nan() && envs.batch().rewards()[0].is_infinite());
     assert!(envs.batch().transitions(&[0]).check(1).is_err());
+}
+
+/// Workers that step several environments skip a step of one as environments in workers of their own do.
+#[test]
+fn bad_numbers_are_skipped_and_counted() {
+    let config = world("Numbers?fault=sometimes");
+    for how in [BadNumbers::Skip, BadNumbers::Count] {
+        let one = GymEnv::<BoxSpace, Discrete>::several(&config, 3).unwrap();
+        let mut serial = SerialVecEnv::new(one, Seeds::new(7)).unwrap();
+        serial.set_bad_numbers(how).unwrap();
+        serial.reset().unwrap();
+        let expected = play(&mut serial, 200);
+        let skipped = expected.iter().flat_map(|(_, _, ends, _)| ends);
+        let skipped = skipped.filter(|end| **end == Some(End::Truncated)).count();
+        assert!(if how == BadNumbers::Skip { skipped > 50 } else { skipped == 0 }, "{skipped}");
+        for workers in [1, 2, 3] {
+            let mut envs = make::<BoxSpace, Discrete>(&config, 3, workers);
+            envs.set_bad_numbers(how).unwrap();
+            envs.reset().unwrap();
+            assert_eq!(play(&mut envs, 200), expected, "{workers} workers");
+            envs.batch().check_finite(0).unwrap();
+        }
+    }
 }
 
 #[test]

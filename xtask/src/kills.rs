@@ -18,52 +18,124 @@ use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Runs killed at random moments, divided among DQN, PPO, SAC and a policy search.
-    #[arg(long, default_value_t = 100)]
+    /// Kills at random moments, divided among runs of every algorithm.
+    #[arg(long, default_value_t = 300)]
     random: u64,
     /// Kill before every n-th call that changes the file system; 0: never.
     #[arg(long, default_value_t = 1)]
     every: u64,
-    /// A short test: 8 random kills, and every 17th call.
+    /// A short test: a random kill of each run, and every 31st call.
     #[arg(long)]
     short: bool,
 }
 
-/// Settings that make a run take a fraction of a second.
+/// A run of a fraction of a second, or a few.
 struct Run {
     algorithm: &'static str,
     env: &'static str,
-    steps: &'static str,
+    steps: u64,
     set: &'static [&'static str],
 }
 
-const OFF_POLICY: [&str; 4] =
-    ["batch_size=32", "buffer_size=500", "learning_starts=100", "checkpoint_every=500"];
+/// Settings of the algorithms with a replay memory.
+macro_rules! off_policy {
+    ($($more:literal),*) => {
+        &["batch_size=32", "buffer_size=500", "learning_starts=100", "checkpoint_every=500", $($more),*]
+    };
+}
 
 const DQN: Run = Run {
     algorithm: "dqn",
     env: "CartPole-v1",
-    steps: "1500",
-    set: &["network.hidden=[16]", OFF_POLICY[0], OFF_POLICY[1], OFF_POLICY[2], OFF_POLICY[3]],
+    steps: 1500,
+    set: off_policy!("network.hidden=[16]"),
+};
+/// With a memory large enough for blocks that checkpoints share.
+const RAINBOW: Run = Run {
+    algorithm: "rainbow",
+    env: "MinAtar/Breakout-v1",
+    steps: 1500,
+    set: &[
+        "network={conv=[{channels=4,kernel=3}],hidden=[16]}",
+        "batch_size=8",
+        "buffer_size=1000",
+        "learning_starts=100",
+        "train_freq=20",
+        "checkpoint_every=300",
+    ],
 };
 const PPO: Run = Run {
     algorithm: "ppo",
     env: "CartPole-v1",
-    steps: "4000",
+    steps: 4000,
     set: &["n_steps=25", "batch_size=50", "checkpoint_every=1300", "normalize.observations=true"],
 };
-const SAC: Run = Run {
-    algorithm: "sac",
-    env: "Pendulum-v1",
-    steps: "1500",
-    set: &["actor.hidden=[16]", OFF_POLICY[0], OFF_POLICY[1], OFF_POLICY[2], OFF_POLICY[3]],
-};
-const SEARCH: Run = Run {
-    algorithm: "hill-climbing",
-    env: "CartPole-v1",
-    steps: "20000",
-    set: &["checkpoint_every=1900"],
-};
+const CONTINUOUS: &[&str] = off_policy!("actor.hidden=[16]", "critic.hidden=[16]");
+const EVERY_1900: &[&str] = &["checkpoint_every=1900"];
+
+/// A run of each algorithm, and of what is stored in ways of its own.
+const RUNS: &[Run] = &[
+    DQN,
+    RAINBOW,
+    // Frames stored once, in blocks, with priorities.
+    Run {
+        algorithm: "dqn",
+        env: "CartPolePixels-v0",
+        steps: 400,
+        set: &[
+            "network={conv=[{channels=4,kernel=8,stride=8}],hidden=[16]}",
+            "prioritized={}",
+            "batch_size=8",
+            "buffer_size=300",
+            "learning_starts=50",
+            "train_freq=20",
+            "checkpoint_every=90",
+        ],
+    },
+    Run { algorithm: "q-learning", env: "CliffWalking-v1", steps: 20_000, set: EVERY_1900 },
+    PPO,
+    // Environments and learning on several threads.
+    Run {
+        algorithm: "ppo",
+        env: "Acrobot-v1",
+        steps: 4000,
+        set: &[
+            "n_steps=25",
+            "batch_size=50",
+            "checkpoint_every=1300",
+            "envs=4",
+            "env_threads=2",
+            "threads=2",
+            "normalize.rewards=true",
+        ],
+    },
+    Run { algorithm: "ppo-kl", env: "CartPole-v1", steps: 8000, set: EVERY_1900 },
+    Run { algorithm: "trpo", env: "CartPole-v1", steps: 8000, set: EVERY_1900 },
+    Run { algorithm: "reinforce", env: "CartPole-v1", steps: 8000, set: EVERY_1900 },
+    Run { algorithm: "a2c", env: "CartPole-v1", steps: 8000, set: EVERY_1900 },
+    Run { algorithm: "q-actor-critic", env: "CartPole-v1", steps: 8000, set: EVERY_1900 },
+    Run { algorithm: "hill-climbing", env: "CartPole-v1", steps: 20_000, set: EVERY_1900 },
+    Run { algorithm: "simulated-annealing", env: "CartPole-v1", steps: 20_000, set: EVERY_1900 },
+    Run { algorithm: "evolution-strategies", env: "CartPole-v1", steps: 20_000, set: EVERY_1900 },
+    Run { algorithm: "ddpg", env: "Pendulum-v1", steps: 1500, set: CONTINUOUS },
+    Run { algorithm: "td3", env: "Pendulum-v1", steps: 1500, set: CONTINUOUS },
+    Run {
+        algorithm: "sac",
+        env: "Pendulum-v1",
+        steps: 1500,
+        set: off_policy!("actor.hidden=[16]", "critic.hidden=[16]", "normalize_observations=true"),
+    },
+    Run { algorithm: "tqc", env: "Pendulum-v1", steps: 1500, set: CONTINUOUS },
+    #[cfg(feature = "mujoco")]
+    Run {
+        algorithm: "ppo",
+        env: "Hopper-v5",
+        steps: 4000,
+        set: &["n_steps=500", "batch_size=50", "checkpoint_every=1300", "envs=2", "env_threads=2"],
+    },
+    #[cfg(feature = "mujoco")]
+    Run { algorithm: "sac", env: "InvertedPendulum-v5", steps: 1500, set: CONTINUOUS },
+];
 
 impl Run {
     /// The command that starts a run in a folder, or resumes it if it has started.
@@ -73,7 +145,7 @@ impl Run {
         if folder.join("config.toml").exists() {
             command.arg("--resume").arg(folder);
         } else {
-            command.args(["--steps", self.steps]).arg("--out").arg(folder);
+            command.arg("--steps").arg(self.steps.to_string()).arg("--out").arg(folder);
             for set in ["evaluate_every=700"].iter().chain(self.set) {
                 command.args(["--set", set]);
             }
@@ -92,7 +164,8 @@ struct Driver {
 }
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let (random, every) = if args.short { (8, 17) } else { (args.random, args.every) };
+    let (random, every) =
+        if args.short { (RUNS.len() as u64, 31) } else { (args.random, args.every) };
     let exe = std::env::current_exe().map_err(Error::usage)?;
     let root = Path::new("target/kills").to_owned();
     let _ = fs::remove_dir_all(&root);
@@ -106,16 +179,16 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let mut kills = 0;
     if every > 0 {
         let shim = driver.build_shim()?;
-        for run in [DQN, PPO] {
+        for run in [DQN, RAINBOW, PPO] {
             kills += driver.before_calls(&run, &shim, every, false)?;
         }
         // Goes on over a damaged checkpoint, which it has to replace.
         kills += driver.before_calls(&DQN, &shim, every, true)?;
     }
-    let runs = [DQN, PPO, SAC, SEARCH];
     let mut rng = Seeds::new(0).stream("kills", 0);
-    for (i, run) in runs.iter().enumerate() {
-        let share = (random + 3 - i as u64) / 4;
+    let runs = RUNS.len() as u64;
+    for (i, run) in RUNS.iter().enumerate() {
+        let share = (random + runs - 1 - i as u64) / runs;
         kills += driver.at_random(run, share, &mut rng)?;
     }
     driver.bar.finish_and_clear();

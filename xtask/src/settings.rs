@@ -26,6 +26,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 /// The files that define what can be set.
 const SOURCES: &[&str] = &[
     include_str!("../../rl-core/src/run/config.rs"),
+    include_str!("../../rl-core/src/bad_numbers.rs"),
     include_str!("../../rl-core/src/schedule.rs"),
     include_str!("../../rl-nets/src/activation.rs"),
     include_str!("../../rl-nets/src/architectures.rs"),

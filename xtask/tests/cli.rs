@@ -507,6 +507,11 @@ fn a_run_goes_on_with_the_settings_that_it_was_trained_with() {
         ),
         ("envs = 1", "envs = 2", "envs: expected 1, with which the run was trained so far, got 2"),
         (
+            "bad_numbers = \"stop\"",
+            "bad_numbers = \"skip\"",
+            "bad_numbers: expected \"stop\", with which the run was trained so far, got \"skip\"",
+        ),
+        (
             "observations = false",
             "observations = true",
             "normalize.observations: expected false, with which the run was trained so far, got true",
@@ -567,13 +572,38 @@ fn runs_that_lie_on_disks_go_on() {
     }
 }
 
+/// Those of earlier format versions are refused by name, and stay as they are.
+#[test]
+fn runs_of_earlier_versions_are_refused() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/golden");
+    let (dir, own) = (tempfile::tempdir().unwrap(), rl_core::codec::FORMAT_VERSION);
+    let earlier = (0..own).filter(|version| golden.join(version.to_string()).is_dir());
+    let mut tried = 0;
+    for version in earlier {
+        for (name, bytes) in files(&golden.join(format!("{version}/dqn"))) {
+            let path = dir.path().join(format!("{version}")).join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+        let run = version.to_string();
+        let before = files(&dir.path().join(&run));
+        let error = refuse(dir.path(), &["train", "dqn", "CartPole-v1", "--resume", &run]);
+        let expected = format!("has format version {version}; this library reads version {own}");
+        assert!(error.contains(&expected), "{error}");
+        assert!(files(&dir.path().join(&run)) == before);
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
+
 /// A checkpoint may leave its replay memory out; the run goes on all the same.
 #[test]
 fn a_run_without_its_replay_is_resumed() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     train(dir, &["--out", "a", "--set", "save_replay=false", "--stop-at", "1400"]);
-    assert!(files(&dir.join("a")).keys().all(|name| !name.ends_with("replay.bin")));
+    let replay = |name: &String| name.contains("replay.bin") || name.contains("replay-");
+    assert!(!files(&dir.join("a")).keys().any(replay));
     succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "a"]);
     assert!(dir.join("a/summary.json").exists());
 }

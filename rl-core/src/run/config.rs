@@ -2,16 +2,16 @@
 
 use super::settings::{first_difference, from_table, merge, put, table_of, value_of};
 use crate::{
-    BoxSpace, Error, NormalizeObs, NormalizeReward, Result, SETTINGS_FILE, Seeds, Space, VecEnv,
-    check,
+    BadNumbers, BoxSpace, Error, NormalizeObs, NormalizeReward, Result, SETTINGS_FILE, Seeds,
+    Space, VecEnv, check,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 /// Everything that determines a run, as stored in its folder. [`Run`](super::Run) goes by `seed`, `steps`,
-/// `checkpoint_every`, `evaluate_every`, `save_replay`, `write_errors` and `init_from`; the environments and the agent that it is given are
-/// made by the others: `envs`, `env_threads`, `normalize`, `python`; `threads`, `device`, `agent`.
+/// `checkpoint_every`, `evaluate_every`, `save_replay`, `write_errors`, `bad_numbers` and `init_from`; the environments and the
+/// agent that it is given are made by the others: `envs`, `env_threads`, `normalize`, `python`; `threads`, `device`, `agent`.
 ///
 /// ```
 /// use rl_core::run::RunConfig;
@@ -59,6 +59,9 @@ pub struct RunConfig {
     /// What becomes of the run when a checkpoint or a row of metrics cannot be written; `stop`.
     #[serde(default)]
     pub write_errors: WriteErrors,
+    /// What happens where an environment gives a number that is NaN or infinite; `stop`.
+    #[serde(default)]
+    pub bad_numbers: BadNumbers,
     /// The folder of a run whose last policy this one starts from; none.
     #[serde(default, with = "crate::optional")]
     pub init_from: Option<PathBuf>,
@@ -128,7 +131,7 @@ const MAX_ENVS: u64 = 1 << 16;
 const MAX_THREADS: u64 = 1 << 10;
 
 /// The settings of the run itself that can be set by name.
-const OF_THE_RUN: [&str; 13] = [
+const OF_THE_RUN: [&str; 14] = [
     "seed",
     "steps",
     "envs",
@@ -139,6 +142,7 @@ const OF_THE_RUN: [&str; 13] = [
     "evaluate_every",
     "save_replay",
     "write_errors",
+    "bad_numbers",
     "init_from",
     "python",
     "normalize",
@@ -178,6 +182,7 @@ impl RunConfig {
             evaluate_every: None,
             save_replay: yes(),
             write_errors: WriteErrors::default(),
+            bad_numbers: BadNumbers::default(),
             init_from: None,
             python: None,
             normalize: Normalize::default(),
@@ -399,6 +404,11 @@ mod tests {
         config.set("agent.gamma=0.25").unwrap();
         assert_eq!((config.steps, config.agent["gamma"].as_float()), (2_500_000, Some(0.25)));
         assert!(config.set("env=Other-v0").is_err());
+        config.set("bad_numbers=skip").unwrap();
+        assert_eq!(config.bad_numbers, BadNumbers::Skip);
+        let error = config.set("bad_numbers=ignore").unwrap_err().to_string();
+        let expected = "setting: bad_numbers: unknown variant `ignore`, expected one of `stop`, `skip`, `count`";
+        assert_eq!(error, expected);
         let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
         assert!(error.starts_with("setting: normalize.rewards: invalid type"), "{error}");
     }

@@ -3,9 +3,9 @@
 use super::report::Reporting;
 use super::{Reporter, RunConfig, RunFolder, Summary, Which, WriteErrors, give_policy};
 use crate::{
-    Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
-    Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
-    VecEnv, check, evaluate, write_atomically,
+    Agent, BadNumbers, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat,
+    FileSink, Latest, Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer,
+    TrainerConfig, VecEnv, check, evaluate, write_atomically,
 };
 use std::cell::RefCell;
 use std::fs::File;
@@ -289,6 +289,8 @@ impl Run {
             };
             return Err(Error::config("normalize.observations", expected, got));
         }
+        // Refused here where they cannot: a run that is refused leaves no folder.
+        envs.set_bad_numbers(config.bad_numbers)?;
         let seeds = config.seeds();
         let every =
             |chosen: Option<u64>, share: u64| chosen.unwrap_or((config.steps / share).max(1));
@@ -297,7 +299,8 @@ impl Run {
             seeds,
             every(config.evaluate_every, 20),
             EVALUATION_ENVS,
-        )?;
+        )?
+        .with_bad_numbers(config.bad_numbers)?;
         let first_step = reached;
         if let Some(stop_at) = self.stop_at {
             check::at_least("stop_at", first_step + 1, stop_at)?;
@@ -305,7 +308,7 @@ impl Run {
         let folder = self.begin(&mut envs, &mut agent)?;
         let reporter = self.reporter.clone();
         let stop_at = self.stop_at.take().unwrap_or(u64::MAX);
-        let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?
+        let mut trainer = Trainer::new(envs, agent, trainer_config(&config))?
             .with_checkpoints(folder.checkpoints())
             .with_settings(config.determining()?)
             .with_callback(evaluate_every.keep_best(folder.best().root()))
@@ -406,6 +409,10 @@ impl Run {
     }
 }
 
+fn trainer_config(config: &RunConfig) -> TrainerConfig {
+    TrainerConfig { bad_numbers: config.bad_numbers, ..TrainerConfig::new(config.steps) }
+}
+
 /// Gives a saved policy and its normalisers' moments to the agent and the environments of a new run. Returns what the run
 /// keeps of it, so that it can begin anew however the other run goes on.
 fn start_from<V, A>(policy: &Sections, agent: &mut A, envs: &mut V) -> Result<Sections>
@@ -449,7 +456,9 @@ impl Summary {
         A: Agent<Obs = V::Obs, Action = V::Action>,
     {
         envs.set_moments(&trainer.envs().moments())?;
+        envs.set_bad_numbers(config.bad_numbers)?;
         let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
+        let counts = config.bad_numbers != BadNumbers::Stop;
         Ok(Summary {
             algorithm: config.algorithm.clone(),
             env: config.env.clone(),
@@ -459,6 +468,8 @@ impl Summary {
             mean_return: evaluation.mean(),
             std_return: evaluation.std(),
             training_return: trainer.recent_return(),
+            bad_steps: counts.then(|| trainer.bad_steps()),
+            evaluation_bad_steps: counts.then_some(evaluation.bad_steps),
             train_seconds,
             steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
         })
@@ -480,7 +491,7 @@ where
     A: Agent<Obs = V::Obs, Action = V::Action>,
 {
     let started = Instant::now();
-    let mut trainer = Trainer::new(envs, agent, TrainerConfig::new(config.steps))?;
+    let mut trainer = Trainer::new(envs, agent, trainer_config(config))?;
     trainer.run()?;
     let train_seconds = started.elapsed().as_secs_f64();
     let envs = evaluation(EVALUATION_ENVS, Summary::seeds(config.seeds()))?;

@@ -24,6 +24,12 @@ pub struct Summary {
     /// The mean return of the last 100 training episodes, exploration included.
     #[serde(default)]
     pub training_return: Option<f64>,
+    /// Steps of training with numbers that were NaN or infinite; none of a run that stops at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_steps: Option<u64>,
+    /// The same of the evaluation of the final policy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation_bad_steps: Option<u64>,
     /// Seconds of training, of this process.
     pub train_seconds: f64,
     /// Environment steps a second, of this process.
@@ -57,6 +63,11 @@ impl fmt::Display for Summary {
         }
         let of = format_args!("{} in {} episodes", self.steps, self.episodes);
         f.write_str(&line("steps", of))?;
+        if let (Some(training), Some(evaluation)) = (self.bad_steps, self.evaluation_bad_steps) {
+            let of =
+                format_args!("{training} steps while training, {evaluation} in the evaluation");
+            f.write_str(&line("bad numbers", of))?;
+        }
         let (seconds, rate) = (self.train_seconds, self.steps_per_second);
         f.write_str(&line("time", format_args!("{seconds:.1} s, {rate:.0} steps/s")))
     }

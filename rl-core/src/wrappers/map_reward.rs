@@ -1,4 +1,6 @@
-use crate::{End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv};
+use crate::{
+    BadNumbers, End, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv,
+};
 use std::borrow::Cow;
 
 /// How rewards are shown: what differs between wrappers of rewards. [`MapReward`] is the wrapper.
@@ -147,6 +149,10 @@ impl<V: VecEnv, M: RewardMap> VecEnv for MapReward<V, M> {
         }
         self.batch.copy_from(self.envs.batch());
         Ok(())
+    }
+
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        self.envs.set_bad_numbers(bad_numbers)
     }
 
     fn normalizer(&self) -> Option<&Normalizer> {

@@ -1,6 +1,6 @@
 use crate::{
-    BoxSpace, Error, Metrics, Normalizer, Result, RunningMoments, Seeds, Space, StepBatch, VecEnv,
-    check, codec,
+    BadNumbers, BoxSpace, Error, Metrics, Normalizer, Result, RunningMoments, Seeds, Space,
+    StepBatch, VecEnv, check, codec,
 };
 
 /// Normalises observations by their running mean and standard deviation, each dimension by its
@@ -72,6 +72,7 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
         rows.rewards.copy_from_slice(shown.rewards());
         rows.ends.copy_from_slice(shown.ends());
         rows.episodes.extend_from_slice(shown.episodes());
+        *rows.bad_steps = shown.bad_steps();
         Ok(())
     }
 }
@@ -131,7 +132,13 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         for ((to, from), _) in rows.zip(inner.reset_since()).filter(|(_, reset)| **reset) {
             self.normalizer.write(from, to);
         }
-        self.batch.restore(&observations, inner.reset_since())
+        self.batch.restore(&observations, inner.reset_since())?;
+        *self.batch.rows_mut().bad_steps = inner.bad_steps();
+        Ok(())
+    }
+
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        self.envs.set_bad_numbers(bad_numbers)
     }
 
     fn normalizer(&self) -> Option<&Normalizer> {

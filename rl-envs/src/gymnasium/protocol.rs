@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | start | settings, JSON | spaces, JSON |
 //! | step | seeds `[n]` u64, actions `[n, width]` | rows |
-//! | reset | seeds `[n]` u64 | rows |
+//! | reset | seeds `[n]` u64, [`NO_SEED`] for an environment that goes on | rows |
 //! | render | | height u32, width u32, pixels `[height, width, 3]` |
 //!
 //! Rows are `length of the tail u64 | rewards [n] f64 | lives [n] u32 | ends [n] u8 | padding to 8 bytes |
@@ -20,6 +20,8 @@ use std::ops::Range;
 
 const MAGIC: u16 = 0x7247;
 const VERSION: u8 = 1;
+/// Stands for no seed: the environment is not reset, and its row is not to be read.
+pub(super) const NO_SEED: u64 = u64::MAX;
 /// The bytes of a header.
 pub(super) const HEADER: usize = 8;
 

@@ -3,10 +3,12 @@
 use super::config::GymConfig;
 use super::connection::Connection;
 use super::draw_seed;
-use super::protocol::{Kind, Layout};
+use super::protocol::{Kind, Layout, NO_SEED};
 use super::spaces::{GymAction, GymObs};
 use super::worker::Worker;
-use rl_core::{Episode, Metrics, Result, Rng, Seeds, Space, StepBatch, VecEnv, check, codec};
+use rl_core::{
+    BadNumbers, Episode, Metrics, Result, Rng, Seeds, Space, Step, StepBatch, VecEnv, check, codec,
+};
 use std::ops::Range;
 
 /// Gymnasium environments on any number of worker processes, each of which steps its share one after another: one
@@ -30,6 +32,8 @@ use std::ops::Range;
 /// An episode that is both terminated and truncated counts as terminated. Time limits are Gymnasium's own. Numbers and
 /// truths in the last `info` of an episode are recorded as the metrics `info/NAME`, averaged over episodes.
 ///
+/// Where a step is skipped ([`BadNumbers::Skip`]), that environment alone is reset; the `info` of its episode is not recorded.
+///
 /// The environments cannot be saved. A loaded state holds the random generators, from which new episodes begin.
 ///
 /// ```no_run
@@ -50,6 +54,9 @@ pub struct GymVecEnv<O: Space, A> {
     batch: StepBatch<O::Elem>,
     /// What was said of the episodes that the last step finished.
     measured: Vec<(String, f64)>,
+    bad_numbers: BadNumbers,
+    /// The environments whose episode the last step cut off at a bad number. Their workers do not know of it.
+    cut: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -107,7 +114,16 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
         let envs = parts.last().map_or(0, |part| part.envs.end);
         let slots = (0..envs).map(|i| Slot::new(seeds.stream("env", i as u64))).collect();
         let batch = StepBatch::new(envs, observations.width());
-        Ok(GymVecEnv { parts, slots, observations, actions, batch, measured: Vec::new() })
+        Ok(GymVecEnv {
+            parts,
+            slots,
+            observations,
+            actions,
+            batch,
+            measured: Vec::new(),
+            bad_numbers: BadNumbers::default(),
+            cut: Vec::new(),
+        })
     }
 
     /// Writes the seeds of a part's environments.
@@ -117,8 +133,8 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
 
     /// Reads the replies of all parts, after an error too, so that none stays unread.
     fn collect(&mut self, kind: Kind) -> Result<()> {
-        let GymVecEnv { parts, slots, observations, batch, measured, .. } = self;
-        let (width, rows) = (observations.width(), batch.rows_mut());
+        let GymVecEnv { parts, slots, observations, batch, measured, bad_numbers, cut, .. } = self;
+        let (width, rows, bad_numbers) = (observations.width(), batch.rows_mut(), *bad_numbers);
         let mut outcome = Ok(());
         for Part { worker, envs, layout } in parts {
             let reply = match worker.receive(kind, layout.max()) {
@@ -140,22 +156,64 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
             let mut finals = reply.finals.chunks_exact(width * O::BYTES);
             let each = envs.clone().zip(reply.rewards().zip(reply.ends()));
             for (i, (reward, end)) in each {
-                (rows.rewards[i], rows.ends[i]) = (reward, end);
-                let slot = &mut slots[i];
-                slot.episode_return += f64::from(reward);
-                slot.length += 1;
+                let row = i * width..(i + 1) * width;
+                if let Some(last) = end.and_then(|_| finals.next()) {
+                    O::read(last, &mut rows.finals[row.clone()]);
+                }
+                // Where the episode ended, the row of observations is already the next one's first.
+                let (shown, last) =
+                    (&mut rows.observations[row.clone()], &mut rows.finals[row.clone()]);
+                let mut step = Step { reward, end };
+                let led_to = if end.is_some() { &mut *last } else { &mut *shown };
+                let mut bad = bad_numbers.mend(&mut step, led_to, &rows.previous[row]);
                 if end.is_some() {
-                    if let Some(row) = finals.next() {
-                        O::read(row, &mut rows.finals[i * width..][..width]);
-                    }
+                    bad |= bad_numbers.mend_first(shown);
+                } else if step.end.is_some() {
+                    last.copy_from_slice(shown);
+                    cut.push(i);
+                }
+                *rows.bad_steps += u64::from(bad);
+                (rows.rewards[i], rows.ends[i]) = (step.reward, step.end);
+                let slot = &mut slots[i];
+                slot.episode_return += f64::from(step.reward);
+                slot.length += 1;
+                if step.end.is_some() {
                     let Slot { episode_return, length, .. } = *slot;
                     rows.episodes.push(Episode { env: i, episode_return, length });
+                }
+                if end.is_some() {
                     slot.was_reset();
                 }
             }
             measured.extend(reply.measured().map(|(name, value)| (format!("info/{name}"), value)));
         }
         outcome
+    }
+
+    /// Resets the environments whose episode was cut off, each with its next seed; the others of their workers go on.
+    fn reset_cut(&mut self) -> Result<()> {
+        let GymVecEnv { parts, slots, observations, batch, cut, .. } = self;
+        let (width, rows) = (observations.width(), batch.rows_mut());
+        for Part { worker, envs, layout } in parts {
+            let own = || cut.iter().filter(|i| envs.contains(i));
+            if own().next().is_none() {
+                continue;
+            }
+            worker.send(Kind::Reset, |payload| {
+                let seed = |i| if cut.contains(&i) { slots[i].seed } else { NO_SEED };
+                envs.clone().for_each(|i| payload.extend(seed(i).to_ne_bytes()));
+            })?;
+            let Some(reply) = layout.split(worker.receive(Kind::Reset, layout.max())?) else {
+                return Err(worker.malformed());
+            };
+            for &i in own() {
+                let row = &reply.observations[(i - envs.start) * width * O::BYTES..];
+                O::read(&row[..width * O::BYTES], &mut rows.observations[i * width..][..width]);
+                slots[i].was_reset();
+            }
+        }
+        cut.clear();
+        Ok(())
     }
 }
 
@@ -183,7 +241,9 @@ impl<O: GymObs, A: GymAction> VecEnv for GymVecEnv<O, A> {
             worker.send(Kind::Reset, |payload| Self::write_seeds(slots, payload))?;
         }
         self.slots.iter_mut().for_each(Slot::was_reset);
-        self.collect(Kind::Reset)
+        self.collect(Kind::Reset)?;
+        self.batch.mend_first(self.bad_numbers);
+        Ok(())
     }
 
     fn step(&mut self, actions: &[A::Elem]) -> Result<()> {
@@ -199,7 +259,9 @@ impl<O: GymObs, A: GymAction> VecEnv for GymVecEnv<O, A> {
         }
         self.batch.begin_step();
         self.measured.clear();
-        self.collect(Kind::Step)
+        self.cut.clear();
+        self.collect(Kind::Step)?;
+        self.reset_cut()
     }
 
     fn reseed(&mut self, seeds: Seeds) -> Result<()> {
@@ -221,6 +283,11 @@ impl<O: GymObs, A: GymAction> VecEnv for GymVecEnv<O, A> {
         check::len("saved environments", self.slots.len(), rngs.len())?;
         self.slots = rngs.into_iter().map(Slot::new).collect();
         self.reset()
+    }
+
+    fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
+        self.bad_numbers = bad_numbers;
+        Ok(())
     }
 
     fn resumes_exactly(&self) -> bool {

@@ -21,6 +21,8 @@ START, STEP, RESET, RENDER, ERROR = 1, 2, 3, 4, 255
 LINES, CHARACTERS = 20, 20_000
 # Seconds for a step to end once the parent is gone.
 GRACE = 5
+# Stands for no seed, in a reset of other environments.
+NO_SEED = 2**64 - 1
 # Stands for infinity in JSON; as a 32-bit float it is one.
 HUGE = 1e300
 
@@ -378,9 +380,12 @@ class Worker:
         self.answer(STEP, ended, b"".join(tail))
 
     def reset(self):
+        """Resets the environments that have a seed. The rows of others stay as the last reply had them."""
         i = 0
         try:
             for i, env in enumerate(self.envs):
+                if self.seeds[i] == NO_SEED:
+                    continue
                 obs, info = env.reset(seed=self.seeds[i])
                 self.put(self.shown[i], obs, info)
                 self.lives[i] = info.get("lives", 0)

@@ -2,6 +2,7 @@
 
 use crate::Result;
 
+mod checkpoints;
 mod dqn_step;
 mod envs;
 mod mujoco;
@@ -23,6 +24,8 @@ pub(crate) enum Verb {
     Mujoco(mujoco::Args),
     /// Throughput of storing in and sampling from the replay buffer.
     Replay(replay::Args),
+    /// The pause and the bytes of a checkpoint of a large replay memory.
+    Checkpoints(checkpoints::Args),
     /// Transitions per second on fixed workloads, optionally compared with other libraries.
     Speed(speed::Args),
     /// Value estimates compared with true values: DQN and Double DQN, DDPG and TD3.
@@ -36,6 +39,7 @@ pub(crate) fn main(verb: &Verb) -> Result<()> {
         Verb::Envs(args) => envs::main(args),
         Verb::Mujoco(args) => mujoco::main(args),
         Verb::Replay(args) => replay::main(args),
+        Verb::Checkpoints(args) => checkpoints::main(args),
         Verb::Speed(args) => speed::main(args),
         Verb::Overestimation(args) => overestimation::main(args),
     }
