@@ -22,8 +22,8 @@ pub enum BadNumbers {
     #[default]
     Stop,
     /// The episode is cut off, and the environment is reset. Learners and statistics see a truncation with reward 0 in place
-    /// of that step, at the observation that was acted on where the new one is bad. A first observation that is bad too ends
-    /// the run.
+    /// of that step; where the new observation has bad numbers, it keeps those that were acted on in their place. A first
+    /// observation that is bad too ends the run. A policy search takes what an episode has gathered until then for its score.
     Skip,
     /// Each such number becomes 0, and the episode goes on.
     Count,
@@ -40,8 +40,10 @@ impl BadNumbers {
         if self == BadNumbers::Skip {
             // A termination too becomes a truncation: it was the bad step that said so.
             *step = Step { reward: 0.0, end: Some(End::Truncated) };
-            if !all_finite(observation) {
-                observation.copy_from_slice(acted_on);
+            for (new, old) in
+                observation.iter_mut().zip(acted_on).filter(|(new, _)| !new.is_finite())
+            {
+                *new = *old;
             }
         } else {
             if !step.reward.is_finite() {

@@ -1,6 +1,6 @@
 //! Callbacks of the training loop.
 
-use crate::trainer::{is_due, mean_return};
+use crate::trainer::{OnWriteError, decide, is_due, mean_return};
 use crate::{
     Agent, BadNumbers, Episode, Evaluation, Metrics, Progress, Result, Seeds, VecEnv, check, codec,
     evaluate,
@@ -36,12 +36,24 @@ pub struct Context<'a, V, A> {
     pub envs: &'a mut V,
     /// Metrics recorded here appear in the next row.
     pub metrics: &'a mut Metrics,
+    pub(crate) on_write_error: &'a mut Option<OnWriteError>,
 }
 
 impl<V, A> Context<'_, V, A> {
     /// The mean return of the recent episodes, if any has finished.
     pub fn recent_return(&self) -> Option<f64> {
         mean_return(self.recent)
+    }
+
+    /// Whether something was written: `Ok(false)` where it could not be and the run goes on all the same, see
+    /// [`Trainer::with_write_errors`](crate::Trainer::with_write_errors).
+    ///
+    /// # Errors
+    /// The error of writing, where it is to end the run.
+    pub fn written<T>(&mut self, outcome: Result<T>) -> Result<bool> {
+        let written = outcome.is_ok();
+        decide(self.on_write_error, outcome.map(drop))?;
+        Ok(written)
     }
 
     /// Whether this round reached a multiple of `every` steps.
@@ -55,8 +67,7 @@ pub trait Callback<V, A> {
     /// Called after each round.
     ///
     /// # Errors
-    /// Any error stops the run, but for those that
-    /// [`Trainer::with_write_errors`](crate::Trainer::with_write_errors) passes over.
+    /// Any error stops the run.
     fn after_round(&mut self, context: &mut Context<'_, V, A>) -> Result<Signal>;
 
     /// The callback's state that a resumed run needs.
@@ -219,18 +230,19 @@ where
         }
         let whole = self.bad_numbers != BadNumbers::Skip || evaluation.bad_steps == 0;
         if whole && self.best.is_none_or(|best| mean > best) {
-            if let Some(path) = &self.keep_best {
-                let mut sections = crate::Sections::default();
-                context.agent.save_policy(&mut sections)?;
-                sections.put_acting(context.agent, context.envs)?;
-                crate::CheckpointDir::new(path).keep(1).write(
-                    context.agent.name(),
-                    step,
-                    &sections,
-                )?;
-            }
-            // Once it is kept: where it cannot be, the next better one may.
-            (self.best, self.without_improvement) = (Some(mean), 0);
+            let kept = match &self.keep_best {
+                None => true,
+                Some(path) => {
+                    let mut sections = crate::Sections::default();
+                    context.agent.save_policy(&mut sections)?;
+                    sections.put_acting(context.agent, context.envs)?;
+                    let dir = crate::CheckpointDir::new(path).keep(1);
+                    context.written(dir.write(context.agent.name(), step, &sections))?
+                }
+            };
+            // Where it cannot be kept, the next better one may.
+            self.best = if kept { Some(mean) } else { self.best };
+            self.without_improvement = 0;
         } else {
             self.without_improvement = self.without_improvement.saturating_add(1);
         }

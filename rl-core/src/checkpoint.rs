@@ -65,7 +65,7 @@ pub struct CheckpointDir {
 
 impl CheckpointDir {
     /// Checkpoints under `root`. The newest two are kept, so that one remains if the newest is damaged by other
-    /// software.
+    /// software, but for files that both share.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         CheckpointDir { root: root.into(), keep: 2 }
     }
@@ -127,7 +127,7 @@ impl CheckpointDir {
     /// Moves a replacement to its final path if it is intact; removes it if it is damaged and there is another.
     fn settle_intact(&self, step: u64) -> Result<()> {
         let replacement = self.replacement(step);
-        if !replacement.exists() || read_checkpoint(&replacement).is_ok() {
+        if !replacement.exists() || verify(&replacement).is_ok() {
             return self.settle(step);
         }
         if self.place(step).exists() { self.retire(&replacement) } else { Ok(()) }
@@ -154,8 +154,8 @@ impl CheckpointDir {
         self.sweep()?;
         self.settle_intact(step)?;
         let (place, files) = (self.place(step), sections.contents());
-        let there = place.exists().then(|| read_checkpoint(&place).ok()).flatten();
-        if there.is_none_or(|(old, _)| old.algorithm != algorithm || old.files != files) {
+        let there = place.exists().then(|| verify(&place).ok()).flatten();
+        if there.is_none_or(|old| old.algorithm != algorithm || old.files != files) {
             self.put(algorithm, step, sections, files)?;
         }
         // The checkpoint just written is kept even if others have later steps.
@@ -178,9 +178,29 @@ impl CheckpointDir {
         sections: &Sections,
         files: BTreeMap<String, (u64, u32)>,
     ) -> Result<()> {
-        let place = self.place(step);
         let temporary = self.root.join(format!("{TEMPORARY}{step:012}"));
-        fs::create_dir(&temporary).map_err(|e| Error::io(&temporary, e))?;
+        let written = self.write_temporary(&temporary, algorithm, step, sections, files);
+        if written.is_err() {
+            // Where a disk is full, what was begun would keep it full.
+            let _ = remove_if_there(&temporary);
+        }
+        written?;
+        let place = self.place(step);
+        let target = if place.exists() { self.replacement(step) } else { place };
+        fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
+        sync_folder(&self.root)?;
+        self.settle(step)
+    }
+
+    fn write_temporary(
+        &self,
+        temporary: &Path,
+        algorithm: &str,
+        step: u64,
+        sections: &Sections,
+        files: BTreeMap<String, (u64, u32)>,
+    ) -> Result<()> {
+        fs::create_dir(temporary).map_err(|e| Error::io(temporary, e))?;
         if let Some((before, kept)) = sections.kept() {
             let before = self.path(before);
             kept.iter().try_for_each(|name| share(&before.join(name), &temporary.join(name)))?;
@@ -194,21 +214,22 @@ impl CheckpointDir {
         let manifest =
             serde_json::to_vec_pretty(&sealed).map_err(|e| Error::corrupt(MANIFEST, e))?;
         write_synced(&temporary.join(MANIFEST), &manifest)?;
-        sync_folder(&temporary)?;
-        let target = if place.exists() { self.replacement(step) } else { place };
-        fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
-        sync_folder(&self.root)?;
-        self.settle(step)
+        sync_folder(temporary)
     }
 
     /// The metadata of the checkpoint of `step`, for sections that [follow](Sections::following) it: of its files those
-    /// that are there, as long as they were. None where it cannot be read.
-    pub fn before(&self, step: u64) -> Option<Manifest> {
+    /// that are there and as long as they were, or, to `verify` them, those with the right checksum. None where it cannot be
+    /// read.
+    pub fn before(&self, step: u64, verify: bool) -> Option<Manifest> {
         let path = self.path(step);
         let mut manifest = read_manifest(&path).ok()?;
-        manifest.files.retain(|file, (length, _)| {
-            let metadata = fs::metadata(path.join(file));
-            metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() == *length)
+        manifest.files.retain(|file, contents| {
+            let intact = if verify {
+                read_file(&path, file, *contents).map(drop)
+            } else {
+                check_file(&path.join(file), contents.0)
+            };
+            intact.is_ok()
         });
         Some(manifest)
     }
@@ -350,36 +371,54 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
 }
 
 fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, Sections)> {
-    let (manifest, name) = (read_manifest(path)?, path.join(MANIFEST));
+    let manifest = read_manifest(path)?;
     let mut sections = Sections::default();
-    for (file, (length, checksum)) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
-        let file_path = path.join(file);
-        // A name with a separator could point outside the checkpoint; one with a line break could say anything in an error.
-        if Path::new(file).file_name() != Some(file.as_ref()) || file.contains(char::is_control) {
-            let problem = format!("names a file outside: {}", file.escape_debug());
-            return Err(corrupt(&name, &problem));
-        }
-        let io = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::NotFound => corrupt(&file_path, "missing"),
-            _ => Error::io(&file_path, e),
-        };
-        // Asked before it is read: another file may be of any size, and a pipe has no end.
-        let metadata = fs::metadata(&file_path).map_err(io)?;
-        if !metadata.is_file() {
-            return Err(corrupt(&file_path, "not a file"));
-        }
-        if metadata.len() != *length {
-            let how = if metadata.len() < *length { "truncated" } else { "longer than it was" };
-            let problem = format!("{how}: {} bytes of {length}", metadata.len());
-            return Err(corrupt(&file_path, &problem));
-        }
-        let bytes = fs::read(&file_path).map_err(io)?;
-        if codec::checksum(&bytes) != *checksum {
-            return Err(corrupt(&file_path, "damaged: the checksum does not match"));
-        }
-        sections.put_file(file, bytes);
+    for (file, contents) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
+        sections.put_file(file, read_file(path, file, *contents)?);
     }
     Ok((manifest, sections))
+}
+
+/// Verifies every file of a checkpoint, one at a time.
+fn verify(path: &Path) -> Result<Manifest> {
+    let manifest = read_manifest(path)?;
+    for (file, contents) in &manifest.files {
+        read_file(path, file, *contents)?;
+    }
+    Ok(manifest)
+}
+
+/// Reads a file of a checkpoint, whose manifest gives its length and checksum.
+fn read_file(path: &Path, file: &str, (length, checksum): (u64, u32)) -> Result<Vec<u8>> {
+    let file_path = path.join(file);
+    // A name with a separator could point outside the checkpoint; one with a line break could say anything in an error.
+    if Path::new(file).file_name() != Some(file.as_ref()) || file.contains(char::is_control) {
+        let problem = format!("names a file outside: {}", file.escape_debug());
+        return Err(corrupt(&path.join(MANIFEST), &problem));
+    }
+    check_file(&file_path, length)?;
+    let bytes = fs::read(&file_path).map_err(|e| Error::io(&file_path, e))?;
+    if codec::checksum(&bytes) != checksum {
+        return Err(corrupt(&file_path, "damaged: the checksum does not match"));
+    }
+    Ok(bytes)
+}
+
+/// Asked before it is read: another file may be of any size, and a pipe has no end.
+fn check_file(path: &Path, length: u64) -> Result<()> {
+    let metadata = fs::metadata(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => corrupt(path, "missing"),
+        _ => Error::io(path, e),
+    })?;
+    if !metadata.is_file() {
+        return Err(corrupt(path, "not a file"));
+    }
+    if metadata.len() != length {
+        let how = if metadata.len() < length { "truncated" } else { "longer than it was" };
+        let problem = format!("{how}: {} bytes of {length}", metadata.len());
+        return Err(corrupt(path, &problem));
+    }
+    Ok(())
 }
 
 /// Writes a file atomically: writes it under a temporary name beside it, syncs it, then renames it.
@@ -388,7 +427,12 @@ fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, S
 /// [`Error::Io`]; the previous file is then still present.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
     let temporary = temporary_of(path);
-    write_synced(&temporary, bytes)?;
+    let written = write_synced(&temporary, bytes);
+    if written.is_err() && temporary.is_file() {
+        // Where a disk is full, what was begun would keep it full.
+        let _ = remove_if_there(&temporary);
+    }
+    written?;
     fs::rename(&temporary, path).map_err(|e| Error::io(path, e))?;
     path.parent().map_or(Ok(()), sync_folder)
 }
@@ -411,9 +455,8 @@ pub fn remove_temporary(path: &Path) -> Result<()> {
 /// Gives a file a second name; where the file system has no such names, copies it.
 fn share(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_err() {
-        fs::copy(from, to)
-            .and_then(|_| File::open(to)?.sync_all())
-            .map_err(|e| Error::io(to, e))?;
+        let missing = |e| Error::io(if from.exists() { to } else { from }, e);
+        fs::copy(from, to).and_then(|_| File::open(to)?.sync_all()).map_err(missing)?;
     }
     Ok(())
 }

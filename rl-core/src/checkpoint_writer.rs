@@ -20,14 +20,15 @@ impl CheckpointWriter {
         CheckpointWriter { dir, newest: None, writing: None }
     }
 
-    /// Takes over that the run goes on from the checkpoint of `step`, if it lies in this folder.
+    /// Takes over that the run goes on from the checkpoint of `step`, if it lies in this folder. None is being written.
     pub(crate) fn resumed(&mut self, step: u64) {
         self.newest = Some(step);
     }
 
-    /// Empty sections of the next checkpoint, which follows the newest.
-    pub(crate) fn sections(&self) -> Sections {
-        let before = self.newest.and_then(|step| self.dir.before(step));
+    /// Empty sections of the next checkpoint, which follows the newest; of that one the files that are there, or, to
+    /// `verify` them, that are not damaged.
+    pub(crate) fn sections(&self, verify: bool) -> Sections {
+        let before = self.newest.and_then(|step| self.dir.before(step, verify));
         before.map_or_else(Sections::default, Sections::following)
     }
 

@@ -1,4 +1,4 @@
-//! The only module that serialises values to bytes and back.
+//! The only module that serialises values to bytes and back; the columns of a replay memory are plain numbers beside it.
 //!
 //! A message is `magic (8) | format version (4) | payload length (8) | CRC-32 of the payload (4) | payload`,
 //! little-endian; the payload is bincode 1.3 with fixed-width integers. Decoding verifies all of it before it builds

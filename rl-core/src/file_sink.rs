@@ -165,11 +165,14 @@ impl FileSink {
         self.write_lines()?;
         let io = |e| Error::io(&self.path, e);
         let text = std::fs::read_to_string(&self.path).map_err(io)?;
-        let empty = ",".repeat(new.len());
         let columns: Vec<String> = self.columns.iter().cloned().chain(new).collect();
         let header = std::iter::once(STEP).chain(columns.iter().map(String::as_str));
         let mut wider = header.collect::<Vec<_>>().join(",") + "\n";
-        text.lines().skip(1).for_each(|line| wider += &format!("{line}{empty}\n"));
+        for line in text.lines().skip(1) {
+            // Where an earlier attempt failed late, it is as wide already.
+            let missing = columns.len().saturating_sub(line.matches(',').count());
+            wider += &format!("{line}{}\n", ",".repeat(missing));
+        }
         write_atomically(&self.path, wider.as_bytes())?;
         self.file = open_to_append(&self.path)?;
         self.columns = columns;

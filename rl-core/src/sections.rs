@@ -25,6 +25,8 @@ pub struct Sections {
     before: Option<Manifest>,
     /// Files that are left as they are in the checkpoint before.
     kept: BTreeSet<String>,
+    /// Whether the replay memory is left out.
+    without_replay: bool,
 }
 
 impl Sections {
@@ -34,12 +36,25 @@ impl Sections {
         Sections { before: Some(before), ..Sections::default() }
     }
 
+    /// Sections that leave the replay memory out.
+    #[must_use]
+    pub fn without_replay(mut self) -> Self {
+        self.without_replay = true;
+        self
+    }
+
+    /// Whether the replay memory is to be put: what is put of it all the same is dropped before it is written.
+    pub fn wants_replay(&self) -> bool {
+        !self.without_replay
+    }
+
     /// Leaves a file as it is in the checkpoint before, if there is one that has it, and says whether it does; otherwise the
     /// file is to be put. Its name has to say what is in it, by a checksum: only what is the same has the same name.
     #[must_use]
     pub fn keep(&mut self, file: &str) -> bool {
         let there = self.before.as_ref().is_some_and(|before| before.files.contains_key(file));
         if there {
+            self.files.remove(file);
             self.kept.insert(file.to_owned());
         }
         there
@@ -50,7 +65,7 @@ impl Sections {
     /// # Errors
     /// If it cannot be encoded.
     pub fn put<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) -> Result<()> {
-        self.files.insert(format!("{name}.bin"), codec::encode(value)?);
+        self.put_file(&format!("{name}.bin"), codec::encode(value)?);
         Ok(())
     }
 
@@ -65,6 +80,7 @@ impl Sections {
 
     /// Adds a file in its own format, such as `policy.safetensors`.
     pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
+        self.kept.remove(file);
         self.files.insert(file.to_owned(), bytes);
     }
 
@@ -85,6 +101,7 @@ impl Sections {
 
     /// Removes a file.
     pub fn remove(&mut self, file: &str) {
+        self.kept.remove(file);
         self.files.remove(file);
     }
 

@@ -57,7 +57,7 @@ pub enum Outcome {
 }
 
 /// What decides whether a run goes on after an error of writing.
-type OnWriteError = Box<dyn FnMut(Error) -> Result<()>>;
+pub(crate) type OnWriteError = Box<dyn FnMut(Error) -> Result<()>>;
 /// The section with [`TrainerConfig::bad_numbers`] and the count of bad steps.
 const BAD_NUMBERS: &str = "bad_numbers";
 
@@ -165,9 +165,10 @@ where
         self
     }
 
-    /// Asks `decide` what becomes of the run where a checkpoint or a row of metrics cannot be written ([`Error::Io`] of
-    /// checkpoints, sinks and callbacks): an error that it returns ends the run. Otherwise the run goes on, the checkpoints
-    /// that are there stay, and rows wait to be written with the next. By default the run ends with the error.
+    /// Asks `decide` what becomes of the run where something cannot be written ([`Error::Io`] of checkpoints, sinks, and what
+    /// callbacks hand to [`Context::written`]): an error that it returns ends the run. Otherwise the run goes on and the
+    /// checkpoints that are there stay. A [`FileSink`](crate::FileSink) keeps its rows until they can be written, and there
+    /// are no checkpoints before that, which could not be resumed without them. By default the run ends with the error.
     pub fn with_write_errors(mut self, decide: impl FnMut(Error) -> Result<()> + 'static) -> Self {
         self.on_write_error = Some(Box::new(decide));
         self
@@ -239,9 +240,17 @@ where
     pub fn run(&mut self) -> Result<Outcome> {
         let mut outcome = Outcome::Finished;
         while self.counters.step < self.config.total_steps {
-            if self.round()? == Outcome::Stopped {
-                outcome = Outcome::Stopped;
-                break;
+            match self.round() {
+                Ok(Outcome::Finished) => {}
+                Ok(stopped) => {
+                    outcome = stopped;
+                    break;
+                }
+                Err(error) => {
+                    // Whoever reads the folder next finds nothing being written.
+                    let _ = self.finish_checkpoint();
+                    return Err(error);
+                }
             }
         }
         let flushed = self.flush();
@@ -283,7 +292,7 @@ where
         }
         if checkpoint {
             self.finish_earlier()?;
-            let begun = self.begin_checkpoint();
+            let begun = self.begin_checkpoint(false);
             self.decide(begun)?;
         } else if self.checkpoints.as_ref().is_some_and(CheckpointWriter::is_over) {
             self.finish_earlier()?;
@@ -296,7 +305,9 @@ where
     }
 
     fn flush(&mut self) -> Result<()> {
-        self.sinks.iter_mut().try_for_each(|sink| sink.flush())
+        // Each, and then the first error.
+        let flushed: Vec<_> = self.sinks.iter_mut().map(|sink| sink.flush()).collect();
+        flushed.into_iter().collect()
     }
 
     /// Checks what the environments show, also where they mend bad numbers: a wrapper can make one of good ones, and a first
@@ -346,12 +357,12 @@ where
                 agent: &mut self.agent,
                 envs: &mut self.envs,
                 metrics: &mut self.counters.metrics,
+                on_write_error: &mut self.on_write_error,
             };
-            match callback.after_round(&mut context) {
-                Ok(Signal::Continue) => {}
-                Ok(Signal::Checkpoint) => checkpoint = true,
-                Ok(Signal::Stop) => outcome = Outcome::Stopped,
-                Err(error) => decide(&mut self.on_write_error, Err(error))?,
+            match callback.after_round(&mut context)? {
+                Signal::Continue => {}
+                Signal::Checkpoint => checkpoint = true,
+                Signal::Stop => outcome = Outcome::Stopped,
             }
         }
         Ok((checkpoint, outcome))
@@ -363,16 +374,20 @@ where
     /// [`Error::Config`] without [`with_checkpoints`](Trainer::with_checkpoints); [`Error::Io`].
     pub fn save_checkpoint(&mut self) -> Result<PathBuf> {
         self.finish_earlier()?;
-        self.begin_checkpoint()?;
+        // This may be the last one: what it shares with those before is looked at.
+        self.begin_checkpoint(true)?;
         self.finish_checkpoint()?;
         let path = self.checkpoints.as_ref().and_then(CheckpointWriter::path);
         path.ok_or_else(no_checkpoints)
     }
 
     /// Begins to write a checkpoint; the one before is to be written.
-    fn begin_checkpoint(&mut self) -> Result<()> {
+    fn begin_checkpoint(&mut self, verify: bool) -> Result<()> {
         self.flush()?;
-        let mut sections = self.checkpoints.as_ref().ok_or_else(no_checkpoints)?.sections();
+        let mut sections = self.checkpoints.as_ref().ok_or_else(no_checkpoints)?.sections(verify);
+        if !self.save_replay {
+            sections = sections.without_replay();
+        }
         self.save(&mut sections)?;
         if !self.save_replay {
             sections.remove_replay();
@@ -425,6 +440,7 @@ where
     /// [`TrainerConfig::bad_numbers`]; [`Error::NotFinite`] where an episode had to begin with such a number;
     /// [`Error::Corrupt`] for damaged parts.
     pub fn resume(&mut self, manifest: &Manifest, sections: &Sections) -> Result<()> {
+        self.finish_checkpoint()?;
         if manifest.algorithm != self.agent.name() {
             return Err(Error::mismatch(
                 "checkpoint",
@@ -473,7 +489,7 @@ where
 }
 
 /// Passes over an error of writing, if the run is to go on after it.
-fn decide(on_write_error: &mut Option<OnWriteError>, written: Result<()>) -> Result<()> {
+pub(crate) fn decide(on_write_error: &mut Option<OnWriteError>, written: Result<()>) -> Result<()> {
     match (written, on_write_error) {
         (Err(error @ Error::Io { .. }), Some(decide)) => decide(error),
         (written, _) => written,

@@ -67,6 +67,7 @@ fn a_run_ends_with_the_error_by_default() {
     unblock(checkpoints.root());
     assert_eq!(checkpoints.steps().unwrap(), [100, 200]);
     assert_eq!(checkpoints.read_latest().unwrap().manifest.step, 200);
+    assert_eq!(fs::read_dir(checkpoints.root()).unwrap().count(), 2, "nothing is left behind");
 }
 
 #[test]
@@ -176,4 +177,6 @@ fn a_full_disk_is_an_error_that_keeps_the_rows() {
     sink.write(&row).unwrap();
     let error = sink.flush().unwrap_err().to_string();
     assert!(error.contains("No space left on device"), "{error}");
+    // What was written in part is written on from there: here nothing was.
+    assert_eq!(sink.flush().unwrap_err().to_string(), error);
 }

@@ -7,9 +7,10 @@ use std::ops::Range;
 
 /// The file that says which blocks there are; without it there is no memory.
 pub(crate) const HEAD: &str = "replay.bin";
-/// The steps that are in no whole block yet.
+/// The steps that are in no block: before the first, and after the last.
 const REST: &str = "replay-rest.bin";
-/// Bounds on the bytes of a block: fewer are not worth a file, and more would be too long to write at a time.
+/// Bounds on the bytes of a block: fewer are not worth a file, and more would be too long to write at a time. These and the
+/// two below decide where blocks begin, so they belong to the format.
 const BYTES: [usize; 2] = [64 << 10, 16 << 20];
 /// Blocks of a ring, within these bounds.
 const BLOCKS: usize = 64;
@@ -27,7 +28,10 @@ pub(crate) trait Ring {
     /// Steps stored since the beginning.
     fn pushed(&self) -> u64;
 
-    /// The first step of which anything is still needed.
+    /// The oldest stored step; the next one where none is.
+    fn oldest(&self) -> u64;
+
+    /// The first step of which anything is still needed, the oldest or one before.
     fn needed(&self) -> u64;
 
     /// Takes over that so many steps were stored, of which none is here yet.
@@ -43,13 +47,14 @@ pub(crate) trait Ring {
     fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()>;
 }
 
-/// The blocks of a ring that are whole: all their steps are stored, and a later one, so that nothing of them can change.
-/// Each is a file of a checkpoint, named after its first step and its checksum, which later checkpoints share.
+/// The blocks of a ring: all their steps are stored, and a later one, so that nothing of them can change. Each is a file of a
+/// checkpoint, named after its first step and its checksum, which later checkpoints share. The files depend on what is
+/// stored alone, not on the checkpoints before.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Blocks {
     /// Steps of a block; none where the ring is too small for blocks.
     length: Option<u64>,
-    /// The checksums of the blocks that are still needed, the oldest first.
+    /// The checksums of the blocks, the oldest first.
     checksums: VecDeque<u32>,
 }
 
@@ -62,53 +67,57 @@ impl Blocks {
         Blocks { length, checksums: VecDeque::new() }
     }
 
-    /// The numbers of the blocks that are whole and needed.
-    fn whole(&self, pushed: u64, needed: u64) -> Range<u64> {
+    /// The numbers of the blocks.
+    fn numbers(&self, ring: &impl Ring) -> Range<u64> {
         let Some(length) = self.length else { return 0..0 };
-        needed / length..pushed.saturating_sub(1) / length
+        let first = ring.oldest().div_ceil(length);
+        first..first.max(ring.pushed().saturating_sub(1) / length)
     }
 
-    /// To be called when a step was stored: takes in a block that it has made whole, and forgets one that is not needed any
-    /// more.
+    /// The steps of each block.
+    fn all<R: Ring>(&self, ring: &R) -> impl DoubleEndedIterator<Item = Range<u64>> + use<R> {
+        let length = self.length.unwrap_or_default();
+        self.numbers(ring).map(move |number| number * length..(number + 1) * length)
+    }
+
+    /// The steps that are in no block: before the first and after the last.
+    fn rest(&self, ring: &impl Ring) -> [Range<u64>; 2] {
+        let first = self.all(ring).next().map_or(ring.pushed(), |steps| steps.start);
+        let last = self.all(ring).next_back().map_or(ring.pushed(), |steps| steps.end);
+        [ring.needed()..first, last..ring.pushed()]
+    }
+
+    /// To be called when a step was stored: takes in the block that it has made whole, and forgets one that it has begun to
+    /// overwrite.
     pub(crate) fn pushed(&mut self, ring: &impl Ring) {
-        let whole = self.whole(ring.pushed(), ring.needed());
-        let Some(length) = self.length.filter(|length| (ring.pushed() - 1).is_multiple_of(*length))
-        else {
-            return;
-        };
-        if let Some(newest) = whole.end.checked_sub(1) {
-            let bytes = encoded(ring, newest * length..(newest + 1) * length);
+        let Some(length) = self.length else { return };
+        let (newest, numbers) = (ring.pushed() - 1, self.numbers(ring));
+        if newest > 0 && newest.is_multiple_of(length) {
+            let bytes = encoded(ring, [newest - length..newest]);
             self.checksums.push_back(codec::checksum(&bytes));
         }
-        while self.checksums.len() as u64 > whole.end - whole.start {
+        while self.checksums.len() as u64 > numbers.end - numbers.start {
             self.checksums.pop_front();
         }
     }
 
     /// Writes a ring. Blocks that the checkpoint before has are taken from there.
     pub(crate) fn save(&self, ring: &impl Ring, out: &mut Sections) -> Result<()> {
-        let whole = self.whole(ring.pushed(), ring.needed());
-        // Blocks are forgotten when the next one is whole, so there may be some that are not needed now.
-        let surplus = self.checksums.len() - (whole.end - whole.start) as usize;
-        let checksums: Vec<u32> = self.checksums.iter().skip(surplus).copied().collect();
-        let mut rest = ring.needed();
-        for (number, checksum) in whole.zip(&checksums) {
-            let steps = self.steps(number);
-            rest = steps.end;
+        for (steps, checksum) in self.all(ring).zip(&self.checksums) {
             let file = file(steps.start, *checksum);
             if !out.keep(&file) {
-                // Of one that is partly overwritten already, what is there.
-                out.put_file(&file, encoded(ring, steps.start.max(ring.needed())..steps.end));
+                out.put_file(&file, encoded(ring, [steps]));
             }
         }
-        out.put_file(REST, encoded(ring, rest..ring.pushed()));
-        out.put_file(HEAD, codec::encode(&(ring.shape(), ring.pushed(), checksums))?);
+        out.put_file(REST, encoded(ring, self.rest(ring)));
+        let head = (ring.shape(), ring.pushed(), &self.checksums);
+        out.put_file(HEAD, codec::encode(&head)?);
         Ok(())
     }
 
     /// Reads what [`save`](Blocks::save) wrote of such a ring into `ring`, in which nothing is stored.
     pub(crate) fn load<R: Ring>(mut self, ring: &mut R, from: &Sections) -> Result<Self> {
-        let (shape, pushed, checksums): (Vec<usize>, u64, Vec<u32>) =
+        let (shape, pushed, checksums): (Vec<usize>, u64, VecDeque<u32>) =
             codec::decode("replay", from.file(HEAD)?)?;
         if shape != ring.shape() {
             let (expected, got) = (format!("{:?}", ring.shape()), format!("{shape:?}"));
@@ -116,23 +125,20 @@ impl Blocks {
         }
         check::count("replay steps", pushed)?;
         ring.set_pushed(pushed);
-        let whole = self.whole(pushed, ring.needed());
-        check::len("replay blocks", (whole.end - whole.start) as usize, checksums.len())?;
-        let mut rest = ring.needed();
-        for (number, checksum) in whole.zip(&checksums) {
-            let steps = self.steps(number);
-            rest = steps.end;
+        check::len("replay blocks", self.all(ring).count(), checksums.len())?;
+        let [before, after] = self.rest(ring);
+        let mut rest = Reader { file: REST, bytes: from.file(REST)? };
+        ring.read(before, &mut rest)?;
+        for (steps, checksum) in self.all(ring).zip(&checksums) {
             let file = file(steps.start, *checksum);
-            decode(ring, steps, &file, from.file(&file)?)?;
+            let mut block = Reader { file: &file, bytes: from.file(&file)? };
+            ring.read(steps, &mut block)?;
+            block.end()?;
         }
-        decode(ring, rest..pushed, REST, from.file(REST)?)?;
-        self.checksums = checksums.into();
+        ring.read(after, &mut rest)?;
+        rest.end()?;
+        self.checksums = checksums;
         Ok(self)
-    }
-
-    fn steps(&self, number: u64) -> Range<u64> {
-        let length = self.length.unwrap_or_default();
-        number * length..(number + 1) * length
     }
 }
 
@@ -140,25 +146,11 @@ fn file(first: u64, checksum: u32) -> String {
     format!("replay-{first:012}-{checksum:08x}.bin")
 }
 
-/// The first step and the columns.
-fn encoded(ring: &impl Ring, steps: Range<u64>) -> Vec<u8> {
-    let mut bytes = steps.start.to_le_bytes().to_vec();
-    ring.write(steps, &mut bytes);
+/// The columns of steps.
+fn encoded<const N: usize>(ring: &impl Ring, steps: [Range<u64>; N]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    steps.into_iter().for_each(|steps| ring.write(steps, &mut bytes));
     bytes
-}
-
-/// Reads steps, or those from a later one on of which `ring` needs all.
-fn decode(ring: &mut impl Ring, steps: Range<u64>, file: &str, bytes: &[u8]) -> Result<()> {
-    let mut reader = Reader { file, bytes };
-    let first = reader.number()?;
-    if first < steps.start || first > steps.end || first > steps.start.max(ring.needed()) {
-        return Err(reader.corrupt(&format!("begins at step {first}")).into());
-    }
-    ring.read(first..steps.end, &mut reader)?;
-    match reader.bytes.len() {
-        0 => Ok(()),
-        more => Err(reader.corrupt(&format!("{more} bytes too many")).into()),
-    }
 }
 
 /// What is left to be read of a file.
@@ -170,6 +162,14 @@ pub(crate) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(crate) fn corrupt(&self, problem: &str) -> Error {
         Error::corrupt(self.file, problem)
+    }
+
+    /// Checks that all was read.
+    fn end(&self) -> Result<()> {
+        match self.bytes.len() {
+            0 => Ok(()),
+            more => Err(self.corrupt(&format!("{more} bytes too many")).into()),
+        }
     }
 
     pub(crate) fn bytes(&mut self, n: usize) -> Result<&'a [u8]> {
@@ -184,55 +184,42 @@ impl<'a> Reader<'a> {
         Ok(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
     }
 
-    /// Reads a column of these steps, `width` elements each, into a ring; those before `from` are passed over.
+    /// Reads a column of these steps, `width` elements each, into a ring.
     pub(crate) fn column<T: Element>(
         &mut self,
         ring: &mut [T],
         width: usize,
         steps: Range<u64>,
-        from: u64,
     ) -> Result<()> {
-        let bytes_of = |steps: u64| (steps as usize).saturating_mul(width * size_of::<T>());
-        let bytes = self.bytes(bytes_of(steps.end - steps.start))?;
-        let from = from.clamp(steps.start, steps.end);
-        let mut bytes = &bytes[bytes_of(from - steps.start)..];
-        for piece in pieces(from..steps.end, ring.len() / width) {
+        for piece in pieces(steps, ring.len() / width) {
             let values = &mut ring[piece.start * width..piece.end * width];
-            let (head, rest) = bytes.split_at(size_of_val(values));
-            T::from_le(head, values);
-            bytes = rest;
+            T::from_le(self.bytes(size_of_val(values))?, values);
         }
         Ok(())
     }
 }
 
 impl Reader<'_> {
-    /// Reads a column of ends, one for each of `width` environments, like [`column`](Reader::column). Returns all, those that
-    /// were passed over too.
+    /// Reads a column of ends, one for each of `width` environments, into a ring.
     pub(crate) fn ends(
         &mut self,
         ring: &mut [Option<End>],
         width: usize,
         steps: Range<u64>,
-        from: u64,
-    ) -> Result<Vec<Option<End>>> {
-        let bytes = self.bytes(((steps.end - steps.start) as usize).saturating_mul(width))?;
-        let end = |byte: &u8| match byte {
-            0 => Some(None),
-            1 => Some(Some(End::Terminated)),
-            2 => Some(Some(End::Truncated)),
-            _ => None,
-        };
-        let ends: Option<Vec<_>> = bytes.iter().map(end).collect();
-        let ends = ends.ok_or_else(|| self.corrupt("an end of an unknown kind"))?;
-        let from = from.clamp(steps.start, steps.end);
-        let mut rest = &ends[(from - steps.start) as usize * width..];
-        for piece in pieces(from..steps.end, ring.len() / width) {
-            let (head, behind) = rest.split_at(piece.len() * width);
-            ring[piece.start * width..piece.end * width].copy_from_slice(head);
-            rest = behind;
+    ) -> Result<()> {
+        for piece in pieces(steps, ring.len() / width) {
+            let ends = &mut ring[piece.start * width..piece.end * width];
+            let bytes = self.bytes(ends.len())?;
+            for (end, byte) in ends.iter_mut().zip(bytes) {
+                *end = match byte {
+                    0 => None,
+                    1 => Some(End::Terminated),
+                    2 => Some(End::Truncated),
+                    _ => return Err(self.corrupt("an end of an unknown kind").into()),
+                };
+            }
         }
-        Ok(ends)
+        Ok(())
     }
 }
 

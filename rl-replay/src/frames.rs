@@ -166,13 +166,13 @@ impl<T: Element, A: Element> Frames<T, A> {
     }
 
     /// The oldest stored step; the next one where none is.
-    fn oldest(&self) -> u64 {
+    fn oldest_step(&self) -> u64 {
         self.pushed.saturating_sub(self.steps as u64)
     }
 
     /// The first step whose start is needed: by the `stack - 1` steps that show its older frames.
     fn first_of_starts(&self) -> u64 {
-        (self.oldest() + 2).saturating_sub(self.stack as u64)
+        (self.oldest_step() + 2).saturating_sub(self.stack as u64)
     }
 
     /// The row of the first environment in a step.
@@ -283,7 +283,7 @@ impl<T: Element, A: Element> Frames<T, A> {
         self.cut_where(apart);
         // This step overwrites the oldest.
         self.pushed += 1;
-        self.finals.forget_before(self.oldest());
+        self.finals.forget_before(self.oldest_step());
         self.starts.forget_before(self.first_of_starts());
         self.pushed = step;
         let (rows, aw) = (self.row(step)..self.row(step) + self.envs, self.action_width);

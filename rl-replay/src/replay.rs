@@ -135,13 +135,15 @@ impl<T: Element, A: Element> Replay<T, A> {
         self.sampler.update(batch.indices(), errors)
     }
 
-    /// Writes the memory, see [`Store::save`], the origin of its newest transitions as `replay_origin.bin`, and what the
+    /// Writes the memory, see [`Store::save`], unless it is [left out](Sections::without_replay), the origin of its newest transitions as `replay_origin.bin`, and what the
     /// sampler has of its own as `sampler.bin`.
     ///
     /// # Errors
     /// Where they cannot be encoded.
     pub fn save(&self, out: &mut Sections) -> Result<()> {
-        self.store.save(out)?;
+        if out.wants_replay() {
+            self.store.save(out)?;
+        }
         out.put(ORIGIN, &self.foreign)?;
         let sampler = self.sampler.save()?;
         if !sampler.is_empty() {

@@ -186,8 +186,12 @@ impl<T: Element, A: Element> Ring for Rows<T, A> {
         self.pushed
     }
 
-    fn needed(&self) -> u64 {
+    fn oldest(&self) -> u64 {
         self.pushed.saturating_sub(self.steps as u64)
+    }
+
+    fn needed(&self) -> u64 {
+        self.oldest()
     }
 
     fn set_pushed(&mut self, pushed: u64) {
@@ -203,12 +207,11 @@ impl<T: Element, A: Element> Ring for Rows<T, A> {
     }
 
     fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()> {
-        let (needed, row) = (self.needed(), self.envs * self.width);
-        bytes.column(&mut self.observations, row, steps.clone(), needed)?;
-        bytes.column(&mut self.next_observations, row, steps.clone(), needed)?;
-        bytes.column(&mut self.actions, self.envs * self.action_width, steps.clone(), needed)?;
-        bytes.column(&mut self.rewards, self.envs, steps.clone(), needed)?;
-        bytes.ends(&mut self.ends, self.envs, steps, needed)?;
+        bytes.column(&mut self.observations, self.envs * self.width, steps.clone())?;
+        bytes.column(&mut self.next_observations, self.envs * self.width, steps.clone())?;
+        bytes.column(&mut self.actions, self.envs * self.action_width, steps.clone())?;
+        bytes.column(&mut self.rewards, self.envs, steps.clone())?;
+        bytes.ends(&mut self.ends, self.envs, steps)?;
         Ok(())
     }
 }

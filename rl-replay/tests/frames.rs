@@ -3,7 +3,10 @@
 
 use proptest::prelude::{ProptestConfig, Strategy, prop};
 use proptest::{prop_assert_eq, prop_oneof, proptest};
-use rl_core::{Element, End, Rng, Sections, Seeds, StepBatch, codec};
+use rl_core::{
+    BadNumbers, BoxSpace, Discrete, Element, End, Env, FrameStack, Rng, Sections, Seeds,
+    SerialVecEnv, Step, StepBatch, VecEnv, codec,
+};
 use rl_replay::{Batch, Frames, Horizon, Replay, Rows, Store, Uniform};
 
 /// Environments that show stacks of frames, at random: episodes begin with a repeated frame or with any, end in both
@@ -296,34 +299,30 @@ fn saved_bytes_that_contradict_themselves_are_refused() {
     }
     let whole = saved(&frames);
     let rest = whole.file(REST).unwrap();
-    // The first step; frames of steps 0 to 4, of which the last is to come; the first step whose row is there; of steps 1 to
-    // 3 actions, rewards, ends and ages; final frames of step 1; first frames of steps 0 and 2, each with step and environment.
-    assert_eq!(rest.len(), 8 + 5 * 2 + 8 + 6 * (4 + 4 + 1 + 1) + 2 + 8 + 4 * (8 + 8 + 2));
-    const ROW: usize = 18;
-    const ENDS: usize = ROW + 8 + 6 * 8;
+    // Frames of steps 0 to 4, of which the last is to come; of steps 1 to 3, whose rows are there, actions, rewards, ends and
+    // ages; final frames of step 1; first frames of steps 0 and 2, each with step and environment; then that there are none of
+    // steps behind a last block.
+    assert_eq!(rest.len(), 5 * 2 + 6 * (4 + 4 + 1 + 1) + 2 + 8 + 4 * (8 + 8 + 2) + 8);
+    const ENDS: usize = 10 + 6 * 8;
     const AGES: usize = ENDS + 6;
     const COUNT: usize = AGES + 6 + 2;
     const FIRST: usize = COUNT + 8;
     assert_eq!(rest[AGES..AGES + 6], [1, 1, 0, 0, 1, 1]);
-    assert_eq!([rest[ROW], rest[COUNT]], [1, 4]);
+    assert_eq!(rest[COUNT], 4);
     let entry = |i: usize| FIRST + i * 18;
     let changes = [
-        ("begins at step 1", 0, 1),
-        ("begins at step 5", 0, 5),
-        ("steps that are not there", ROW, 2),
-        ("steps that are not there", ROW, 9),
         ("an end of an unknown kind", ENDS, 3),
         ("ages", AGES + 4, 2),
         ("ages", AGES, 200),
         ("bytes too many", ENDS + 2, 1),
         ("too few bytes", COUNT, 5),
-        ("bytes too many", COUNT, 3),
+        ("out of order", COUNT, 3),
         ("out of order", entry(1) + 8, 0),
         ("out of order", entry(2), 0),
         ("out of order", entry(3), 4),
         ("out of order", entry(3) + 8, 2),
         ("first frames", entry(3), 3),
-        ("first frames", entry(2) - 18, 1),
+        ("first frames", entry(1), 1),
     ];
     for (i, (problem, at, byte)) in changes.into_iter().enumerate() {
         let mut bytes = rest.to_vec();
@@ -475,4 +474,57 @@ fn errors_say_what_was_expected() {
         let error = other.loaded(&bytes).unwrap_err().to_string();
         assert!(error.starts_with("replay [steps, envs, stack, frame, action width]"), "{error}");
     }
+}
+
+/// Shows how many steps an episode has had, and NaN at the fifth.
+struct Counts(f32);
+
+impl Env for Counts {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    type State = f32;
+
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(2).unwrap()
+    }
+    fn action_space(&self) -> Discrete {
+        Discrete::new(2).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, obs: &mut [f32]) -> rl_core::Result<()> {
+        self.0 = 0.0;
+        obs.fill(0.0);
+        Ok(())
+    }
+    fn step(&mut self, _: usize, _: &mut Rng, obs: &mut [f32]) -> rl_core::Result<Step> {
+        self.0 += 1.0;
+        obs.copy_from_slice(&[if self.0 == 5.0 { f32::NAN } else { self.0 }, self.0]);
+        Ok(Step::running(1.0))
+    }
+    fn state(&self) -> Option<f32> {
+        Some(self.0)
+    }
+    fn set_state(&mut self, state: f32) -> rl_core::Result<()> {
+        self.0 = state;
+        Ok(())
+    }
+}
+
+/// Episodes that are cut off at a bad number are stored as frames: the last of them has the good numbers of the newest frame,
+/// and those of the frame before in place of the bad.
+#[test]
+fn episodes_that_are_cut_off_at_a_bad_number_are_kept() {
+    let env = FrameStack::new(Counts(0.0), 3).unwrap();
+    let mut envs = SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap();
+    envs.set_bad_numbers(BadNumbers::Skip).unwrap();
+    let mut frames: Frames<f32, u32> = Frames::new(20, 1, 6, 3, 1).unwrap();
+    envs.reset().unwrap();
+    for _ in 0..17 {
+        envs.step(&[0]).unwrap();
+        frames.push(&envs.batch().transitions(&[0])).unwrap();
+    }
+    let mut batch = Batch::new(1, 6, 1).unwrap();
+    frames.read(4, Horizon { n_step: 1, gamma: 0.9 }, &mut batch, 0);
+    assert_eq!(batch.observations(), [2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
+    assert_eq!(batch.next_observations(), [3.0, 3.0, 4.0, 4.0, 4.0, 5.0]);
+    assert_eq!((batch.rewards()[0], batch.discounts()[0]), (0.0, 0.9));
 }

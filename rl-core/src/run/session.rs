@@ -8,6 +8,7 @@ use crate::{
     TrainerConfig, VecEnv, check, evaluate, write_atomically,
 };
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -213,19 +214,19 @@ impl Run {
         }
     }
 
-    /// Lets training go on where something cannot be written, and says so once while it is the same.
+    /// Lets training go on where something cannot be written, and says each such thing once.
     fn passing_over_write_errors<V, A>(&self, trainer: Trainer<V, A>) -> Trainer<V, A>
     where
         V: VecEnv,
         A: Agent<Obs = V::Obs, Action = V::Action>,
     {
-        let (notices, mut last) = (self.notices.clone(), String::new());
+        let (notices, mut told) = (self.notices.clone(), BTreeSet::new());
         trainer.with_write_errors(move |error| {
             let text = error.to_string();
-            if let Some(notices) = notices.as_ref().filter(|_| text != last) {
+            if let Some(notices) = notices.as_ref().filter(|_| !told.contains(&text)) {
                 let _ = writeln!(notices.borrow_mut(), "not written: {text}; the run goes on");
             }
-            last = text;
+            told.insert(text);
             Ok(())
         })
     }
@@ -335,10 +336,12 @@ impl Run {
                 ));
             }
         }
-        let last_row = trainer.last_row();
-        let sink = |path, format| match newest {
-            Some(_) => FileSink::resume(path, format, first_step, last_row),
-            None => FileSink::create(path, format),
+        let (last_row, resumes) = (trainer.last_row(), newest.is_some());
+        // It may hold a large replay memory, which the agent has now.
+        drop(newest);
+        let sink = |path, format| match resumes {
+            true => FileSink::resume(path, format, first_step, last_row),
+            false => FileSink::create(path, format),
         };
         trainer = trainer
             .with_sink(sink(folder.metrics_jsonl(), FileFormat::Jsonl)?)

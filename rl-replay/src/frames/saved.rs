@@ -18,9 +18,13 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
         self.pushed
     }
 
+    fn oldest(&self) -> u64 {
+        self.oldest_step()
+    }
+
     /// The oldest observation shows frames of the steps before.
     fn needed(&self) -> u64 {
-        self.oldest().saturating_sub(self.stack as u64 - 1)
+        self.oldest_step().saturating_sub(self.stack as u64 - 1)
     }
 
     fn set_pushed(&mut self, pushed: u64) {
@@ -28,10 +32,8 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
     }
 
     fn write(&self, steps: Range<u64>, out: &mut Vec<u8>) {
-        // Of steps that are overwritten the frames alone are there.
-        let stored = self.oldest().clamp(steps.start, steps.end)..steps.end;
-        column(&self.ring, self.envs * self.frame, self.with_next(steps.clone()), out);
-        out.extend(stored.start.to_le_bytes());
+        let stored = self.stored(&steps);
+        column(&self.ring, self.envs * self.frame, self.with_next(&steps), out);
         column(&self.actions, self.envs * self.action_width, stored.clone(), out);
         column(&self.rewards, self.envs, stored.clone(), out);
         column_of_ends(&self.ends, self.envs, stored.clone(), out);
@@ -48,23 +50,16 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
     }
 
     fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()> {
-        let (oldest, needed) = (self.oldest(), self.needed());
-        let (shown, row) = (self.with_next(steps.clone()), self.envs * self.frame);
-        bytes.column(&mut self.ring, row, shown, needed)?;
-        let stored = bytes.number()?..steps.end;
-        if stored.start < steps.start || stored.start > oldest.clamp(steps.start, steps.end) {
-            return Err(bytes.corrupt("steps that are not there").into());
-        }
-        let action = self.envs * self.action_width;
-        bytes.column(&mut self.actions, action, stored.clone(), oldest)?;
-        bytes.column(&mut self.rewards, self.envs, stored.clone(), oldest)?;
-        let ends = bytes.ends(&mut self.ends, self.envs, stored.clone(), oldest)?;
-        bytes.column(&mut self.ages, self.envs, stored.clone(), oldest)?;
-        let keys = stored.flat_map(|step| (0..self.envs).map(move |env| (step, env)));
+        let (stored, shown) = (self.stored(&steps), self.with_next(&steps));
+        bytes.column(&mut self.ring, self.envs * self.frame, shown)?;
+        bytes.column(&mut self.actions, self.envs * self.action_width, stored.clone())?;
+        bytes.column(&mut self.rewards, self.envs, stored.clone())?;
+        bytes.ends(&mut self.ends, self.envs, stored.clone())?;
+        bytes.column(&mut self.ages, self.envs, stored.clone())?;
         let mut frames = vec![T::default(); self.frame];
-        for ((step, env), _) in keys.zip(ends).filter(|(_, end)| end.is_some()) {
-            T::from_le(bytes.bytes(size_of_val(&frames[..]))?, &mut frames);
-            if step >= oldest {
+        for (step, env) in stored.flat_map(|step| (0..self.envs).map(move |env| (step, env))) {
+            if self.ends[self.row(step) + env].is_some() {
+                T::from_le(bytes.bytes(size_of_val(&frames[..]))?, &mut frames);
                 self.finals.insert(step, env, &frames);
             }
         }
@@ -77,19 +72,22 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
                 return Err(bytes.corrupt("frames out of order").into());
             }
             T::from_le(bytes.bytes(size_of_val(&older[..]))?, &mut older);
-            if step >= self.first_of_starts() {
-                self.starts.insert(step, env as usize, &older);
-            }
+            self.starts.insert(step, env as usize, &older);
         }
         Ok(())
     }
 }
 
 impl<T: Element, A: Element> Frames<T, A> {
-    /// The newest steps with the one behind them, whose frame is there already.
-    fn with_next(&self, steps: Range<u64>) -> Range<u64> {
-        let next = u64::from(steps.end == self.pushed && self.pushed > 0);
-        steps.start..steps.end + next
+    /// Of these steps those whose rows are there. Of earlier ones there are frames, for the oldest observations.
+    fn stored(&self, steps: &Range<u64>) -> Range<u64> {
+        self.oldest_step().clamp(steps.start, steps.end)..steps.end
+    }
+
+    /// These steps, where they are the newest with the one behind them, whose frame is there already.
+    fn with_next(&self, steps: &Range<u64>) -> Range<u64> {
+        let newest = steps.end == self.pushed && steps.start < steps.end;
+        steps.start..steps.end + u64::from(newest)
     }
 
     pub(super) fn of_saved(&self, from: &Sections) -> Result<Self> {
@@ -104,7 +102,7 @@ impl<T: Element, A: Element> Frames<T, A> {
     /// What is wrong with a store that was saved, if anything. After this check reading finds each frame: ages reach
     /// back to frames that were written.
     fn problem(&self) -> Option<&'static str> {
-        let (oldest, longest) = (self.oldest(), self.stack as u64 - 1);
+        let (oldest, longest) = (self.oldest_step(), self.stack as u64 - 1);
         let row = |(step, env): (u64, usize)| self.row(step) + env;
         let mut stored =
             (oldest..self.pushed).flat_map(|step| (0..self.envs).map(move |env| (step, env)));
