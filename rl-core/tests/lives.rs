@@ -135,6 +135,11 @@ fn every_wrapper_goes_on_from_its_state() {
     goes_on_from_its_state(|| NoopStart::new(Toy::default(), 5).unwrap());
     goes_on_from_its_state(|| EpisodicLife::new(Toy::default()).unwrap());
     goes_on_from_its_state(|| FireStart::new(Toy::default()).unwrap());
+    goes_on_from_its_state(|| MapAction::wrap(Toy::default(), Same).unwrap());
+    goes_on_from_its_state(|| Greyscale::new(Toy::default()).unwrap());
+    goes_on_from_its_state(|| FrameSkip::new(Toy::default(), 3).unwrap());
+    goes_on_from_its_state(|| FrameStack::new(Toy::default(), 2).unwrap());
+    goes_on_from_its_state(|| TimeLimit::new(Toy::default(), 20).unwrap());
     let config = AtariConfig { screen_size: 20, fire_on_reset: true, ..AtariConfig::default() };
     goes_on_from_its_state(|| config.wrap(Toy::default()).unwrap());
 }

@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
-    Agent, BoxSpace, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row, Sections, Seeds,
-    SerialVecEnv, Step, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+    Agent, BoxSpace, CheckpointDir, Env, MemorySink, Metrics, Policy, Progress, Result, Rng, Row,
+    Sections, Seeds, SerialVecEnv, Step, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv,
+    check_resume,
 };
 use rl_ddpg::{
     Ddpg, DdpgConfig, EntCoef, NoiseConfig, Rule, Sac, SacConfig, Td3, Td3Config, Tqc, TqcConfig,
 };
 use rl_envs::Pendulum;
-use rl_nets::{Backend, NetworkConfig, OptimizerConfig};
+use rl_nets::{Action, Backend, NetworkConfig, OptimizerConfig, TrainedPolicy};
 
 fn small() -> NetworkConfig {
     NetworkConfig { hidden: vec![8], ..NetworkConfig::default() }
@@ -118,6 +119,24 @@ macro_rules! exact {
                         Ok((envs, agent))
                     };
                     assert_eq!(check_resume(dir.path(), make, 1_501).unwrap(), [""; 0]);
+                }
+            }
+
+            #[test]
+            fn a_policy_from_its_folder_acts_as_its_agent() {
+                let mut envs = SerialVecEnv::new(pendulums(3), Seeds::new(3)).unwrap();
+                envs.reset().unwrap();
+                let mut agent =
+                    $agent::new(&$config, &envs, &Backend::cpu(), Seeds::new(3)).unwrap();
+                let (mut sections, dir) = (Sections::default(), tempfile::tempdir().unwrap());
+                agent.save(&mut sections).unwrap();
+                sections.put_acting(&agent, &envs).unwrap();
+                CheckpointDir::new(dir.path()).write(agent.name(), 0, &sections).unwrap();
+                let mut loaded = TrainedPolicy::load(dir.path()).unwrap();
+                let (rows, mut actions) = (envs.batch().observations(), [Default::default(); 3]);
+                agent.act_greedily(rows, &mut actions).unwrap();
+                for (row, action) in rows.chunks_exact(rows.len() / 3).zip(actions) {
+                    assert_eq!(loaded.act(row).unwrap(), Action::Continuous(vec![action]));
                 }
             }
 
@@ -306,8 +325,10 @@ fn the_settings_of_truncated_critics_are_used() {
     let (backend, seeds) = (Backend::cpu(), Seeds::new(0));
     let agent = |config: &TqcConfig| Tqc::new(config, &serial(1), &backend, seeds).unwrap();
     let params = |n_critics: usize, n_quantiles: usize| {
-        let config = TqcConfig { n_critics, n_quantiles, ..tqc() };
-        weights(&agent(&config), "critic").len()
+        let agent = agent(&TqcConfig { n_critics, n_quantiles, ..tqc() });
+        let [actor, critics] = ["policy", "critic"].map(|name| weights(&agent, name).len());
+        assert_eq!(agent.rule().num_params(), actor + critics);
+        critics
     };
     let body = (3 + 1) * 8 + 8;
     for (critics, quantiles) in [(1, 3), (2, 3), (5, 3), (2, 25)] {

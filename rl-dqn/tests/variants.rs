@@ -2,12 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    Discrete, MemorySink, Policy, Row, Schedule, Sections, Seeds, SerialVecEnv, TimeLimit, Trainer,
-    TrainerConfig, check_resume,
+    Agent, CheckpointDir, Discrete, MemorySink, Policy, Row, Schedule, Sections, Seeds,
+    SerialVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
 use rl_dqn::{Dqn, DqnConfig, HeadConfig};
 use rl_envs::{CartPole, Probe, ProbeKind};
-use rl_nets::{Backend, NetworkConfig};
+use rl_nets::{Action, Backend, NetworkConfig, TrainedPolicy};
 use rl_replay::PrioritizedConfig;
 
 const CATEGORICAL: HeadConfig = HeadConfig::Categorical { atoms: 41, v_min: -2.0, v_max: 2.0 };
@@ -94,7 +94,7 @@ fn noise_explores_without_epsilon_and_is_silent_in_evaluation() {
         let mut greedy = Vec::new();
         for _ in 0..50 {
             let mut actions = [0; 3];
-            rl_core::Agent::act(&mut agent, &observation, progress, &mut actions).unwrap();
+            agent.act(&observation, progress, &mut actions).unwrap();
             actions.iter().for_each(|a| seen[*a as usize] += 1);
             agent.act_greedily(&observation, &mut actions).unwrap();
             greedy.push(actions);
@@ -107,6 +107,25 @@ fn noise_explores_without_epsilon_and_is_silent_in_evaluation() {
 fn cart_poles(seed: u64) -> SerialVecEnv<TimeLimit<CartPole>> {
     let envs = (0..3).map(|_| TimeLimit::new(CartPole::default(), 50).unwrap()).collect();
     SerialVecEnv::new(envs, Seeds::new(seed)).unwrap()
+}
+
+#[test]
+fn a_policy_of_each_variant_from_its_folder_acts_as_its_agent() {
+    let mut envs = cart_poles(3);
+    envs.reset().unwrap();
+    for config in variants() {
+        let mut agent = Dqn::new(&config, &envs, &Backend::cpu(), Seeds::new(3)).unwrap();
+        let (mut sections, dir) = (Sections::default(), tempfile::tempdir().unwrap());
+        agent.save(&mut sections).unwrap();
+        sections.put_acting(&agent, &envs).unwrap();
+        CheckpointDir::new(dir.path()).write(agent.name(), 0, &sections).unwrap();
+        let mut loaded = TrainedPolicy::load(dir.path()).unwrap();
+        let (rows, mut actions) = (envs.batch().observations(), [9; 3]);
+        agent.act_greedily(rows, &mut actions).unwrap();
+        for (row, action) in rows.chunks_exact(4).zip(actions) {
+            assert_eq!(loaded.act(row).unwrap(), Action::Discrete(action), "{config:?}");
+        }
+    }
 }
 
 #[test]

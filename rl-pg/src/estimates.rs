@@ -155,10 +155,10 @@ fn network() -> ActorCriticConfig {
     ActorCriticConfig { actor: linear(), critic: linear(), ..ActorCriticConfig::default() }
 }
 
-fn reinforce(returns: ReturnForm, baseline: bool) -> Samples {
+fn reinforce(returns: ReturnForm, baseline: bool, episodes: usize) -> Samples {
     let config = ReinforceConfig {
         network: network(),
-        episodes: 1,
+        episodes,
         gamma: 1.0,
         returns,
         baseline,
@@ -199,9 +199,10 @@ fn reinforce(returns: ReturnForm, baseline: bool) -> Samples {
 
 #[test]
 fn reinforce_is_unbiased_in_each_form_and_its_baseline_lowers_the_variance() {
-    let whole = reinforce(ReturnForm::WholeEpisode, false);
-    let to_go = reinforce(ReturnForm::RewardToGo, false);
-    let with_baseline = reinforce(ReturnForm::RewardToGo, true);
+    let whole = reinforce(ReturnForm::WholeEpisode, false, 1);
+    let to_go = reinforce(ReturnForm::RewardToGo, false, 1);
+    let with_baseline = reinforce(ReturnForm::RewardToGo, true, 1);
+    reinforce(ReturnForm::RewardToGo, false, 3).assert_unbiased("reward to go, of three episodes");
     whole.assert_unbiased("whole episode");
     to_go.assert_unbiased("reward to go");
     with_baseline.assert_unbiased("with baseline");

@@ -187,6 +187,24 @@ mod tests {
         assert_eq!(ranks, [shared, shared, 0.5, shared]);
     }
 
+    /// One pair of candidates, `1 ± 0.25 * 2`: the estimate is `(1/2 + 1/2) * 2 / (2 * 0.25)`, and points to the better one.
+    #[test]
+    fn the_step_is_the_learning_rate_times_the_estimate() {
+        for (scores, expected) in [([2.0, 1.0], 1.4), ([1.0, 2.0], 0.6)] {
+            let config = EvolutionStrategiesConfig {
+                pairs: 1,
+                noise: 0.25,
+                optimizer: OptimizerConfig::Sgd { momentum: 0.0, nesterov: false },
+                ..EvolutionStrategiesConfig::default()
+            };
+            let mut rule = Evolution::new(&config, vec![1.0]).unwrap();
+            let (mut rng, progress) =
+                (Seeds::new(0).stream("t", 0), Progress { step: 0, total: 1 });
+            rule.update(&[1.5, 0.5], &scores, &mut rng, progress, &mut Metrics::default()).unwrap();
+            assert!((rule.best()[0] - expected).abs() < 1e-6, "{:?}", rule.best());
+        }
+    }
+
     /// On a linear objective the mean step points along the gradient.
     #[test]
     fn the_estimate_points_uphill() {

@@ -178,3 +178,27 @@ impl Incumbent {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rl_core::Seeds;
+
+    #[test]
+    fn a_policy_is_scored_as_often_as_the_settings_say() {
+        let (mut rng, mut candidates) = (Seeds::new(0).stream("t", 0), Vec::new());
+        let mut incumbent = Incumbent::new(vec![3.0, -4.0], 0.5);
+        for own in [2.0, 4.0] {
+            incumbent.propose(2, &mut rng, &mut candidates);
+            assert_eq!(candidates[2..], [3.0, -4.0]);
+            assert_eq!(incumbent.update(&[7.0, own]), 7.0);
+        }
+        assert_eq!(incumbent.score(), 3.0);
+        incumbent.propose(2, &mut rng, &mut candidates);
+        assert_eq!(candidates.len(), 2);
+        assert_eq!(incumbent.update(&[8.0]), 8.0);
+        assert_eq!(incumbent.score(), 3.0);
+        incumbent.replace(&[1.0, 2.0], 8.0);
+        assert_eq!((incumbent.params(), incumbent.score()), (&[1.0, 2.0][..], 8.0));
+    }
+}

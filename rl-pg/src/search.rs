@@ -398,3 +398,31 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A saved generation in which an episode is lost, played twice over, or out of place is refused.
+    #[test]
+    fn each_episode_is_done_or_played_or_to_come() {
+        let (done, open) = (Some(1.0), None);
+        for (returns, next, lanes, expected) in [
+            (vec![open, open], 0, vec![None], true),
+            (vec![done, open], 2, vec![Some(1)], true),
+            (vec![open, done, open], 2, vec![None, Some(0)], true),
+            (vec![done, done], 2, vec![None], true),
+            (vec![open, open], 1, vec![None], false), // lost
+            (vec![done, open], 1, vec![Some(0)], false), // done and played
+            (vec![open, done], 1, vec![Some(0)], false), // done, but to come
+            (vec![open, open], 1, vec![Some(0), Some(1)], false), // played, but to come
+            (vec![done, done], 3, vec![None], false), // more begun than there are
+            (vec![done, done], 3, vec![Some(2)], false), // one played that there is not
+        ] {
+            let lane = |episode| Lane { episode, fresh: false, earned: 0.0 };
+            let lanes = lanes.into_iter().map(lane).collect();
+            let generation = Generation { candidates: Vec::new(), returns, next, lanes };
+            assert_eq!(generation.is_consistent(), expected, "{generation:?}");
+        }
+    }
+}

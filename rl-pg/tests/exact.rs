@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
-    Agent, BoxSpace, Discrete, MemorySink, Metrics, Progress, Row, Sections, Seeds, SerialVecEnv,
-    ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
+    Agent, BoxSpace, CheckpointDir, Discrete, MemorySink, Metrics, Policy, Progress, Row, Sections,
+    Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv, check_resume,
 };
 use rl_envs::{CartPole, Pendulum};
-use rl_nets::{Backend, Categorical};
+use rl_nets::{Action, Backend, Categorical, TrainedPolicy};
 use rl_pg::{
     A2c, A2cConfig, EvolutionStrategies, EvolutionStrategiesConfig, HillClimbing,
     HillClimbingConfig, PolicySearch, QActorCritic, QActorCriticConfig, Reinforce, ReinforceConfig,
@@ -20,6 +20,23 @@ fn cart_poles(n: usize) -> Vec<TimeLimit<CartPole>> {
 
 fn pendulums(n: usize) -> Vec<TimeLimit<Pendulum>> {
     (0..n).map(|_| TimeLimit::new(Pendulum::default(), 33).unwrap()).collect()
+}
+
+/// An agent's action as a loaded policy gives it.
+trait ToAction {
+    fn to_action(self) -> Action;
+}
+
+impl ToAction for u32 {
+    fn to_action(self) -> Action {
+        Action::Discrete(self)
+    }
+}
+
+impl ToAction for f32 {
+    fn to_action(self) -> Action {
+        Action::Continuous(vec![self])
+    }
 }
 
 /// `$make` builds the agent `|envs, backend, seeds|` for `$env` environments.
@@ -70,6 +87,24 @@ macro_rules! exact {
                         Ok((envs, agent))
                     };
                     assert_eq!(check_resume(dir.path(), make, 1_501).unwrap(), [""; 0]);
+                }
+            }
+
+            #[test]
+            fn a_policy_from_its_folder_acts_as_its_agent() {
+                let mut envs = SerialVecEnv::new($env(3), Seeds::new(3)).unwrap();
+                envs.reset().unwrap();
+                let ($envs, $backend, $seeds) = (&envs, &Backend::cpu(), Seeds::new(3));
+                let mut agent = $make.unwrap();
+                let (mut sections, dir) = (Sections::default(), tempfile::tempdir().unwrap());
+                agent.save(&mut sections).unwrap();
+                sections.put_acting(&agent, &envs).unwrap();
+                CheckpointDir::new(dir.path()).write(agent.name(), 0, &sections).unwrap();
+                let mut loaded = TrainedPolicy::load(dir.path()).unwrap();
+                let (rows, mut actions) = (envs.batch().observations(), [Default::default(); 3]);
+                agent.act_greedily(rows, &mut actions).unwrap();
+                for (row, action) in rows.chunks_exact(rows.len() / 3).zip(actions) {
+                    assert_eq!(loaded.act(row).unwrap(), action.to_action());
                 }
             }
         }

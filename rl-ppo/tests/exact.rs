@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // Tests fail by panicking.
 
 use rl_core::{
-    Agent, BoxSpace, MemorySink, Metrics, NormalizeObs, NormalizeReward, Policy, Progress, Row,
-    Sections, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer, TrainerConfig, VecEnv,
-    check_resume,
+    Agent, BoxSpace, CheckpointDir, Discrete, MemorySink, Metrics, NormalizeObs, NormalizeReward,
+    Policy, Progress, Row, Sections, Seeds, SerialVecEnv, ThreadedVecEnv, TimeLimit, Trainer,
+    TrainerConfig, VecEnv, check_resume,
 };
-use rl_envs::{CartPole, Pendulum};
-use rl_nets::{ActorCriticConfig, Backend, LogStd};
+use rl_envs::{CartPole, Pendulum, Probe, ProbeKind};
+use rl_nets::{Action, ActorCriticConfig, Backend, LogStd, TrainedPolicy};
 use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 
 /// Without candle there is the fused path alone.
@@ -93,6 +93,24 @@ macro_rules! exact {
                         Ok((envs, agent))
                     };
                     assert_eq!(check_resume(cart_pole.path(), make, 1_500).unwrap(), [""; 0]);
+                }
+            }
+
+            #[test]
+            fn a_policy_from_its_folder_acts_as_its_agent() {
+                let mut envs = SerialVecEnv::new(pendulums(3), Seeds::new(3)).unwrap();
+                envs.reset().unwrap();
+                let mut agent =
+                    $agent::new(&$config, &envs, &Backend::cpu(), Seeds::new(3)).unwrap();
+                let (mut sections, dir) = (Sections::default(), tempfile::tempdir().unwrap());
+                agent.save(&mut sections).unwrap();
+                sections.put_acting(&agent, &envs).unwrap();
+                CheckpointDir::new(dir.path()).write(agent.name(), 0, &sections).unwrap();
+                let mut loaded = TrainedPolicy::load(dir.path()).unwrap();
+                let (rows, mut actions) = (envs.batch().observations(), [Default::default(); 3]);
+                agent.act_greedily(rows, &mut actions).unwrap();
+                for (row, action) in rows.chunks_exact(rows.len() / 3).zip(actions) {
+                    assert_eq!(loaded.act(row).unwrap(), Action::Continuous(vec![action]));
                 }
             }
 
@@ -237,6 +255,30 @@ fn the_trust_region_is_kept() {
     let (kl, success) = (of("kl"), of("line_search_success"));
     assert!(kl.iter().all(|kl| (0.0..0.01).contains(kl)), "{kl:?}");
     assert!(success.iter().sum::<f64>() > 10.0, "{success:?}");
+}
+
+/// Where every step earns 1 and ends, all advantages are `1 - V`: the objective of the policy that acted is their mean.
+#[test]
+fn the_objective_is_the_mean_of_the_advantages() {
+    let probe = Probe::<Discrete>::new(ProbeKind::Constant);
+    let envs = SerialVecEnv::new(vec![probe], Seeds::new(0)).unwrap();
+    let config = TrpoConfig {
+        n_steps: 8,
+        batch_size: 8,
+        n_critic_epochs: 1,
+        normalize_advantage: false,
+        ..TrpoConfig::default()
+    };
+    let agent = Trpo::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+    let sink = MemorySink::default();
+    let trainer_config = TrainerConfig { log_every: 8, ..TrainerConfig::new(8) };
+    let mut trainer = Trainer::new(envs, agent, trainer_config).unwrap().with_sink(sink.clone());
+    trainer.run().unwrap();
+    let row = sink.rows().remove(0);
+    let of = |name: &str| row.values.iter().find(|(n, _)| n == name).unwrap().1;
+    // The loss of the values is the mean of `(V - 1)²`.
+    assert!((of("policy_loss").powi(2) - of("value_loss")).abs() < 1e-6, "{row:?}");
+    assert!(of("value_loss") > 0.1);
 }
 
 /// With a single line search step, which is too long about half of the time: the policy changes if and only if the

@@ -367,9 +367,14 @@ fn a_transition_takes_little_more_than_a_frame() {
     let (n, frame) = (4_000, 28 * 28);
     let mut frames = Frames::new(n, 2, 4 * frame, 4, 1).unwrap();
     let empty = frames.bytes();
-    assert!(empty <= n * (frame + 12), "{}", empty as f64 / n as f64);
+    // Behind the newest step the ring has four more frames of each environment.
+    assert_eq!(empty, n * (frame + 10) + 4 * 2 * frame);
+    let floats = Frames::<f32, u32>::new(n, 2, 4 * frame, 4, 1).unwrap();
+    assert_eq!(floats.bytes(), n * (4 * frame + 10) + 4 * 2 * 4 * frame);
     play(&mut frames, 2 * n, 200);
     let full = frames.bytes();
+    // The ends of ten episodes in each environment.
+    assert!(full >= empty + 10 * 2 * frame, "{full} {empty}");
     assert!(full <= n * (frame + 20), "{}", full as f64 / n as f64);
     // Buffers are used again.
     play(&mut frames, 2 * n, 200);

@@ -92,6 +92,8 @@ proptest! {
     fn advantages_equal_their_sum(cells in cells(), gamma in 0.5f64..1.0, lambda in 0.0f64..1.0) {
         let mut rollout = rollout_of(&cells);
         let (steps, envs) = (cells.len(), cells[0].len());
+        prop_assert_eq!((rollout.capacity(), rollout.len()), (steps * envs, steps * envs));
+        prop_assert!(rollout.is_full() && !rollout.is_empty());
         let last: Vec<f32> = (0..envs).map(|e| e as f32 - 1.0).collect();
         rollout.finish(&last, gamma, lambda).unwrap();
         for e in 0..envs {
