@@ -29,12 +29,11 @@ use std::collections::{BTreeMap, VecDeque};
 const STEPS: u64 = 120;
 const ROUNDS: u64 = 40;
 
-/// Decodes `size` bytes within a memory of `times` as much and 1 MiB for each of two levels of lists, which is taken before
-/// it is known how long they are, and half as much for anything else.
+/// Decodes `size` bytes within a memory of `times` as much and 1 MiB.
 fn within<T>(what: &str, (times, size): (usize, usize), decode: impl FnOnce() -> T) -> T {
     let mut value = None;
     let peak = allocation_counter::measure(|| value = Some(decode())).bytes_max;
-    let most = (times * size + 5 * (1 << 19)) as u64;
+    let most = (times * size + (1 << 20)) as u64;
     assert!(peak <= most, "{what}: {peak} bytes at once for {size} bytes, more than {most}");
     value.unwrap()
 }

@@ -2,8 +2,10 @@
 //!
 //! A message is `magic (8) | format version (4) | payload length (8) | CRC-32 of the payload (4) | payload`,
 //! little-endian; the payload is bincode 1.3 with fixed-width integers. Decoding verifies all of it before it builds
-//! a value, and a length inside the payload is not believed: a list takes at most 1 MiB ahead of its elements.
+//! a value, and a length inside the payload is not believed: ahead of its elements a list takes room for as many as the
+//! payload has bytes, and at most 1 MiB.
 
+use crate::bounded::bounded;
 use crate::{Error, Result};
 use bincode::Options;
 use serde::{Serialize, de::DeserializeOwned};
@@ -75,7 +77,9 @@ pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T> {
     if field(20, 4) != u64::from(checksum(payload)) {
         return Err(corrupt("damaged: the checksum does not match".into()));
     }
-    options(length).deserialize(payload).map_err(|e| corrupt(format!("unexpected content: {e}")))
+    // An element takes a byte at least.
+    let decoded = options(length).deserialize_seed(bounded(payload.len()), payload);
+    decoded.map_err(|e| corrupt(format!("unexpected content: {e}")))
 }
 
 #[cfg(test)]

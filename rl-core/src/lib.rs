@@ -60,6 +60,7 @@
 
 mod agent;
 mod bad_numbers;
+mod bounded;
 mod callback;
 mod checkpoint;
 mod checkpoint_writer;

@@ -40,7 +40,7 @@ pub(crate) trait Ring {
     /// Appends the columns of these steps.
     fn write(&self, steps: Range<u64>, out: &mut Vec<u8>);
 
-    /// Reads what `write` wrote of these steps, and keeps what is still needed of it.
+    /// Reads what `write` wrote of these steps.
     ///
     /// # Errors
     /// [`Error::Corrupt`] for bytes that are too few, or cannot be of this ring.
