@@ -313,3 +313,34 @@ fn the_q_actor_critic_credits_an_action_with_what_it_is_worth_more_than_the_rest
         assert!((f64::from(*got) - expected).abs() < 1e-5, "{biases:?} {expected}");
     }
 }
+
+#[test]
+fn the_q_actor_critics_loss_of_several_rows_is_the_mean_of_each() {
+    let config = QActorCriticConfig {
+        actor: linear(),
+        critic: linear(),
+        ent_coef: 0.3,
+        ..QActorCriticConfig::default()
+    };
+    let mut agent = QActorCritic::new(&config, &one(), &Backend::cpu(), Seeds::new(7)).unwrap();
+    let mut gradient = |rows: &[(usize, u32)]| {
+        let mut step = StepRows::default();
+        for (state, action) in rows {
+            let mut shown = [0.0; 2];
+            show(*state, &mut shown);
+            step.observations.extend(shown);
+            step.actions.push(*action);
+        }
+        agent.actor.network_mut().zero_grads().unwrap();
+        agent.actor_loss(&step).unwrap().backward().unwrap();
+        agent.actor.network().grads().unwrap().to_vec()
+    };
+    let rows = [(0, 1), (1, 0), (1, 1)];
+    let all = gradient(&rows);
+    let each = rows.map(|row| gradient(&[row]));
+    for (i, got) in all.iter().enumerate() {
+        let mean = each.iter().map(|gradient| gradient[i]).sum::<f32>() / 3.0;
+        assert!((got - mean).abs() < 1e-6, "{i}: {got} {mean}");
+    }
+    assert!(all.iter().any(|x| x.abs() > 1e-3), "{all:?}");
+}

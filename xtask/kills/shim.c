@@ -1,6 +1,6 @@
 /* Loaded before the C library (LD_PRELOAD), it ends the process by SIGKILL right before the call number KILL_AT, counted
  * from 1, that changes the file system. At a normal end it writes how many there were into the file named by
- * KILL_COUNT. */
+ * KILL_COUNT. As a checkpoint is written beside training, two runs may make their calls in another order. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -92,9 +92,23 @@ int ftruncate64(int fd, off64_t length) {
     change();
     return NEXT(ftruncate64)(fd, length);
 }
+/* A line of the file named by KILL_LOG for each rename that was done: what has its final name must not be lost. */
+static void renamed(const char *to) {
+    const char *path = getenv("KILL_LOG");
+    int fd = path ? NEXT(open)(path, O_WRONLY | O_CREAT | O_APPEND, 0644) : -1;
+    char line[4096];
+    int length = snprintf(line, sizeof line, "%s\n", to);
+    if (fd >= 0) {
+        if (length > 0 && length < (int)sizeof line && NEXT(write)(fd, line, length) != length) abort();
+        close(fd);
+    }
+}
+
 int rename(const char *from, const char *to) {
     change();
-    return NEXT(rename)(from, to);
+    int done = NEXT(rename)(from, to);
+    if (done == 0) renamed(to);
+    return done;
 }
 int unlink(const char *path) {
     change();

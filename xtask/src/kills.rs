@@ -250,6 +250,7 @@ impl Driver {
     /// over a damaged checkpoint.
     fn before_calls(&mut self, run: &Run, shim: &Path, every: u64, resumed: bool) -> Result<u64> {
         let (count, killed) = (self.root.join("count"), self.root.join("killed"));
+        let log = self.root.join("renamed");
         let (whole, _) = self.uninterrupted(run)?;
         let damaged = resumed.then(|| self.damaged(run)).transpose()?;
         let begin = || {
@@ -264,23 +265,23 @@ impl Driver {
         }
         let calls = fs::read_to_string(&count).map_err(|e| Error::io(&count, e))?;
         let calls: u64 = calls.trim().parse().map_err(Error::usage)?;
-        let (mut kills, mut newest) = (0, None);
+        let mut kills = 0;
         self.bar.reset();
         self.bar.set_length(calls / every);
         for at in (1..=calls).step_by(every as usize) {
             let over = if resumed { ", resumed over a damaged checkpoint," } else { "" };
             let what = format!("{}{over} killed before call {at} of {calls}", run.algorithm);
             begin()?;
+            let _ = fs::remove_file(&log);
             let mut command = run.command(&self.exe, &killed);
-            command.env("LD_PRELOAD", shim).env("KILL_AT", at.to_string());
+            command.env("LD_PRELOAD", shim).env("KILL_AT", at.to_string()).env("KILL_LOG", &log);
             let status = command.status().map_err(Error::usage)?;
             if !was_killed(status) {
                 self.failures.push(format!("{what}: was not killed: {status}"));
                 continue;
             }
             kills += 1;
-            // A later kill cannot find less than an earlier one.
-            newest = self.newest(&killed, newest, resumed, &what);
+            self.newest(&killed, completed(&log), resumed, &what);
             self.finish(run, &killed, &whole, resumed, &what)?;
         }
         Ok(kills)
@@ -385,6 +386,13 @@ impl Driver {
         self.bar.set_message(format!("{} failures", self.failures.len()));
         Ok(())
     }
+}
+
+/// The step of the newest checkpoint that had its final name when the process was killed.
+fn completed(log: &Path) -> Option<u64> {
+    let text = fs::read_to_string(log).unwrap_or_default();
+    let step = |line: &str| line.split_once("/checkpoints/step-")?.1.parse().ok();
+    text.lines().filter_map(step).max()
 }
 
 #[cfg(unix)]
