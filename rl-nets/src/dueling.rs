@@ -165,6 +165,7 @@ mod tests {
         assert!(near(&grad_x, "grad_x"), "{grad_x:?}");
     }
 
+    #[cfg(feature = "candle")]
     #[test]
     fn both_forms_agree() {
         for (actions, atoms) in [(1, 1), (3, 1), (3, 4), (1, 5)] {

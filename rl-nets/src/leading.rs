@@ -107,7 +107,7 @@ impl Module for Leading {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "candle"))]
 mod tests {
     use super::*;
 

@@ -219,6 +219,7 @@ mod tests {
     use super::*;
     use rl_core::Seeds;
 
+    #[cfg(feature = "candle")]
     #[test]
     fn both_forms_agree_with_noise_and_without() {
         let mut rng = Seeds::new(1).stream("noise", 0);

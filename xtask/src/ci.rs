@@ -9,6 +9,8 @@ const STEPS: &[&str] = &[
     "cargo test --release --workspace",
     // Another target folder: what is built without candle does not replace what is built with it.
     "cargo test --release --package rl-ppo --no-default-features --features presets --target-dir target/outside",
+    // Arithmetic that overflows is an error here; `xtask` has little of it, and tests that take long.
+    "cargo test --profile checked --workspace --exclude xtask",
     "cargo fmt --all --check",
     "cargo clippy --release --workspace --all-targets -- -D warnings",
     "cargo doc --release --workspace --no-deps --document-private-items",
@@ -25,6 +27,9 @@ pub(crate) fn main() -> Result<()> {
             command.env("RUSTDOCFLAGS", "-D warnings");
         }
         run(step, command)?;
+    }
+    for check in WITH_TOOLS {
+        check.run()?;
     }
     python_tests()?;
     // What it loads before the C library is made for Linux.
@@ -64,6 +69,61 @@ const PYTHON_TESTS: &str = "cargo test --release --package rl-envs --features py
 
 /// A process of its own: the tests may have replaced the program that runs this.
 const KILLS: &str = "cargo xtask kills --short";
+
+/// A check by a tool that Rust's stable toolchain does not have. Where it is not installed, a line says so.
+struct WithTool {
+    /// Succeeds where the tool is there.
+    probe: &'static str,
+    install: &'static str,
+    step: &'static str,
+    environment: &'static [(&'static str, &'static str)],
+}
+
+const WITH_TOOLS: &[WithTool] = &[
+    // Without advisories, whose list comes from another server than the crates.
+    WithTool {
+        probe: "cargo deny --version",
+        install: "cargo install cargo-deny --locked",
+        step: "cargo deny check bans licenses sources",
+        environment: &[],
+    },
+    // The unsafe code, interpreted as on a processor with the widest vectors, whatever this one has. Few random cases, since
+    // each takes seconds.
+    WithTool {
+        probe: "cargo +nightly miri --version",
+        install: "rustup toolchain install nightly --component miri,rust-src",
+        step: "cargo +nightly miri test --package rl-nets --no-default-features --lib --target x86_64-unknown-linux-gnu --target-dir target/miri -- kernels::threads kernels::product",
+        environment: &[
+            ("RUSTFLAGS", "-Ctarget-cpu=x86-64-v4"),
+            ("MIRIFLAGS", "-Zmiri-disable-isolation"),
+            ("PROPTEST_CASES", "8"),
+            ("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "1"),
+        ],
+    },
+    // The same compiled, on this processor, with all other tests of the crate that do without candle.
+    #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+    WithTool {
+        probe: "cargo +nightly --version",
+        install: "rustup toolchain install nightly",
+        step: "cargo +nightly test --profile checked --package rl-nets --no-default-features --tests --target x86_64-unknown-linux-gnu --target-dir target/sanitized",
+        environment: &[("RUSTFLAGS", "-Zsanitizer=address")],
+    },
+];
+
+impl WithTool {
+    fn run(&self) -> Result<()> {
+        let mut probe = command(self.probe);
+        // To ask is not to install.
+        probe.env("RUSTUP_AUTO_INSTALL", "0");
+        if !probe.output().is_ok_and(|output| output.status.success()) {
+            println!("not run: {}; to have it: {}", self.step, self.install);
+            return Ok(());
+        }
+        let mut command = command(self.step);
+        command.envs(self.environment.iter().copied());
+        run(self.step, command)
+    }
+}
 
 fn command(line: &str) -> Command {
     let mut words = line.split(' ');
