@@ -9,8 +9,6 @@ const STEPS: &[&str] = &[
     "cargo test --release --workspace",
     // Another target folder: what is built without candle does not replace what is built with it.
     "cargo test --release --package rl-ppo --no-default-features --features presets --target-dir target/outside",
-    // Arithmetic that overflows is an error here; `xtask` has little of it, and tests that take long.
-    "cargo test --profile checked --workspace --exclude xtask",
     "cargo fmt --all --check",
     "cargo clippy --release --workspace --all-targets -- -D warnings",
     "cargo doc --release --workspace --no-deps --document-private-items",
@@ -20,7 +18,18 @@ const STEPS: &[&str] = &[
 /// candle's kernels, here a script that writes empty files.
 const CUDA: &str = "cargo check --release --package xtask --features cuda --target-dir target/cuda";
 
-pub(crate) fn main() -> Result<()> {
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Also what takes an hour: the libraries' tests with overflow checks, and the unsafe code under Miri and
+    /// AddressSanitizer.
+    #[arg(long)]
+    thorough: bool,
+}
+
+/// Arithmetic that overflows is an error here; `xtask` has little of it, and tests that take long.
+const CHECKED: &str = "cargo test --profile checked --workspace --exclude xtask";
+
+pub(crate) fn main(args: &Args) -> Result<()> {
     for step in STEPS {
         let mut command = command(step);
         if step.starts_with("cargo doc") {
@@ -28,9 +37,7 @@ pub(crate) fn main() -> Result<()> {
         }
         run(step, command)?;
     }
-    for check in WITH_TOOLS {
-        check.run()?;
-    }
+    DENY.run()?;
     python_tests()?;
     // What it loads before the C library is made for Linux.
     if cfg!(target_os = "linux") {
@@ -39,7 +46,12 @@ pub(crate) fn main() -> Result<()> {
     let stand_in = concat!(env!("CARGO_MANIFEST_DIR"), "/nvcc-stand-in.sh");
     let mut cuda = command(CUDA);
     cuda.env("NVCC", stand_in).env("CUDA_COMPUTE_CAP", "90").env("CUDARC_CUDA_VERSION", "13000");
-    run(CUDA, cuda)
+    run(CUDA, cuda)?;
+    if args.thorough {
+        run(CHECKED, command(CHECKED))?;
+        NIGHTLY.iter().try_for_each(WithTool::run)?;
+    }
+    Ok(())
 }
 
 /// The tests beside Gymnasium, of the bridge and of MuJoCo's tasks, with Python's packages in an environment of their own.
@@ -79,14 +91,15 @@ struct WithTool {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const WITH_TOOLS: &[WithTool] = &[
-    // Without advisories, whose list comes from another server than the crates.
-    WithTool {
-        probe: "cargo deny --version",
-        install: "cargo install cargo-deny --locked",
-        step: "cargo deny check bans licenses sources",
-        environment: &[],
-    },
+/// Without advisories, whose list comes from another server than the crates.
+const DENY: WithTool = WithTool {
+    probe: "cargo deny --version",
+    install: "cargo install cargo-deny --locked",
+    step: "cargo deny check bans licenses sources",
+    environment: &[],
+};
+
+const NIGHTLY: &[WithTool] = &[
     // The unsafe code, interpreted as on a processor with the widest vectors, whatever this one has. Few random cases, since
     // each takes seconds.
     WithTool {

@@ -44,7 +44,7 @@ enum Verb {
     #[command(subcommand)]
     Setup(setup::Verb),
     /// Run everything that continuous integration runs.
-    Ci,
+    Ci(ci::Args),
 }
 
 /// Who closes our output wants no more of it: `cargo xtask list | head -1` is no failure to report.
@@ -70,7 +70,7 @@ fn main() {
         Verb::Bench(verb) => bench::main(&verb),
         Verb::Kills(args) => kills::main(&args),
         Verb::Setup(verb) => setup::main(&verb),
-        Verb::Ci => ci::main(),
+        Verb::Ci(args) => ci::main(&args),
     };
     match outcome {
         Ok(()) => {}
