@@ -36,7 +36,7 @@ impl Manifest {
     }
 }
 
-/// The file that describes the policy of a checkpoint, see [`Policy::describe`].
+/// The file that describes the policy of a checkpoint, see [`Policy::describe`](crate::Policy::describe).
 pub const POLICY_FILE: &str = "policy.json";
 /// The file of a run's settings, as far as they determine what is learned.
 pub const SETTINGS_FILE: &str = "settings.toml";

@@ -93,7 +93,7 @@ impl Blocks {
         let Some(length) = self.length else { return };
         let (newest, numbers) = (ring.pushed() - 1, self.numbers(ring));
         if newest > 0 && newest.is_multiple_of(length) {
-            let bytes = encoded(ring, [newest - length..newest]);
+            let bytes = encoded(ring, Some(newest - length..newest));
             self.checksums.push_back(codec::checksum(&bytes));
         }
         while self.checksums.len() as u64 > numbers.end - numbers.start {
@@ -106,7 +106,7 @@ impl Blocks {
         for (steps, checksum) in self.all(ring).zip(&self.checksums) {
             let file = file(steps.start, *checksum);
             if !out.keep(&file) {
-                out.put_file(&file, encoded(ring, [steps]));
+                out.put_file(&file, encoded(ring, Some(steps)));
             }
         }
         out.put_file(REST, encoded(ring, self.rest(ring)));
@@ -147,7 +147,7 @@ fn file(first: u64, checksum: u32) -> String {
 }
 
 /// The columns of steps.
-fn encoded<const N: usize>(ring: &impl Ring, steps: [Range<u64>; N]) -> Vec<u8> {
+fn encoded(ring: &impl Ring, steps: impl IntoIterator<Item = Range<u64>>) -> Vec<u8> {
     let mut bytes = Vec::new();
     steps.into_iter().for_each(|steps| ring.write(steps, &mut bytes));
     bytes
