@@ -211,3 +211,27 @@ fn an_agent_without_its_replay_goes_on_with_an_empty_one() {
     let error = copy.gradient_step(Progress { step: 0, total: 1 }, &mut Metrics::default());
     assert_eq!(error.unwrap_err().to_string(), "replay: nothing to sample from yet");
 }
+
+/// Learning begins with the step that `learning_starts` names, also where a smaller memory is full before.
+#[test]
+fn learning_begins_at_its_step() {
+    for (learning_starts, buffer_size) in [(10, 100), (10, 10), (12, 5)] {
+        let config = DqnConfig {
+            learning_starts,
+            buffer_size,
+            batch_size: 4,
+            train_freq: 1,
+            ..DqnConfig::default()
+        };
+        let mut agent = dqn(&config);
+        for step in 1..=15 {
+            let shown =
+                StepBatch::of_transitions(&[0.0], &[0.0], &[None], &[1.0], step > 1).unwrap();
+            agent.observe(&shown.transitions(&[0])).unwrap();
+            let mut metrics = Metrics::default();
+            agent.update(Progress { step, total: 15 }, &mut metrics).unwrap();
+            let learned = metrics.means().any(|(name, _)| name == "loss");
+            assert_eq!(learned, step >= learning_starts, "{step} {learning_starts} {buffer_size}");
+        }
+    }
+}

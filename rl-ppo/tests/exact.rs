@@ -227,9 +227,11 @@ fn a_policy_that_moves_too_far_under_a_penalty_ends_the_epochs() {
             n_epochs: 3,
             learning_rate: rl_core::Schedule::constant(0.05),
             kl_early_stop,
+            initial_beta: 0.75,
             ..PpoKlConfig::default()
         };
         let agent = PpoKl::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+        assert_eq!(agent.rule().beta(), 0.75);
         gradient_steps(envs, agent)
     };
     // 3 epochs of 3 minibatches; the last epoch is skipped because this learning rate exceeds the KL limit.
