@@ -51,6 +51,10 @@ impl NoisyLinear {
     pub fn new(inputs: usize, outputs: usize, sigma: f64) -> Result<Self> {
         check::non_negative("sigma", sigma)?;
         let inner = Linear::new(inputs, outputs)?;
+        // Of each parameter the mean and the size of its noise.
+        let params = inputs.checked_mul(outputs).and_then(|weights| weights.checked_add(outputs));
+        let bytes = params.and_then(|params| params.checked_mul(2 * size_of::<f32>()));
+        check::memory("outputs", outputs, bytes)?;
         let mut layout = Layout::default();
         layout.push("weight", &[outputs, inputs]);
         layout.push("bias", &[outputs]);
@@ -218,6 +222,12 @@ impl Module for NoisyLinear {
 mod tests {
     use super::*;
     use rl_core::Seeds;
+
+    #[test]
+    fn a_layer_that_does_not_fit_in_memory_is_an_error() {
+        let error = NoisyLinear::new(4, 1 << 58, 0.5).unwrap_err().to_string();
+        assert!(error.starts_with("outputs: expected a size that fits in memory"), "{error}");
+    }
 
     #[cfg(feature = "candle")]
     #[test]
