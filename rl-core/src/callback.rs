@@ -122,10 +122,14 @@ impl<V, A> Callback<V, A> for StopAt {
 
 /// Evaluates the greedy policy at a fixed interval, keeps the best one, and can stop the run.
 ///
-/// Each evaluation uses its own random streams, derived from the step. It therefore affects no other stream, and a
-/// resumed run repeats it exactly.
+/// Each evaluation begins from the state that its environments had when they were handed over, if they can save it, with
+/// random streams of its own, derived from the step. It therefore affects no other stream, and a resumed run repeats it
+/// exactly.
 pub struct EvaluateEvery<V> {
     envs: V,
+    /// Their state at first: what outlasts a reset, such as an action that is repeated, would tell of evaluations before.
+    /// None where they cannot save it, or not before a reset.
+    at_first: Option<Vec<u8>>,
     seeds: Seeds,
     every: u64,
     episodes: usize,
@@ -153,11 +157,14 @@ impl<V: VecEnv> EvaluateEvery<V> {
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if an argument is zero.
-    pub fn new(envs: V, seeds: Seeds, every: u64, episodes: usize) -> Result<Self> {
+    pub fn new(mut envs: V, seeds: Seeds, every: u64, episodes: usize) -> Result<Self> {
         check::at_least("evaluate_every", 1, every)?;
         check::at_least("episodes", 1, episodes as u64)?;
+        let at_first = envs.save().ok();
+        let at_first = at_first.filter(|state| envs.resumes_exactly() && envs.load(state).is_ok());
         Ok(EvaluateEvery {
             envs,
+            at_first,
             seeds,
             every,
             episodes,
@@ -205,6 +212,9 @@ impl<V: VecEnv> EvaluateEvery<V> {
     where
         A: Agent<Obs = V::Obs, Action = V::Action>,
     {
+        if let Some(state) = &self.at_first {
+            self.envs.load(state)?;
+        }
         self.envs.reseed(self.seeds.child("evaluation", step))?;
         self.envs.set_moments(&train_envs.moments())?;
         evaluate(agent, &mut self.envs, self.episodes)

@@ -279,13 +279,12 @@ impl CheckpointDir {
         self.newest_by(read_checkpoint)
     }
 
-    /// Like [`read_latest`](CheckpointDir::read_latest), but reads, and verifies, only those of the `wanted` files that a
-    /// checkpoint has.
+    /// Like [`read_latest`](CheckpointDir::read_latest), but reads, and verifies, only the `wanted` files.
     ///
     /// # Errors
     /// Those of [`read_latest`](CheckpointDir::read_latest).
-    pub fn read_latest_files(&self, wanted: &[&str]) -> Result<Latest> {
-        self.newest_by(|path| read_checkpoint_files(path, wanted))
+    pub fn read_latest_files(&self, wanted: impl Fn(&str) -> bool) -> Result<Latest> {
+        self.newest_by(|path| read_checkpoint_files(path, &wanted))
     }
 
     fn newest_by(&self, read: impl Fn(&Path) -> Result<(Manifest, Sections)>) -> Result<Latest> {
@@ -330,15 +329,23 @@ pub struct Latest {
 /// # Errors
 /// [`Error::Corrupt`] for a file that is missing, truncated, damaged or written by a newer version of this library.
 pub fn read_checkpoint(path: &Path) -> Result<(Manifest, Sections)> {
-    read_files(path, |_| true)
+    read_checkpoint_files(path, |_| true)
 }
 
-/// Like [`read_checkpoint`], but reads, and verifies, only those of the `wanted` files that it has.
+/// Like [`read_checkpoint`], but reads, and verifies, only the `wanted` files.
 ///
 /// # Errors
 /// Those of [`read_checkpoint`].
-pub fn read_checkpoint_files(path: &Path, wanted: &[&str]) -> Result<(Manifest, Sections)> {
-    read_files(path, |file| wanted.contains(&file))
+pub fn read_checkpoint_files(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<(Manifest, Sections)> {
+    let manifest = read_manifest(path)?;
+    let mut sections = Sections::default();
+    for (file, contents) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
+        sections.put_file(file, read_file(path, file, *contents)?);
+    }
+    Ok((manifest, sections))
 }
 
 fn corrupt(file: &Path, problem: &str) -> Error {
@@ -368,15 +375,6 @@ fn read_manifest(path: &Path) -> Result<Manifest> {
         return Err(corrupt(&name, &problem));
     }
     Ok(manifest)
-}
-
-fn read_files(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<(Manifest, Sections)> {
-    let manifest = read_manifest(path)?;
-    let mut sections = Sections::default();
-    for (file, contents) in manifest.files.iter().filter(|(file, _)| wanted(file)) {
-        sections.put_file(file, read_file(path, file, *contents)?);
-    }
-    Ok((manifest, sections))
 }
 
 /// Verifies every file of a checkpoint, one at a time.

@@ -102,7 +102,8 @@ pub trait Env: Send {
 
     /// The present state, for a checkpoint; `None` where it cannot be saved, as that of a simulator in another process.
     /// [`VecEnv::load`](crate::VecEnv::load) then begins a new episode, and learners see the old one end as a truncation.
-    /// Whether an environment can save its state does not change in the course of its life.
+    /// Whether an environment can save its state does not change in the course of its life. It is asked before the first reset
+    /// too, and [`set_state`](Env::set_state) goes back there: evaluations begin alike by it.
     fn state(&self) -> Option<Self::State>;
 
     /// Goes back to `state`.

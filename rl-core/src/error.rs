@@ -93,9 +93,9 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// A configuration error that names `field`.
+    /// A configuration error that names `field`. Of a value that is very long it shows the beginning.
     pub fn config(field: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
-        Error::Config { field: field.into(), expected: expected.to_string(), got: got.to_string() }
+        Error::Config { field: field.into(), expected: expected.to_string(), got: one_line(got) }
     }
 
     /// The same error for a nested field: a configuration error then names both fields.
@@ -113,9 +113,15 @@ impl Error {
         }
     }
 
-    /// A mismatch between two values.
+    /// A mismatch between two values. Of a value that is very long the error shows the beginning.
+    ///
+    /// ```
+    /// let error = rl_core::Error::mismatch("name", "a short one", "n".repeat(1_000_000));
+    /// assert_eq!(error.to_string().len(), "name: expected a short one, got ".len() + 2_000 + "...".len());
+    /// ```
     pub fn mismatch(what: impl Into<String>, expected: impl Display, got: impl Display) -> Self {
-        Error::Mismatch { what: what.into(), expected: expected.to_string(), got: got.to_string() }
+        let what = one_line(what.into());
+        Error::Mismatch { what, expected: expected.to_string(), got: one_line(got) }
     }
 
     /// Damaged data, or data in another format.
@@ -125,9 +131,7 @@ impl Error {
 
     /// Settings that cannot be read. A message of several lines, as parsers have them, becomes one.
     pub fn settings(what: impl Into<String>, problem: impl Display) -> Self {
-        let text = problem.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        Error::Settings { what: what.into(), problem: lines.join(" ") }
+        Error::Settings { what: one_line(what.into()), problem: one_line(problem) }
     }
 
     /// A folder in which a run can neither begin nor go on.
@@ -144,6 +148,23 @@ impl Error {
     pub fn other(source: impl std::error::Error + Send + Sync + 'static) -> Self {
         Error::Other(Box::new(source))
     }
+}
+
+/// A text as errors show it: several lines, as parsers have them, become one, and of what is very long there is the beginning.
+///
+/// ```
+/// assert_eq!(rl_core::one_line("a value\n  of two lines"), "a value of two lines");
+/// ```
+pub fn one_line(text: impl Display) -> String {
+    const LONGEST: usize = 2_000;
+    let text = text.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let mut line = lines.join(" ");
+    if let Some((end, _)) = line.char_indices().nth(LONGEST) {
+        line.truncate(end);
+        line += "...";
+    }
+    if line.contains(char::is_control) { line.escape_debug().to_string() } else { line }
 }
 
 /// Range checks for configuration fields. Each names the field, the range and the value.

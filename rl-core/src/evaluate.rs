@@ -76,13 +76,13 @@ where
     let mut result = Evaluation { returns: Vec::new(), lengths: Vec::new(), bad_steps: 0 };
     let mut step = 0;
     envs.reset()?;
-    envs.batch().check_finite(step)?;
+    envs.check_finite(step)?;
     result.bad_steps += envs.batch().bad_steps();
     while left > 0 {
         policy.act_greedily(envs.batch().observations(), &mut actions)?;
         check::finite_rows("action", &actions, width, step)?;
         envs.step(&actions)?;
-        envs.batch().check_finite(step)?;
+        envs.check_finite(step)?;
         result.bad_steps += envs.batch().bad_steps();
         step += n as u64;
         for episode in envs.batch().episodes() {

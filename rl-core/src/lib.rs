@@ -97,7 +97,7 @@ pub use checkpoint::{
     read_checkpoint_files, remove_temporary, write_atomically,
 };
 pub use env::{End, Env, Step};
-pub use error::{Error, Result, check};
+pub use error::{Error, Result, check, one_line};
 pub use evaluate::{Evaluation, evaluate};
 pub use file_sink::{FileFormat, FileSink};
 pub use metrics::{ConsoleSink, MemorySink, Metrics, Row, Sink};

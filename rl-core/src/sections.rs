@@ -43,21 +43,33 @@ impl Sections {
         self
     }
 
-    /// Whether the replay memory is to be put: what is put of it all the same is dropped before it is written.
+    /// Whether a file belongs to the replay memory: `replay.bin`, and those whose names begin with `replay-`.
+    pub fn is_replay(file: &str) -> bool {
+        file == REPLAY || file.starts_with(REPLAY_PARTS)
+    }
+
+    /// Whether the replay memory is to be put: what is put of it all the same is dropped.
     pub fn wants_replay(&self) -> bool {
         !self.without_replay
     }
 
-    /// Leaves a file as it is in the checkpoint before, if there is one that has it, and says whether it does; otherwise the
-    /// file is to be put. Its name has to say what is in it, by a checksum: only what is the same has the same name.
+    /// Leaves a file as it is in the checkpoint before, if there is one that has it, and says whether there is nothing to put:
+    /// because it does, or because the file is left out; otherwise the file is to be put. Its name has to say what is in it, by a checksum: only what is the same has the same name.
     #[must_use]
     pub fn keep(&mut self, file: &str) -> bool {
+        if self.leaves_out(file) {
+            return true;
+        }
         let there = self.before.as_ref().is_some_and(|before| before.files.contains_key(file));
         if there {
             self.files.remove(file);
             self.kept.insert(file.to_owned());
         }
         there
+    }
+
+    fn leaves_out(&self, file: &str) -> bool {
+        self.without_replay && Sections::is_replay(file)
     }
 
     /// Adds a value, encoded by [`codec`], as the file `name.bin`.
@@ -80,8 +92,10 @@ impl Sections {
 
     /// Adds a file in its own format, such as `policy.safetensors`.
     pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
-        self.kept.remove(file);
-        self.files.insert(file.to_owned(), bytes);
+        if !self.leaves_out(file) {
+            self.kept.remove(file);
+            self.files.insert(file.to_owned(), bytes);
+        }
     }
 
     /// The bytes of a file.
@@ -108,13 +122,6 @@ impl Sections {
     /// Every file that is put, by name.
     pub fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
-    }
-
-    /// Removes the replay memory: `replay.bin` and files whose names begin with `replay-`.
-    pub(crate) fn remove_replay(&mut self) {
-        let other = |name: &str| name != REPLAY && !name.starts_with(REPLAY_PARTS);
-        self.files.retain(|name, _| other(name));
-        self.kept.retain(|name| other(name));
     }
 
     /// The length and checksum of every file, of those too that are as they were before.

@@ -31,7 +31,7 @@ pub(crate) fn check_memory<O: Space>(envs: usize, observations: &O) -> Result<()
 /// Runs environments; a panic of one becomes an error. `run` says which environment it runs, and at which step of its episode.
 ///
 /// A panic must not end a training run without its message, nor take down the thread that other environments are on.
-fn reporting_panics(run: impl FnOnce(&mut (usize, u64)) -> Result<()>) -> Result<()> {
+fn reporting_panics<T>(run: impl FnOnce(&mut (usize, u64)) -> Result<T>) -> Result<T> {
     let mut at = (0, 0);
     // What the panic has left half done is behind an error, after which nobody goes on with these environments.
     let outcome = catch_unwind(AssertUnwindSafe(|| run(&mut at)));
@@ -41,6 +41,11 @@ fn reporting_panics(run: impl FnOnce(&mut (usize, u64)) -> Result<()>) -> Result
         let message = text.unwrap_or_else(|| "no message".to_owned());
         Err(Error::EnvPanicked { env: at.0, step: at.1, message })
     })
+}
+
+/// Whether environments can save their states. One that panics cannot.
+pub(crate) fn can_be_saved<'a, E: Env + 'a>(mut envs: impl Iterator<Item = &'a E>) -> bool {
+    reporting_panics(|_| Ok(envs.all(|env| env.state().is_some()))).unwrap_or(false)
 }
 
 #[derive(Debug)]
@@ -101,9 +106,13 @@ impl<E: Env> SerialVecEnv<E> {
 
     /// The state of each environment.
     pub(crate) fn save_slots(&self) -> Result<Vec<Vec<u8>>> {
-        let encode =
-            |s: &Slot<E>| codec::encode(&(s.env.state(), &s.rng, s.episode_return, s.length));
-        self.slots.iter().map(encode).collect()
+        reporting_panics(|at| {
+            let encode = |s: &Slot<E>| {
+                *at = (s.index, s.length);
+                codec::encode(&(s.env.state(), &s.rng, s.episode_return, s.length))
+            };
+            self.slots.iter().map(encode).collect()
+        })
     }
 
     /// Restores saved states, and the observations to act on next, to which a step that is skipped goes back.
@@ -128,20 +137,24 @@ impl<E: Env> SerialVecEnv<E> {
         let decoded =
             saved.slots.iter().map(decode).collect::<Result<Vec<SavedSlot<E::State>>>>()?;
         let rows = saved.observations.chunks_exact_mut(width).zip(saved.reset_since.iter_mut());
-        for ((slot, decoded), (obs, reset_since)) in self.slots.iter_mut().zip(decoded).zip(rows) {
-            let (state, rng, episode_return, length) = decoded;
-            check::count("envs.bin: steps of an episode", length)?;
-            slot.rng = rng;
-            (slot.episode_return, slot.length) = (episode_return, length);
-            match state {
-                Some(state) => slot.env.set_state(state)?,
-                None => {
-                    slot.env.reset(&mut slot.rng, obs)?;
-                    (slot.episode_return, slot.length, *reset_since) = (0.0, 0, true);
+        let each = self.slots.iter_mut().zip(decoded).zip(rows);
+        reporting_panics(|at| {
+            for ((slot, decoded), (obs, reset_since)) in each {
+                let (state, rng, episode_return, length) = decoded;
+                *at = (slot.index, length);
+                check::count("envs.bin: steps of an episode", length)?;
+                slot.rng = rng;
+                (slot.episode_return, slot.length) = (episode_return, length);
+                match state {
+                    Some(state) => slot.env.set_state(state)?,
+                    None => {
+                        slot.env.reset(&mut slot.rng, obs)?;
+                        (slot.episode_return, slot.length, *reset_since) = (0.0, 0, true);
+                    }
                 }
             }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 }
 
@@ -244,6 +257,6 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     }
 
     fn resumes_exactly(&self) -> bool {
-        self.slots.iter().all(|slot| slot.env.state().is_some())
+        can_be_saved(self.slots.iter().map(|slot| &slot.env))
     }
 }

@@ -1,6 +1,6 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
-use crate::serial::{SavedEnvs, check_memory};
+use crate::serial::{SavedEnvs, can_be_saved, check_memory};
 use crate::{
     BadNumbers, Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec,
 };
@@ -92,7 +92,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
         check_memory(envs.len(), &observation_space)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
-        let resumes_exactly = envs.iter().all(|env| env.state().is_some());
+        let resumes_exactly = can_be_saved(envs.iter());
         let share = envs.len().div_ceil(threads);
         let mut workers = Vec::new();
         let mut envs = envs.into_iter().enumerate().peekable();

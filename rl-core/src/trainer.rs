@@ -313,9 +313,8 @@ where
     /// Checks what the environments show, also where they mend bad numbers: a wrapper can make one of good ones, and a first
     /// observation is not skipped.
     fn take_numbers(&mut self, step: u64) -> Result<()> {
-        let batch = self.envs.batch();
-        batch.check_finite(step)?;
-        self.bad_steps += batch.bad_steps();
+        self.envs.check_finite(step)?;
+        self.bad_steps += self.envs.batch().bad_steps();
         Ok(())
     }
 
@@ -389,9 +388,6 @@ where
             sections = sections.without_replay();
         }
         self.save(&mut sections)?;
-        if !self.save_replay {
-            sections.remove_replay();
-        }
         let writer = self.checkpoints.as_mut().ok_or_else(no_checkpoints)?;
         writer.begin(self.agent.name(), self.counters.step, sections)
     }

@@ -191,6 +191,7 @@ impl<T: Element> StepBatch<T> {
     fn forget_step(&mut self) {
         self.rewards.fill(0.0);
         self.ends.fill(None);
+        self.finals.fill(T::default());
         self.episodes.clear();
         self.bad_steps = 0;
         self.resets.fill(false);
@@ -419,6 +420,15 @@ pub trait VecEnv {
         Err(crate::Error::config("bad_numbers", expected, bad_numbers))
     }
 
+    /// Checks that what the last step, or reset, gave are finite numbers, see [`StepBatch::check_finite`]. A wrapper that
+    /// clips numbers, or gathers statistics of them, checks what it wraps too: it can hide what is infinite.
+    ///
+    /// # Errors
+    /// Those of [`StepBatch::check_finite`].
+    fn check_finite(&self, step: u64) -> Result<()> {
+        self.batch().check_finite(step)
+    }
+
     /// The wrapper's normaliser of observations, if there is one; none by default. A wrapper hands on that of what it wraps.
     fn normalizer(&self) -> Option<&Normalizer> {
         None
@@ -492,6 +502,9 @@ impl<V: VecEnv + ?Sized> VecEnv for Box<V> {
     }
     fn set_bad_numbers(&mut self, bad_numbers: BadNumbers) -> Result<()> {
         (**self).set_bad_numbers(bad_numbers)
+    }
+    fn check_finite(&self, step: u64) -> Result<()> {
+        (**self).check_finite(step)
     }
     fn normalizer(&self) -> Option<&Normalizer> {
         (**self).normalizer()

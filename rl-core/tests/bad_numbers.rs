@@ -3,10 +3,10 @@
 
 use rl_core::toy::{Guess, Sign};
 use rl_core::{
-    Agent, BadNumbers, BoxSpace, CheckpointDir, CheckpointEvery, Discrete, End, Env, Episode,
-    EvaluateEvery, Latest, MemorySink, Metrics, NormalizeObs, NormalizeReward, Policy, Progress,
-    Result, Rng, Sections, Seeds, SerialVecEnv, Step, StepBatch, StopAt, ThreadedVecEnv, Trainer,
-    TrainerConfig, Transitions, VecEnv, evaluate,
+    Agent, BadNumbers, BoxSpace, CheckpointDir, CheckpointEvery, ClipReward, Discrete, End, Env,
+    Episode, EvaluateEvery, Latest, MapReward, MemorySink, Metrics, NormalizeObs, NormalizeReward,
+    Policy, Progress, Result, RewardMap, Rng, Sections, Seeds, SerialVecEnv, Step, StepBatch,
+    StopAt, ThreadedVecEnv, Trainer, TrainerConfig, Transitions, VecEnv, evaluate,
 };
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -208,6 +208,54 @@ fn threads_make_no_difference() {
             assert!(runs.iter().all(|run| *run == runs[0]), "{how:?} {bad_numbers:?}");
         }
     }
+}
+
+/// What a wrapper clips is refused all the same, through another wrapper too.
+#[test]
+fn wrappers_do_not_hide_what_is_infinite() {
+    let inf = f32::INFINITY;
+    let (observation, reward) =
+        (serial(3, 4, How::Observation(inf)), || serial(3, 4, How::Reward(inf)));
+    let wrapped: [(&str, Envs); 3] = [
+        ("observation[0]", Box::new(NormalizeObs::new(observation, 10.0).unwrap())),
+        ("reward", Box::new(ClipReward::new(reward()))),
+        ("reward", Box::new(NormalizeReward::new(reward(), 0.99, 10.0).unwrap())),
+    ];
+    for (what, envs) in wrapped {
+        let envs: Envs = Box::new(ClipReward::new(envs));
+        let mut trainer = trainer(envs, BadNumbers::Stop);
+        let expected =
+            format!("{what} of environment 1 at step 9: expected a finite number, got inf");
+        assert_eq!(trainer.run().unwrap_err().to_string(), expected);
+    }
+    let mut envs = ClipReward::new(reward());
+    let error = evaluate(&mut Keeps::default(), &mut envs, 6).unwrap_err().to_string();
+    assert!(error.starts_with("reward of environment 1 at step 9"), "{error}");
+    // What a wrapper makes of good numbers is looked at too.
+    let mut envs = MapReward::wrap(serial(3, 0, How::Reward(inf)), ToNan);
+    envs.reset().unwrap();
+    envs.step(&[0; 3]).unwrap();
+    let error = envs.check_finite(0).unwrap_err().to_string();
+    assert!(error.starts_with("reward of environment 0 at step 0"), "{error}");
+}
+
+#[derive(Clone)]
+struct ToNan;
+
+impl RewardMap for ToNan {
+    fn map(&mut self, rewards: &mut [f32], _: &[Option<End>], _: bool) -> Result<()> {
+        rewards.fill(f32::NAN);
+        Ok(())
+    }
+}
+
+/// Final observations of an evaluation that failed are not those of the next.
+#[test]
+fn bad_numbers_do_not_outlast_a_reset() {
+    let mut envs = serial(3, 4, How::Final(f32::NAN));
+    evaluate(&mut Keeps::default(), &mut envs, 6).unwrap_err();
+    envs.set_bad_numbers(BadNumbers::Count).unwrap();
+    evaluate(&mut Keeps::default(), &mut envs, 6).unwrap();
 }
 
 /// A first observation cannot be skipped: it stops, or is counted.

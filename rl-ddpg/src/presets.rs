@@ -7,6 +7,6 @@ rl_core::presets! {
     "td3", Td3Config::preset:
         "Pendulum-v1" "MountainCarContinuous-v0" "MuJoCo";
     "sac", SacConfig::preset:
-        "Pendulum-v1" "MountainCarContinuous-v0" "MuJoCo";
+        "Pendulum-v1" "MountainCarContinuous-v0" "BipedalWalker-v3" "MuJoCo";
     "tqc", TqcConfig::preset: "Pendulum-v1" "MuJoCo";
 }

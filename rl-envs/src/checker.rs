@@ -209,6 +209,10 @@ impl<E: Env> Checker<E> {
         }
         // An environment that cannot be saved says so; that is no problem of it.
         let Some(state) = env.state() else { return };
+        let fresh = make().state().map(|state| make().set_state(state));
+        if let Some(Err(e)) = fresh {
+            self.say(format!("a state saved before a reset could not be restored: {e}"));
+        }
         let saved = rl_core::codec::encode(&state)
             .and_then(|bytes| rl_core::codec::decode("state", &bytes))
             .and_then(|state| copy.set_state(state));

@@ -82,8 +82,9 @@ impl TrainedPolicy {
     /// them.
     pub fn load(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
+        let wanted = |file: &str| WANTED.contains(&file);
         let (manifest, sections) = match folder.join("manifest.json").is_file() {
-            true => read_checkpoint_files(folder, &WANTED)?,
+            true => read_checkpoint_files(folder, wanted)?,
             false => {
                 let of_run = folder.join("checkpoints");
                 let root = if of_run.is_dir() { of_run } else { folder.to_owned() };
@@ -92,7 +93,7 @@ impl TrainedPolicy {
                     let root = root.display().to_string();
                     return Err(rl_core::Error::corrupt(root, "no checkpoint").into());
                 }
-                let newest = checkpoints.read_latest_files(&WANTED)?;
+                let newest = checkpoints.read_latest_files(wanted)?;
                 (newest.manifest, newest.sections)
             }
         };

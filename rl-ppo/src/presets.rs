@@ -4,7 +4,8 @@ use crate::{PpoConfig, PpoKlConfig, TrpoConfig};
 
 rl_core::presets! {
     "ppo", PpoConfig::preset:
-        "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0" "LunarLander-v3" "MinAtar" "MuJoCo";
+        "CartPole-v1" "Acrobot-v1" "Pendulum-v1" "MountainCar-v0" "LunarLander-v3"
+        "BipedalWalker-v3" "MinAtar" "ALE" "MuJoCo";
     "ppo-kl", PpoKlConfig::preset: "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
     "trpo", TrpoConfig::preset: "CartPole-v1" "Acrobot-v1" "Pendulum-v1";
 }

@@ -25,17 +25,30 @@ pub(crate) trait Ring {
     /// What another ring must have in common to hold the same steps.
     fn shape(&self) -> Vec<usize>;
 
+    /// Steps that there is room for.
+    fn steps(&self) -> usize;
+
     /// Steps stored since the beginning.
     fn pushed(&self) -> u64;
 
     /// The oldest stored step; the next one where none is.
-    fn oldest(&self) -> u64;
+    fn oldest(&self) -> u64 {
+        self.pushed().saturating_sub(self.steps() as u64)
+    }
+
+    /// The number of steps stored, at most [`steps`](Ring::steps).
+    fn filled(&self) -> usize {
+        (self.pushed() - self.oldest()) as usize
+    }
 
     /// The first step of which anything is still needed, the oldest or one before.
     fn needed(&self) -> u64;
 
-    /// Takes over that so many steps were stored, of which none is here yet.
+    /// Takes over that so many steps were stored.
     fn set_pushed(&mut self, pushed: u64);
+
+    /// Its blocks.
+    fn blocks_mut(&mut self) -> &mut Blocks;
 
     /// Appends the columns of these steps.
     fn write(&self, steps: Range<u64>, out: &mut Vec<u8>);
@@ -45,6 +58,30 @@ pub(crate) trait Ring {
     /// # Errors
     /// [`Error::Corrupt`] for bytes that are too few, or cannot be of this ring.
     fn read(&mut self, steps: Range<u64>, bytes: &mut Reader<'_>) -> Result<()>;
+
+    /// Counts a step whose columns were stored.
+    fn count_step(&mut self)
+    where
+        Self: Sized,
+    {
+        self.set_pushed(self.pushed() + 1);
+        let mut blocks = std::mem::take(self.blocks_mut());
+        blocks.take_in(self);
+        *self.blocks_mut() = blocks;
+    }
+
+    /// Reads what [`Blocks::save`] wrote of such a ring into this one, in which nothing is stored.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for one of another shape; [`Error::Corrupt`] for bytes that cannot be of this ring.
+    fn load_blocks(&mut self, from: &Sections) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let blocks = std::mem::take(self.blocks_mut()).load(self, from)?;
+        *self.blocks_mut() = blocks;
+        Ok(())
+    }
 }
 
 /// The blocks of a ring: all their steps are stored, and a later one, so that nothing of them can change. Each is a file of a
@@ -87,9 +124,8 @@ impl Blocks {
         [ring.needed()..first, last..ring.pushed()]
     }
 
-    /// To be called when a step was stored: takes in the block that it has made whole, and forgets one that it has begun to
-    /// overwrite.
-    pub(crate) fn pushed(&mut self, ring: &impl Ring) {
+    /// Takes in the block that the newest step has made whole, and forgets one that it has begun to overwrite.
+    fn take_in(&mut self, ring: &impl Ring) {
         let Some(length) = self.length else { return };
         let (newest, numbers) = (ring.pushed() - 1, self.numbers(ring));
         if newest > 0 && newest.is_multiple_of(length) {
@@ -115,8 +151,8 @@ impl Blocks {
         Ok(())
     }
 
-    /// Reads what [`save`](Blocks::save) wrote of such a ring into `ring`, in which nothing is stored.
-    pub(crate) fn load<R: Ring>(mut self, ring: &mut R, from: &Sections) -> Result<Self> {
+    /// Reads what [`save`](Blocks::save) wrote of such a ring into `ring`.
+    fn load<R: Ring>(mut self, ring: &mut R, from: &Sections) -> Result<Self> {
         let (shape, pushed, checksums): (Vec<usize>, u64, VecDeque<u32>) =
             codec::decode("replay", from.file(HEAD)?)?;
         if shape != ring.shape() {

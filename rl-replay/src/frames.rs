@@ -2,7 +2,7 @@
 
 mod saved;
 
-use crate::blocks::Blocks;
+use crate::blocks::{Blocks, Ring};
 use crate::rows::{bytes_of, check_memory};
 use crate::side_frames::SideFrames;
 use crate::{Batch, Horizon, Result, Store};
@@ -160,19 +160,9 @@ impl<T: Element, A: Element> Frames<T, A> {
         Frames::new(n, self.envs, width, self.stack, self.action_width)
     }
 
-    /// The number of steps stored, at most `steps`.
-    fn filled(&self) -> usize {
-        self.pushed.min(self.steps as u64) as usize
-    }
-
-    /// The oldest stored step; the next one where none is.
-    fn oldest_step(&self) -> u64 {
-        self.pushed.saturating_sub(self.steps as u64)
-    }
-
     /// The first step whose start is needed: by the `stack - 1` steps that show its older frames.
     fn first_of_starts(&self) -> u64 {
-        (self.oldest_step() + 2).saturating_sub(self.stack as u64)
+        (self.oldest() + 2).saturating_sub(self.stack as u64)
     }
 
     /// The row of the first environment in a step.
@@ -283,7 +273,7 @@ impl<T: Element, A: Element> Frames<T, A> {
         self.cut_where(apart);
         // This step overwrites the oldest.
         self.pushed += 1;
-        self.finals.forget_before(self.oldest_step());
+        self.finals.forget_before(self.oldest());
         self.starts.forget_before(self.first_of_starts());
         self.pushed = step;
         let (rows, aw) = (self.row(step)..self.row(step) + self.envs, self.action_width);
@@ -310,10 +300,7 @@ impl<T: Element, A: Element> Frames<T, A> {
         let actions = rows.start * aw..rows.end * aw;
         self.actions[actions].copy_from_slice(transitions.actions());
         self.rewards[rows.clone()].copy_from_slice(transitions.rewards());
-        self.pushed += 1;
-        let mut blocks = std::mem::take(&mut self.blocks);
-        blocks.pushed(self);
-        self.blocks = blocks;
+        self.count_step();
         Ok(rows)
     }
 }

@@ -75,11 +75,6 @@ impl<T: Element, A: Element> Rows<T, A> {
         })
     }
 
-    /// The number of steps stored, at most `steps`.
-    fn filled(&self) -> usize {
-        self.pushed.min(self.steps as u64) as usize
-    }
-
     /// The index of the newest step; none where nothing is stored.
     fn newest(&self) -> Option<usize> {
         Some((self.pushed.checked_sub(1)? % self.steps as u64) as usize)
@@ -134,10 +129,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
             let row = &mut self.next_observations[(at + i) * w..][..w];
             row.copy_from_slice(transitions.next_observation(i));
         }
-        self.pushed += 1;
-        let mut blocks = std::mem::take(&mut self.blocks);
-        blocks.pushed(self);
-        self.blocks = blocks;
+        self.count_step();
         Ok(rows)
     }
 
@@ -166,7 +158,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
 
     fn loaded(&self, from: &Sections) -> Result<Box<dyn Store<T, A>>> {
         let mut rows = self.emptied()?;
-        rows.blocks = std::mem::take(&mut rows.blocks).load(&mut rows, from)?;
+        rows.load_blocks(from)?;
         Ok(Box::new(rows))
     }
 
@@ -182,12 +174,12 @@ impl<T: Element, A: Element> Ring for Rows<T, A> {
         vec![self.steps, self.envs, self.width, self.action_width]
     }
 
-    fn pushed(&self) -> u64 {
-        self.pushed
+    fn steps(&self) -> usize {
+        self.steps
     }
 
-    fn oldest(&self) -> u64 {
-        self.pushed.saturating_sub(self.steps as u64)
+    fn pushed(&self) -> u64 {
+        self.pushed
     }
 
     fn needed(&self) -> u64 {
@@ -196,6 +188,10 @@ impl<T: Element, A: Element> Ring for Rows<T, A> {
 
     fn set_pushed(&mut self, pushed: u64) {
         self.pushed = pushed;
+    }
+
+    fn blocks_mut(&mut self) -> &mut Blocks {
+        &mut self.blocks
     }
 
     fn write(&self, steps: Range<u64>, out: &mut Vec<u8>) {

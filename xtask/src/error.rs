@@ -1,3 +1,4 @@
+use rl_core::one_line;
 use std::fmt::Display;
 use std::path::Path;
 
@@ -25,9 +26,7 @@ pub(crate) type Result<T> = std::result::Result<T, Error>;
 impl Error {
     pub(crate) fn usage(message: impl Display) -> Self {
         // Error messages of parsers span several lines; here an error is one line.
-        let text = message.to_string();
-        let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
-        Error::Usage(lines.join(" "))
+        Error::Usage(one_line(message))
     }
 
     /// As an error of the library, for code of ours that it calls.

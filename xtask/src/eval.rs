@@ -4,7 +4,7 @@ use crate::algorithm::{Pair, RunEnvs, build, with_pair};
 use crate::train::json;
 use crate::{Error, Result};
 use rl_core::run::{RunConfig, RunFolder, Which, give_policy, parse_count};
-use rl_core::{Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate};
+use rl_core::{BadNumbers, Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -59,8 +59,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         "{} on {}: return {mean:.2} ± {std:.2} over {n} episodes, policy of step {}",
         config.algorithm, config.env, manifest.step
     );
+    let bad_steps = (config.bad_numbers != BadNumbers::Stop).then_some(evaluation.bad_steps);
+    if let Some(bad_steps) = bad_steps {
+        println!("  steps with numbers that are NaN or infinite: {bad_steps}");
+    }
     if args.json {
-        let value = serde_json::json!({
+        let mut value = serde_json::json!({
             "algorithm": config.algorithm,
             "env": config.env,
             "step": manifest.step,
@@ -68,6 +72,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             "mean_return": mean,
             "std_return": std,
         });
+        if let Some(bad_steps) = bad_steps {
+            value["bad_steps"] = bad_steps.into();
+        }
         println!("{}", json(&value)?);
     }
     Ok(())
@@ -88,5 +95,6 @@ where
     let mut envs =
         Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, &pair.spec, 10, seeds)?;
     give_policy(sections, &mut pair.agent, &mut envs)?;
+    envs.set_bad_numbers(config.bad_numbers)?;
     Ok(evaluate(&mut pair.agent, &mut envs, episodes)?)
 }

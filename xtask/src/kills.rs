@@ -1,7 +1,7 @@
 //! `cargo xtask kills`: kills runs at any moment and checks what becomes of them.
 //!
-//! A short run is killed before each of its calls that change the file system (by `kills/shim.c`, loaded before the C
-//! library), and others at random moments; each is then resumed until it ends. No checkpoint that was complete may be lost
+//! Short runs are killed before each of their calls that change the file system (by `kills/shim.c`, loaded before the C
+//! library), and at random moments; each is then resumed until it ends. No checkpoint that was complete may be lost
 //! or damaged, and what is left in the folder must be what an uninterrupted run leaves, to the last byte.
 //!
 //! A killed process leaves the operating system's cache intact: a missing sync, which shows after a power cut, does not show
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Kill before every n-th call that changes the file system; 0: never.
     #[arg(long, default_value_t = 1)]
     every: u64,
-    /// A short test: a random kill of each run, and every 31st call.
+    /// A short test: a random kill of each run, and every 101st call.
     #[arg(long)]
     short: bool,
 }
@@ -50,33 +50,27 @@ const DQN: Run = Run {
     steps: 1500,
     set: off_policy!("network.hidden=[16]"),
 };
-/// With a memory large enough for blocks that checkpoints share.
-const RAINBOW: Run = Run {
-    algorithm: "rainbow",
-    env: "MinAtar/Breakout-v1",
-    steps: 1500,
-    set: &[
-        "network={conv=[{channels=4,kernel=3}],hidden=[16]}",
-        "batch_size=8",
-        "buffer_size=1000",
-        "learning_starts=100",
-        "train_freq=20",
-        "checkpoint_every=300",
-    ],
-};
-const PPO: Run = Run {
-    algorithm: "ppo",
-    env: "CartPole-v1",
-    steps: 4000,
-    set: &["n_steps=25", "batch_size=50", "checkpoint_every=1300", "normalize.observations=true"],
-};
 const CONTINUOUS: &[&str] = off_policy!("actor.hidden=[16]", "critic.hidden=[16]");
 const EVERY_1900: &[&str] = &["checkpoint_every=1900"];
 
 /// A run of each algorithm, and of what is stored in ways of its own.
 const RUNS: &[Run] = &[
     DQN,
-    RAINBOW,
+    // With a memory large enough for blocks that checkpoints share.
+    Run {
+        algorithm: "rainbow",
+        env: "MinAtar/Breakout-v1",
+        steps: 1500,
+        set: &[
+            "network={conv=[{channels=4,kernel=3}],hidden=[16]}",
+            "batch_size=8",
+            "buffer_size=1000",
+            "learning_starts=100",
+            "train_freq=20",
+            "checkpoint_every=300",
+            "evaluate_every=200",
+        ],
+    },
     // Frames stored once, in blocks, with priorities.
     Run {
         algorithm: "dqn",
@@ -93,7 +87,17 @@ const RUNS: &[Run] = &[
         ],
     },
     Run { algorithm: "q-learning", env: "CliffWalking-v1", steps: 20_000, set: EVERY_1900 },
-    PPO,
+    Run {
+        algorithm: "ppo",
+        env: "CartPole-v1",
+        steps: 4000,
+        set: &[
+            "n_steps=25",
+            "batch_size=50",
+            "checkpoint_every=1300",
+            "normalize.observations=true",
+        ],
+    },
     // Environments and learning on several threads.
     Run {
         algorithm: "ppo",
@@ -165,7 +169,7 @@ struct Driver {
 
 pub(crate) fn main(args: &Args) -> Result<()> {
     let (random, every) =
-        if args.short { (RUNS.len() as u64, 31) } else { (args.random, args.every) };
+        if args.short { (RUNS.len() as u64, 101) } else { (args.random, args.every) };
     let exe = std::env::current_exe().map_err(Error::usage)?;
     let root = Path::new("target/kills").to_owned();
     let _ = fs::remove_dir_all(&root);
@@ -179,8 +183,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let mut kills = 0;
     if every > 0 {
         let shim = driver.build_shim()?;
-        for run in [DQN, RAINBOW, PPO] {
-            kills += driver.before_calls(&run, &shim, every, false)?;
+        for run in RUNS {
+            let n = driver.before_calls(run, &shim, every, false)?;
+            driver.tell(run, format_args!("{n} kills before a call"));
+            kills += n;
         }
         // Goes on over a damaged checkpoint, which it has to replace.
         kills += driver.before_calls(&DQN, &shim, every, true)?;
@@ -189,7 +195,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let runs = RUNS.len() as u64;
     for (i, run) in RUNS.iter().enumerate() {
         let share = (random + runs - 1 - i as u64) / runs;
-        kills += driver.at_random(run, share, &mut rng)?;
+        let n = driver.at_random(run, share, &mut rng)?;
+        driver.tell(run, format_args!("{n} random kills"));
+        kills += n;
     }
     driver.bar.finish_and_clear();
     driver.failures.iter().for_each(|failure| println!("{failure}"));
@@ -205,6 +213,12 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 }
 
 impl Driver {
+    /// A line for who watches, or reads it later.
+    fn tell(&self, run: &Run, what: std::fmt::Arguments<'_>) {
+        let Run { algorithm, env, .. } = run;
+        self.bar.suspend(|| eprintln!("{algorithm} on {env}: {what}"));
+    }
+
     fn build_shim(&self) -> Result<PathBuf> {
         let shim = self.root.join("shim.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/kills/shim.c");

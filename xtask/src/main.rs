@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)]
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 mod algorithm;
 mod bench;
@@ -59,9 +60,25 @@ fn end_quietly_where_output_is_closed() {
     }));
 }
 
+/// What the parser refuses, as all errors are; where no verb is given, the help.
+fn refused(error: &clap::Error) -> Error {
+    if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let mut lines: Vec<&str> = text.lines().map(str::trim).collect();
+    // The last ones: a value may have such a line too.
+    for end in ["For more information", "Usage:"] {
+        let at = lines.iter().rposition(|line| line.starts_with(end));
+        lines.truncate(at.unwrap_or(lines.len()));
+    }
+    let said = lines.join("\n");
+    Error::usage(said.trim_start_matches("error: ").replace("\n\ntip: ", "; "))
+}
+
 fn main() {
     end_quietly_where_output_is_closed();
-    let outcome = match Verb::parse() {
+    let outcome = Verb::try_parse().map_err(|error| refused(&error)).and_then(|verb| match verb {
         Verb::Train(args) => train::main(&args),
         Verb::Eval(args) => eval::main(&args),
         Verb::List => list::main(),
@@ -71,7 +88,7 @@ fn main() {
         Verb::Kills(args) => kills::main(&args),
         Verb::Setup(verb) => setup::main(&verb),
         Verb::Ci(args) => ci::main(&args),
-    };
+    });
     match outcome {
         Ok(()) => {}
         Err(Error::Interrupted) => std::process::exit(interrupt::EXIT_CODE),

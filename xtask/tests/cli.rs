@@ -272,6 +272,25 @@ fn a_table_is_trained_and_evaluated() {
 }
 
 #[test]
+fn a_command_that_cannot_be_read_is_refused_in_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let train: &[&str] = &["train", "dqn", "CartPole-v1"];
+    for (arguments, expected) in [
+        (&["train"][..], "the following required arguments were not provided: <ALGORITHM>"),
+        (&[train, &["--seed=-1"]].concat(), "invalid value '-1' for '--seed <SEED>'"),
+        (&[train, &["--seeds", "3"]].concat(), "unexpected argument '--seeds' found; a similar"),
+        (&[train, &["--steps"]].concat(), "a value is required for '--steps <STEPS>'"),
+        (&[train, &["--steps", "1\nUsage: x"]].concat(), "invalid value '1 Usage: x' for '--steps"),
+        (&[train, &["--steps", &"9".repeat(100_000)]].concat(), "invalid value '99999"),
+        (&["tain"], "unrecognized subcommand 'tain'; a similar subcommand exists: 'train'"),
+    ] {
+        let error = refuse(dir.path(), arguments);
+        assert!(error.starts_with(expected) && error.len() < 3_000, "{error}");
+    }
+    assert!(succeed(dir.path(), &["--help"]).lines().count() > 5);
+}
+
+#[test]
 fn unknown_names_are_refused_with_the_nearest() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -611,6 +630,51 @@ fn a_run_without_its_replay_is_resumed() {
     assert!(!files(&dir.join("a")).keys().any(replay));
     succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "a"]);
     assert!(dir.join("a/summary.json").exists());
+}
+
+/// A policy needs nothing of the replay memory, whose blocks checkpoints share.
+#[test]
+fn a_policy_outlasts_its_replay_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    let whole = succeed(dir, &["eval", "a", "--episodes", "5"]);
+    for step in std::fs::read_dir(dir.join("a/checkpoints")).unwrap() {
+        let file = step.unwrap().path().join("replay-rest.bin");
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[7] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    }
+    assert_eq!(succeed(dir, &["eval", "a", "--episodes", "5"]), whole);
+    assert_eq!(succeed(dir, &["eval", "a", "--episodes", "5", "--checkpoint", "3000"]), whole);
+    train(dir, &["--out", "b", "--init-from", "a"]);
+    let more = ["train", "dqn", "CartPole-v1", "--resume", "a", "--steps", "3500"];
+    let error = refuse(dir, &more);
+    let problem = "replay-rest.bin: damaged: the checksum does not match";
+    assert!(error.ends_with(problem), "{error}");
+    // It can go on without, and says so.
+    let without = |run: &str| {
+        let config = dir.join(run).join("config.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(&config, text.replace("save_replay = true", "save_replay = false")).unwrap();
+        let resume: &[&str] = &["train", "dqn", "CartPole-v1", "--resume", run];
+        let output = xtask(dir, &[resume, &more[5..]].concat());
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = without("a");
+    assert!(told.contains("skipped: ") && told.contains(problem), "{told}");
+    // A memory that is whole is taken, and what is learned is the same.
+    for run in ["c", "d"] {
+        train(dir, &["--out", run, "--stop-at", "1400"]);
+    }
+    assert!(!without("c").contains("skipped"));
+    succeed(dir, &["train", "dqn", "CartPole-v1", "--resume", "d", "--steps", "3500"]);
+    let policies = ["c", "d"].map(|run| {
+        let newest = dir.join(run).join("checkpoints/step-000000003500");
+        std::fs::read(newest.join("policy.safetensors")).unwrap()
+    });
+    assert_eq!(policies[0], policies[1]);
 }
 
 #[test]

@@ -178,14 +178,15 @@ impl RunFolder {
         Ok(())
     }
 
-    /// A saved policy of the run.
+    /// A saved policy of the run, with all of its checkpoint but the replay memory, which is not read and may be damaged.
     ///
     /// # Errors
     /// [`Error::Run`] for a policy that is not there; [`Error::Corrupt`] for a damaged one.
     pub fn policy(&self, which: Which) -> Result<Latest> {
+        let wanted = |file: &str| !Sections::is_replay(file);
         let newest_of = |dir: CheckpointDir, what: &str| match dir.is_empty()? {
             true => Err(Error::run(&self.0, format_args!("has no {what}"))),
-            false => dir.read_latest(),
+            false => dir.read_latest_files(wanted),
         };
         match which {
             Which::Last => newest_of(self.checkpoints(), "checkpoint"),
@@ -199,7 +200,7 @@ impl RunFolder {
                     let problem = format!("no checkpoint of step {step}; of: {}", steps.join(", "));
                     return Err(Error::run(&self.0, problem));
                 }
-                let (manifest, sections) = crate::read_checkpoint(&path)?;
+                let (manifest, sections) = crate::read_checkpoint_files(&path, wanted)?;
                 Ok(Latest { manifest, sections, skipped: Vec::new() })
             }
         }

@@ -3,9 +3,9 @@
 use super::report::Reporting;
 use super::{Reporter, RunConfig, RunFolder, Summary, Which, WriteErrors, give_policy};
 use crate::{
-    Agent, BadNumbers, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat,
-    FileSink, Latest, Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer,
-    TrainerConfig, VecEnv, check, evaluate, write_atomically,
+    Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
+    Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
+    VecEnv, check, write_atomically,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -36,7 +36,19 @@ pub struct Run {
     stop_at: Option<u64>,
     stop: Arc<AtomicBool>,
     reporter: Option<Rc<RefCell<dyn Reporter>>>,
-    notices: Option<Rc<RefCell<dyn Write>>>,
+    notices: Notices,
+}
+
+/// Where a person is told, if anywhere.
+#[derive(Clone, Default)]
+struct Notices(Option<Rc<RefCell<dyn Write>>>);
+
+impl Notices {
+    fn notice(&self, text: std::fmt::Arguments<'_>) {
+        if let Some(writer) = &self.0 {
+            let _ = writeln!(writer.borrow_mut(), "{text}");
+        }
+    }
 }
 
 /// The folder of a run that has begun.
@@ -66,7 +78,7 @@ impl Run {
             stop_at: None,
             stop: Arc::default(),
             reporter: None,
-            notices: None,
+            notices: Notices::default(),
         }
     }
 
@@ -156,7 +168,7 @@ impl Run {
     /// Writes what a person should know, such as damaged checkpoints that were skipped, as lines. By default nothing is
     /// written.
     pub fn with_notices(mut self, writer: impl Write + 'static) -> Self {
-        self.notices = Some(Rc::new(RefCell::new(writer)));
+        self.notices = Notices(Some(Rc::new(RefCell::new(writer))));
         self
     }
 
@@ -202,16 +214,23 @@ impl Run {
     fn newest(&self) -> Result<Option<Latest>> {
         match self.folder().map(RunFolder::checkpoints) {
             // A run that was stopped before its first checkpoint begins anew.
-            Some(checkpoints) if !checkpoints.is_empty()? => checkpoints.read_latest().map(Some),
+            Some(checkpoints) if !checkpoints.is_empty()? => match checkpoints.read_latest() {
+                // A run that leaves its replay memory out can go on where it is damaged in every checkpoint.
+                Err(error) if !self.config.save_replay => {
+                    let mut rest =
+                        checkpoints.read_latest_files(|file| !Sections::is_replay(file))?;
+                    rest.skipped.insert(0, error);
+                    Ok(Some(rest))
+                }
+                latest => latest.map(Some),
+            },
             _ => Ok(None),
         }
     }
 
     /// A notice that cannot be written is not worth the run.
     fn notice(&self, text: std::fmt::Arguments<'_>) {
-        if let Some(notices) = &self.notices {
-            let _ = writeln!(notices.borrow_mut(), "{text}");
-        }
+        self.notices.notice(text);
     }
 
     /// Lets training go on where something cannot be written, and says each such thing once.
@@ -223,10 +242,10 @@ impl Run {
         let (notices, mut told) = (self.notices.clone(), BTreeSet::new());
         trainer.with_write_errors(move |error| {
             let text = error.to_string();
-            if let Some(notices) = notices.as_ref().filter(|_| !told.contains(&text)) {
-                let _ = writeln!(notices.borrow_mut(), "not written: {text}; the run goes on");
+            // Checkpoints are named after their steps, and parts of them after their checksums.
+            if told.insert(text.replace(|c: char| c.is_ascii_hexdigit(), "")) {
+                notices.notice(format_args!("not written: {text}; the run goes on"));
             }
-            told.insert(text);
             Ok(())
         })
     }
@@ -436,46 +455,6 @@ struct StopWhen(Arc<AtomicBool>);
 impl<V, A> Callback<V, A> for StopWhen {
     fn after_round(&mut self, _: &mut Context<'_, V, A>) -> Result<Signal> {
         Ok(if self.0.load(Ordering::SeqCst) { Signal::Stop } else { Signal::Continue })
-    }
-}
-
-impl Summary {
-    /// The streams of the evaluation at the end.
-    fn seeds(run: Seeds) -> Seeds {
-        run.child("final evaluation", 0)
-    }
-
-    /// Evaluates the final policy over [`FINAL_EPISODES`] episodes in `envs` and says what a run came to that this process
-    /// began at `first_step`.
-    fn of<V, A>(
-        config: &RunConfig,
-        mut envs: V,
-        trainer: &mut Trainer<V, A>,
-        first_step: u64,
-        train_seconds: f64,
-    ) -> Result<Self>
-    where
-        V: VecEnv,
-        A: Agent<Obs = V::Obs, Action = V::Action>,
-    {
-        envs.set_moments(&trainer.envs().moments())?;
-        envs.set_bad_numbers(config.bad_numbers)?;
-        let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
-        let counts = config.bad_numbers != BadNumbers::Stop;
-        Ok(Summary {
-            algorithm: config.algorithm.clone(),
-            env: config.env.clone(),
-            seed: config.seed,
-            steps: trainer.step(),
-            episodes: trainer.episodes(),
-            mean_return: evaluation.mean(),
-            std_return: evaluation.std(),
-            training_return: trainer.recent_return(),
-            bad_steps: counts.then(|| trainer.bad_steps()),
-            evaluation_bad_steps: counts.then_some(evaluation.bad_steps),
-            train_seconds,
-            steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
-        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a run came to.
 
 use super::{FINAL_EPISODES, RunConfig};
+use crate::{Agent, BadNumbers, Result, Seeds, Trainer, VecEnv, evaluate};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -37,6 +38,44 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// The streams of the evaluation at the end.
+    pub(super) fn seeds(run: Seeds) -> Seeds {
+        run.child("final evaluation", 0)
+    }
+
+    /// Evaluates the final policy over [`FINAL_EPISODES`] episodes in `envs` and says what a run came to that this process
+    /// began at `first_step`.
+    pub(super) fn of<V, A>(
+        config: &RunConfig,
+        mut envs: V,
+        trainer: &mut Trainer<V, A>,
+        first_step: u64,
+        train_seconds: f64,
+    ) -> Result<Self>
+    where
+        V: VecEnv,
+        A: Agent<Obs = V::Obs, Action = V::Action>,
+    {
+        envs.set_moments(&trainer.envs().moments())?;
+        envs.set_bad_numbers(config.bad_numbers)?;
+        let evaluation = evaluate(trainer.agent_mut(), &mut envs, FINAL_EPISODES)?;
+        let counts = config.bad_numbers != BadNumbers::Stop;
+        Ok(Summary {
+            algorithm: config.algorithm.clone(),
+            env: config.env.clone(),
+            seed: config.seed,
+            steps: trainer.step(),
+            episodes: trainer.episodes(),
+            mean_return: evaluation.mean(),
+            std_return: evaluation.std(),
+            training_return: trainer.recent_return(),
+            bad_steps: counts.then(|| trainer.bad_steps()),
+            evaluation_bad_steps: counts.then_some(evaluation.bad_steps),
+            train_seconds,
+            steps_per_second: (trainer.step() - first_step) as f64 / train_seconds.max(1e-9),
+        })
+    }
+
     /// As lines of text, beside the published return that the run names.
     pub fn beside(&self, config: &RunConfig) -> String {
         let mut text = self.to_string();

@@ -77,8 +77,9 @@ where
             let step = self.env.step(action, rng, obs)?;
             total = Step { reward: total.reward + step.reward, end: step.end };
             if frame + 1 == self.skip || total.end.is_some() {
+                // What is no finite number is shown, and refused by whoever looks at it.
                 let larger = |(x, before): (&mut T, &T)| {
-                    if *before > *x {
+                    if *before > *x || !before.is_finite() {
                         *x = *before;
                     }
                 };

@@ -155,6 +155,11 @@ impl<V: VecEnv, M: RewardMap> VecEnv for MapReward<V, M> {
         self.envs.set_bad_numbers(bad_numbers)
     }
 
+    fn check_finite(&self, step: u64) -> Result<()> {
+        self.envs.check_finite(step)?;
+        self.batch.check_finite(step)
+    }
+
     fn normalizer(&self) -> Option<&Normalizer> {
         self.envs.normalizer()
     }

@@ -141,6 +141,11 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         self.envs.set_bad_numbers(bad_numbers)
     }
 
+    fn check_finite(&self, step: u64) -> Result<()> {
+        self.envs.check_finite(step)?;
+        self.batch.check_finite(step)
+    }
+
     fn normalizer(&self) -> Option<&Normalizer> {
         Some(&self.normalizer)
     }

@@ -2,7 +2,7 @@
 
 use super::Frames;
 use crate::Result;
-use crate::blocks::{Reader, Ring, column, column_of_ends};
+use crate::blocks::{Blocks, Reader, Ring, column, column_of_ends};
 use crate::side_frames::Entry;
 use rl_core::{Element, Error, Sections};
 use std::ops::Range;
@@ -14,21 +14,25 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
         vec![self.steps, self.envs, self.stack, self.frame, self.action_width]
     }
 
+    fn steps(&self) -> usize {
+        self.steps
+    }
+
     fn pushed(&self) -> u64 {
         self.pushed
     }
 
-    fn oldest(&self) -> u64 {
-        self.oldest_step()
-    }
-
     /// The oldest observation shows frames of the steps before.
     fn needed(&self) -> u64 {
-        self.oldest_step().saturating_sub(self.stack as u64 - 1)
+        self.oldest().saturating_sub(self.stack as u64 - 1)
     }
 
     fn set_pushed(&mut self, pushed: u64) {
         self.pushed = pushed;
+    }
+
+    fn blocks_mut(&mut self) -> &mut Blocks {
+        &mut self.blocks
     }
 
     fn write(&self, steps: Range<u64>, out: &mut Vec<u8>) {
@@ -81,7 +85,7 @@ impl<T: Element, A: Element> Ring for Frames<T, A> {
 impl<T: Element, A: Element> Frames<T, A> {
     /// Of these steps those whose rows are there. Of earlier ones there are frames, for the oldest observations.
     fn stored(&self, steps: &Range<u64>) -> Range<u64> {
-        self.oldest_step().clamp(steps.start, steps.end)..steps.end
+        self.oldest().clamp(steps.start, steps.end)..steps.end
     }
 
     /// These steps, where they are the newest with the one behind them, whose frame is there already.
@@ -92,7 +96,7 @@ impl<T: Element, A: Element> Frames<T, A> {
 
     pub(super) fn of_saved(&self, from: &Sections) -> Result<Self> {
         let mut store = self.emptied()?;
-        store.blocks = std::mem::take(&mut store.blocks).load(&mut store, from)?;
+        store.load_blocks(from)?;
         match store.problem() {
             None => Ok(store),
             Some(problem) => Err(Error::corrupt("replay", problem).into()),
@@ -102,7 +106,7 @@ impl<T: Element, A: Element> Frames<T, A> {
     /// What is wrong with a store that was saved, if anything. After this check reading finds each frame: ages reach
     /// back to frames that were written.
     fn problem(&self) -> Option<&'static str> {
-        let (oldest, longest) = (self.oldest_step(), self.stack as u64 - 1);
+        let (oldest, longest) = (self.oldest(), self.stack as u64 - 1);
         let row = |(step, env): (u64, usize)| self.row(step) + env;
         let mut stored =
             (oldest..self.pushed).flat_map(|step| (0..self.envs).map(move |env| (step, env)));

@@ -72,12 +72,12 @@ where
     let started = Instant::now();
     whole.write(trainer.agent().name(), trainer.step(), &trainer.sections()?)?;
     let waited = started.elapsed();
-    let (manifest, _) = read_checkpoint_files(&whole.path(trainer.step()), &[])?;
+    let (manifest, _) = read_checkpoint_files(&whole.path(trainer.step()), |_| false)?;
     row(&format!("{full} {what}: whole, waited for"), waited, &manifest, None);
     trainer.run()?;
     let mut before = None;
     for (step, pause) in dir.steps()?.into_iter().zip(pauses.borrow().iter()) {
-        let (manifest, _) = read_checkpoint_files(&dir.path(step), &[])?;
+        let (manifest, _) = read_checkpoint_files(&dir.path(step), |_| false)?;
         let text = match before {
             None => "whole, beside training".to_owned(),
             Some(_) => format!("{every} later, beside training"),
