@@ -354,6 +354,7 @@ fn corrupt(file: &Path, problem: &str) -> Error {
 
 fn read_manifest(path: &Path) -> Result<Manifest> {
     let name = path.join(MANIFEST);
+    refuse_other_than_file(&name)?;
     let bytes = fs::read(&name).map_err(|e| Error::io(&name, e))?;
     let version: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|e| corrupt(&name, &format!("damaged: {e}")))?;
@@ -400,6 +401,17 @@ fn read_file(path: &Path, file: &str, (length, checksum): (u64, u32)) -> Result<
         return Err(corrupt(&file_path, "damaged: the checksum does not match"));
     }
     Ok(bytes)
+}
+
+/// Refuses what is there and no file: whoever opens a pipe waits for its other end.
+///
+/// # Errors
+/// [`Error::Corrupt`].
+pub(crate) fn refuse_other_than_file(path: &Path) -> Result<()> {
+    match fs::metadata(path) {
+        Ok(metadata) if !metadata.is_file() => Err(corrupt(path, "not a file")),
+        _ => Ok(()),
+    }
 }
 
 /// Asked before it is read: another file may be of any size, and a pipe has no end.

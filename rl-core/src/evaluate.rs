@@ -1,6 +1,6 @@
 //! Evaluation of a policy.
 
-use crate::{Policy, Result, Space, VecEnv, check};
+use crate::{Error, Policy, Result, Space, VecEnv, check};
 
 /// The returns of complete episodes under a greedy policy.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,13 @@ where
     // Whoever trains in these environments is told that an episode was cut, after an error too.
     let reset = envs.reset();
     envs.set_evaluating(false);
-    let evaluation = result?;
+    // Its steps are not the run's.
+    let evaluation = result.map_err(|error| match error {
+        Error::NotFinite { what, env, step, got } => {
+            Error::NotFinite { what: format!("in an evaluation, {what}"), env, step, got }
+        }
+        error => error,
+    })?;
     reset?;
     Ok(evaluation)
 }

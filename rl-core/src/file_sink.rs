@@ -1,6 +1,6 @@
 //! Metrics in files.
 
-use crate::checkpoint::sync_folder;
+use crate::checkpoint::{refuse_other_than_file, sync_folder};
 use crate::{Error, Result, Row, Sink, write_atomically};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -86,6 +86,7 @@ impl FileSink {
         last_row: Option<u64>,
     ) -> Result<Self> {
         let path = path.as_ref().to_owned();
+        refuse_other_than_file(&path)?;
         let io = |e| Error::io(&path, e);
         let (mut kept, mut last) = (0, None);
         let mut columns = Vec::new();

@@ -4,9 +4,9 @@ use crate::{Error, Manifest, NORMALIZER_FILE, POLICY_FILE, Policy, Result, VecEn
 use serde::{Serialize, de::DeserializeOwned};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The file of a replay memory, and how the names of its parts begin.
-const REPLAY: &str = "replay.bin";
-const REPLAY_PARTS: &str = "replay-";
+/// The files of a replay memory, and how the names of its blocks begin.
+const REPLAY: [&str; 3] = ["replay.bin", "replay_origin.bin", "sampler.bin"];
+const REPLAY_BLOCKS: &str = "replay-";
 
 /// The named sections of a checkpoint, in memory.
 ///
@@ -43,9 +43,10 @@ impl Sections {
         self
     }
 
-    /// Whether a file belongs to the replay memory: `replay.bin`, and those whose names begin with `replay-`.
+    /// Whether a file belongs to the replay memory: `replay.bin`, `replay_origin.bin`, `sampler.bin`, and those whose names
+    /// begin with `replay-`.
     pub fn is_replay(file: &str) -> bool {
-        file == REPLAY || file.starts_with(REPLAY_PARTS)
+        REPLAY.contains(&file) || file.starts_with(REPLAY_BLOCKS)
     }
 
     /// Whether the replay memory is to be put: what is put of it all the same is dropped.

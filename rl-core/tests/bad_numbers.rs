@@ -230,7 +230,7 @@ fn wrappers_do_not_hide_what_is_infinite() {
     }
     let mut envs = ClipReward::new(reward());
     let error = evaluate(&mut Keeps::default(), &mut envs, 6).unwrap_err().to_string();
-    assert!(error.starts_with("reward of environment 1 at step 9"), "{error}");
+    assert!(error.starts_with("in an evaluation, reward of environment 1 at step 9"), "{error}");
     // What a wrapper makes of good numbers is looked at too.
     let mut envs = MapReward::wrap(serial(3, 0, How::Reward(inf)), ToNan);
     envs.reset().unwrap();

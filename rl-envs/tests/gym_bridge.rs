@@ -405,13 +405,17 @@ fn a_step_that_fails_says_why_and_where() {
         ("reward", "environment 0: reward: expected a number, got None"),
         ("tuple", "environment 0: ValueError: not enough values to unpack (expected 5, got 4)"),
         ("die", "the worker has ended, signal: 9 (SIGKILL); its last words:\na last word"),
-        ("exit", "the worker has ended, exit status: 7"),
+        ("exit", "environment 0: SystemExit: 7\nTraceback"),
     ] {
         let (error, took) = fault(name);
         let expected = format!("environment: tests.fixtures.gym_worlds:Numbers: {expected}");
         assert!(error.starts_with(&expected), "{error}");
         assert!(took < Duration::from_secs(1), "{name}: {took:?}");
     }
+    // A process that it has started holds its pipes.
+    let (error, took) = fault("fork");
+    assert!(error.contains("the worker has ended, signal: 9 (SIGKILL)"), "{error}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     let (error, took) = fault("hang");
     assert!(error.contains("no reply within 12 s; the worker was stopped"), "{error}");
     assert!(took < Duration::from_secs(20), "{took:?}");

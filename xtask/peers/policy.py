@@ -2,12 +2,14 @@
 
     python policy.py RUN ENV [--episodes N] [--seed S]
 
-RUN is the folder of a run, or of one of its checkpoints; ENV an environment of Gymnasium. Prints the mean return of the
+RUN is the folder of a run, or of one of its checkpoints; ENV an environment of Gymnasium, or module:Class. Prints the mean return of the
 greedy policy and its standard error as one line of JSON. Needs torch, safetensors, gymnasium and numpy.
 """
 
 import argparse
+import importlib
 import json
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -211,6 +213,42 @@ def newest(folder):
     return max(path for path in root.glob("step-*") if (path / "manifest.json").exists())
 
 
+def make(name):
+    """An environment of Gymnasium, or of a class in a module of this folder or on Python's path."""
+    module, colon, attribute = name.partition(":")
+    if colon:
+        sys.path.insert(0, "")
+        found = getattr(importlib.import_module(module), attribute, None)
+        if found is not None:
+            return found()
+        name = attribute
+    return gymnasium.make(name)
+
+
+class Translator:
+    """What the agent saw of an environment, and what its actions mean there, as the worker processes have it."""
+
+    def __init__(self, env, policy):
+        self.observations, self.actions = env.observation_space, env.action_space
+        self.masked = bool(policy.description["output"].get("action_mask"))
+
+    def observation(self, observation, info):
+        spaces, space = gymnasium.spaces, self.observations
+        if isinstance(space, spaces.Box):
+            # Images with their channels last.
+            last = len(space.shape) == 3 and space.shape[2] < space.shape[0]
+            row = np.transpose(observation, (2, 0, 1)) if last else np.asarray(observation)
+        else:
+            row = spaces.utils.flatten(space, observation)
+        row = np.asarray(row, dtype=np.float64).ravel()
+        return np.concatenate([row, info["action_mask"]]) if self.masked else row
+
+    def action(self, action):
+        if isinstance(self.actions, gymnasium.spaces.Box):
+            return action.astype(self.actions.dtype).reshape(self.actions.shape)
+        return action + int(self.actions.start)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("run")
@@ -219,15 +257,14 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    policy, env, returns = Policy(args.run), gymnasium.make(args.env), []
+    policy, env, returns = Policy(args.run), make(args.env), []
+    translator = Translator(env, policy)
     for episode in range(args.episodes):
-        observation, _ = env.reset(seed=args.seed + episode)
+        observation, info = env.reset(seed=args.seed + episode)
         total, over = 0.0, False
         while not over:
-            action = policy.act(observation)
-            if isinstance(env.action_space, gymnasium.spaces.Box):
-                action = action.astype(env.action_space.dtype).reshape(env.action_space.shape)
-            observation, reward, terminated, truncated, _ = env.step(action)
+            action = translator.action(policy.act(translator.observation(observation, info)))
+            observation, reward, terminated, truncated, info = env.step(action)
             total, over = total + float(reward), terminated or truncated
         returns.append(total)
     error = float(np.std(returns) / np.sqrt(len(returns)))

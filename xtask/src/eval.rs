@@ -4,7 +4,7 @@ use crate::algorithm::{Pair, RunEnvs, build, with_pair};
 use crate::train::json;
 use crate::{Error, Result};
 use rl_core::run::{RunConfig, RunFolder, Which, give_policy, parse_count};
-use rl_core::{BadNumbers, Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate};
+use rl_core::{BadNumbers, Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate, one_line};
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -40,7 +40,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         (false, None) => Which::Last,
     };
     let Latest { manifest, sections, skipped } = folder.policy(which)?;
-    skipped.iter().for_each(|error| eprintln!("skipped: {error}"));
+    skipped.iter().for_each(|error| eprintln!("skipped: {}", one_line(error)));
     let seeds = Seeds::new(args.seed.unwrap_or(config.seed)).child("eval", 0);
     let built = build(&config, Seeds::new(config.seed))?;
     // The agent's name, which is not always the settings': Rainbow is DQN with settings.

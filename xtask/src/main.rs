@@ -5,6 +5,7 @@
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use rl_core::one_line;
 
 mod algorithm;
 mod bench;
@@ -66,14 +67,18 @@ fn refused(error: &clap::Error) -> Error {
         error.exit();
     }
     let text = error.render().to_string();
-    let mut lines: Vec<&str> = text.lines().map(str::trim).collect();
-    // The last ones: a value may have such a line too.
-    for end in ["For more information", "Usage:"] {
-        let at = lines.iter().rposition(|line| line.starts_with(end));
-        lines.truncate(at.unwrap_or(lines.len()));
+    // The message, advice, how the verb is used, and how to get help, in paragraphs.
+    let mut parts: Vec<&str> = text.trim_end().split("\n\n").collect();
+    while parts
+        .last()
+        .is_some_and(|part| ["Usage:", "For more"].iter().any(|p| part.starts_with(p)))
+    {
+        parts.pop();
     }
-    let said = lines.join("\n");
-    Error::usage(said.trim_start_matches("error: ").replace("\n\ntip: ", "; "))
+    // Where a number is asked for, `-- -1` does not help.
+    parts.retain(|part| !part.trim().starts_with("tip: to pass"));
+    let text = parts.join("\n");
+    Error::usage(text.trim_start_matches("error: ").replace("\n  tip: ", "; "))
 }
 
 fn main() {
@@ -93,7 +98,8 @@ fn main() {
         Ok(()) => {}
         Err(Error::Interrupted) => std::process::exit(interrupt::EXIT_CODE),
         Err(error) => {
-            eprintln!("error: {error}");
+            // A name in it may have line breaks.
+            eprintln!("error: {}", one_line(error));
             std::process::exit(2);
         }
     }

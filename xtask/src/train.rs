@@ -7,7 +7,7 @@ use rl_core::run::{ProgressDisplay, Run, RunConfig, Summary, parse_count, train_
 use rl_core::{Space, VecEnv};
 use serde::Serialize;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Args {
@@ -76,7 +76,7 @@ impl Args {
         config.threads = self.threads.unwrap_or(config.threads);
         config.env_threads = self.env_threads.unwrap_or(config.env_threads);
         config.device = self.device.clone().unwrap_or(config.device);
-        config.python = self.python.clone().or(config.python);
+        config.python = self.python.as_deref().map(lasting).or(config.python);
         config.init_from = self.init_from.clone().or(config.init_from);
         let named = |error: rl_core::Error| match error {
             rl_core::Error::Settings { what, problem } if what == "setting" => {
@@ -213,4 +213,12 @@ pub(crate) fn train_quietly(config: &RunConfig) -> Result<Summary> {
         train_without_folder(config, pair.envs, pair.agent, evaluation)
     }
     Ok(with_pair!(build(config, config.seeds())?, |pair| run(config, pair))?)
+}
+
+/// A program's path as another folder can use it; names that are looked up stay.
+fn lasting(program: &Path) -> PathBuf {
+    match program.components().count() {
+        1 => program.to_owned(),
+        _ => std::path::absolute(program).unwrap_or_else(|_| program.to_owned()),
+    }
 }

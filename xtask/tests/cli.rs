@@ -282,7 +282,22 @@ fn a_command_that_cannot_be_read_is_refused_in_one_line() {
         (&[train, &["--steps"]].concat(), "a value is required for '--steps <STEPS>'"),
         (&[train, &["--steps", "1\nUsage: x"]].concat(), "invalid value '1 Usage: x' for '--steps"),
         (&[train, &["--steps", &"9".repeat(100_000)]].concat(), "invalid value '99999"),
-        (&["tain"], "unrecognized subcommand 'tain'; a similar subcommand exists: 'train'"),
+        (&["train", "dqn", "Cart\nPole"], "unknown environment 'Cart Pole'"),
+        (&["eval", "no\nrun"], "no run: not the folder of a run"),
+        (&["eval", "\u{1b}[2J"], "\\u{1b}[2J: not the folder"),
+        (
+            &[train, &["--set", &format!("gamma={}", "x".repeat(100_000))]].concat(),
+            "dqn: gamma: invalid type",
+        ),
+        (
+            &[train, &["--set", &format!("optimizer.{}a=1", "a.".repeat(5_000))]].concat(),
+            "optimizer.a.a",
+        ),
+        (
+            &["bench", "envs", "--rounds", "0"],
+            "invalid value '0' for '--rounds <ROUNDS>': expected at least 1",
+        ),
+        (&["tain"], "unrecognized subcommand 'tain'; some similar"),
     ] {
         let error = refuse(dir.path(), arguments);
         assert!(error.starts_with(expected) && error.len() < 3_000, "{error}");
@@ -632,26 +647,71 @@ fn a_run_without_its_replay_is_resumed() {
     assert!(dir.join("a/summary.json").exists());
 }
 
+/// Whoever opens a pipe waits for its other end.
+#[cfg(unix)]
+#[test]
+fn pipes_in_the_place_of_files_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a"]);
+    let resume = ["train", "dqn", "CartPole-v1", "--resume", "a", "--steps", "3500"];
+    let manifest = "checkpoints/step-000000003000/manifest.json";
+    for file in ["metrics.csv", "metrics.jsonl", "summary.json", ".lock", manifest] {
+        let path = dir.join("a").join(file);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        if file == manifest {
+            let error = refuse(dir, &["eval", "a", "--checkpoint", "3000"]);
+            assert!(error.ends_with("manifest.json: not a file"), "{error}");
+        } else {
+            let error = refuse(dir, &resume);
+            assert!(error.ends_with(&format!("{file}: not a file")), "{error}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, whole).unwrap();
+    }
+    succeed(dir, &resume);
+}
+
+/// Rows that someone has removed do not keep a run from going on.
+#[test]
+fn metrics_that_are_not_there_begin_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    train(dir, &["--out", "a", "--stop-at", "1400"]);
+    std::fs::remove_file(dir.join("a/metrics.csv")).unwrap();
+    let output = xtask(dir, &["train", "dqn", "CartPole-v1", "--resume", "a"]);
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("metrics.csv: is not there; it begins anew"), "{told}");
+    let rows = |file: &str| std::fs::read_to_string(dir.join("a").join(file)).unwrap();
+    assert!(rows("metrics.csv").lines().nth(1).unwrap().starts_with("1410,"));
+    assert!(rows("metrics.jsonl").lines().next().unwrap().contains("\"step\":30"));
+}
+
 /// A policy needs nothing of the replay memory, whose blocks checkpoints share.
 #[test]
 fn a_policy_outlasts_its_replay_memory() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
-    train(dir, &["--out", "a"]);
+    train(dir, &["--out", "a", "--set", "prioritized={}"]);
     let whole = succeed(dir, &["eval", "a", "--episodes", "5"]);
+    // All that no policy needs.
+    let replay = ["replay.bin", "replay-rest.bin", "replay_origin.bin", "sampler.bin"];
     for step in std::fs::read_dir(dir.join("a/checkpoints")).unwrap() {
-        let file = step.unwrap().path().join("replay-rest.bin");
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes[7] ^= 1;
-        std::fs::write(&file, bytes).unwrap();
+        let step = step.unwrap().path();
+        for file in replay.map(|name| step.join(name)).iter().filter(|file| file.exists()) {
+            std::fs::write(file, "damaged").unwrap();
+        }
     }
     assert_eq!(succeed(dir, &["eval", "a", "--episodes", "5"]), whole);
     assert_eq!(succeed(dir, &["eval", "a", "--episodes", "5", "--checkpoint", "3000"]), whole);
-    train(dir, &["--out", "b", "--init-from", "a"]);
+    train(dir, &["--out", "b", "--init-from", "a", "--set", "prioritized={}"]);
     let more = ["train", "dqn", "CartPole-v1", "--resume", "a", "--steps", "3500"];
     let error = refuse(dir, &more);
-    let problem = "replay-rest.bin: damaged: the checksum does not match";
-    assert!(error.ends_with(problem), "{error}");
+    let problem = "replay-rest.bin: truncated: 7 bytes";
+    assert!(error.contains(problem), "{error}");
     // It can go on without, and says so.
     let without = |run: &str| {
         let config = dir.join(run).join("config.toml");
@@ -776,7 +836,8 @@ fn a_refused_extension_leaves_the_run_as_it_was() {
     train(dir, &["--out", "run"]);
     let read = |name: &str| std::fs::read(dir.join("run").join(name)).unwrap();
     let before = ["config.toml", "summary.json", "learning_curve.svg"].map(read);
-    std::fs::remove_file(dir.join("run/metrics.csv")).unwrap();
+    // Rows that the checkpoint has seen.
+    std::fs::write(dir.join("run/metrics.csv"), "step\n").unwrap();
     let resume = ["train", "dqn", "CartPole-v1", "--resume", "run", "--steps"];
     let error = refuse(dir, &[&resume[..], &["3100"]].concat());
     assert!(error.starts_with("run/metrics.csv: "), "{error}");

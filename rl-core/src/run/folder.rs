@@ -2,6 +2,7 @@
 
 use super::settings::first_difference;
 use super::{RunConfig, Summary};
+use crate::checkpoint::refuse_other_than_file;
 use crate::{
     Agent, CheckpointDir, Error, Latest, POLICY_FILE, Result, RunningMoments, Sections, VecEnv,
 };
@@ -112,6 +113,7 @@ impl RunFolder {
     /// [`Error::Io`].
     pub fn read_summary(&self) -> Result<Option<Summary>> {
         let path = self.summary();
+        refuse_other_than_file(&path)?;
         match std::fs::read(&path) {
             // An unreadable summary is treated as missing and written again.
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -138,6 +140,7 @@ impl RunFolder {
     /// the process ends in whatever way.
     pub(super) fn lock(&self) -> Result<std::fs::File> {
         let path = self.0.join(LOCK);
+        refuse_other_than_file(&path)?;
         let mut options = std::fs::OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).open(&path);
         let file = file.map_err(|e| Error::io(&path, e))?;

@@ -5,7 +5,7 @@ use super::{Reporter, RunConfig, RunFolder, Summary, Which, WriteErrors, give_po
 use crate::{
     Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
     Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
-    VecEnv, check, write_atomically,
+    VecEnv, check, one_line, write_atomically,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -46,7 +46,7 @@ struct Notices(Option<Rc<RefCell<dyn Write>>>);
 impl Notices {
     fn notice(&self, text: std::fmt::Arguments<'_>) {
         if let Some(writer) = &self.0 {
-            let _ = writeln!(writer.borrow_mut(), "{text}");
+            let _ = writeln!(writer.borrow_mut(), "{}", one_line(text));
         }
     }
 }
@@ -358,9 +358,14 @@ impl Run {
         let (last_row, resumes) = (trainer.last_row(), newest.is_some());
         // It may hold a large replay memory, which the agent has now.
         drop(newest);
-        let sink = |path, format| match resumes {
-            true => FileSink::resume(path, format, first_step, last_row),
-            false => FileSink::create(path, format),
+        let sink = |path: PathBuf, format| {
+            if resumes && path.exists() {
+                return FileSink::resume(path, format, first_step, last_row);
+            }
+            if resumes {
+                self.notice(format_args!("{}: is not there; it begins anew", path.display()));
+            }
+            FileSink::create(path, format)
         };
         trainer = trainer
             .with_sink(sink(folder.metrics_jsonl(), FileFormat::Jsonl)?)

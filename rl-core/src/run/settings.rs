@@ -97,8 +97,14 @@ pub(super) fn merge(under: &mut toml::Table, over: &toml::Table) {
     }
 }
 
+/// Levels of a path: more than any settings have, and few enough for whatever walks through them.
+const DEEPEST: usize = 32;
+
 /// Puts a value at a path such as `network.hidden`.
 pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<()> {
+    if key.split('.').nth(DEEPEST).is_some() {
+        return Err(Error::settings(key, format_args!("more than {DEEPEST} levels")));
+    }
     let (mut table, mut parts) = (table, key.split('.').peekable());
     while let Some(part) = parts.next() {
         if parts.peek().is_none() {

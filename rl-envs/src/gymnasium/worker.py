@@ -21,6 +21,8 @@ START, STEP, RESET, RENDER, ERROR = 1, 2, 3, 4, 255
 LINES, CHARACTERS = 20, 20_000
 # Seconds for a step to end once the parent is gone.
 GRACE = 5
+# Numbers that are taken from the last info of an episode.
+SCALARS = 100
 # Stands for no seed, in a reset of other environments.
 NO_SEED = 2**64 - 1
 # Stands for infinity in JSON; as a 32-bit float it is one.
@@ -91,6 +93,7 @@ def make(config):
                 raise Problem(f"there is no Python module '{error.name}' in {os.getcwd()} or on Python's path")
             raise
         name = attribute
+    found = None
     try:
         gym.spec(name)
     except gym.error.Error as error:
@@ -98,6 +101,7 @@ def make(config):
         if found is None:
             where = f"module '{config['id'].partition(':')[0]}' has nothing of this name, and: " if colon else ""
             raise Problem(f"{where}{error}")
+    if found is not None:
         env = found(**kwargs)
         if not isinstance(env, gym.Env):
             raise Problem(f"expected a gymnasium.Env, {config['id']} made {short(env)}")
@@ -127,6 +131,8 @@ class Rows:
         spaces = gym.spaces
         self.space, self.np, self.mask = space, np, 0
         self.box, self.transposed = isinstance(space, spaces.Box), False
+        if isinstance(space, spaces.Discrete) and space.n >= 2**32:
+            raise Problem(f"observations: expected fewer than 2**32 states, got {short(space)}")
         if isinstance(space, spaces.Discrete) and not one_hot:
             self.dtype, self.shape = np.uint32, [1]
             self.spec = {"kind": "discrete", "n": int(space.n)}
@@ -266,6 +272,8 @@ def actions_of(gym, space):
     import numpy as np
 
     if isinstance(space, gym.spaces.Discrete):
+        if space.n >= 2**32:
+            raise Problem(f"actions: expected fewer than 2**32, got {short(space)}")
         start = int(space.start)
         read = (lambda view: view[0]) if start == 0 else (lambda view: view[0] + start)
         return {"kind": "discrete", "n": int(space.n)}, np.uint32, 1, (1,), read
@@ -364,7 +372,7 @@ class Worker:
                 obs, reward, terminated, truncated, info = env.step(read(self.taken[i]))
                 try:
                     rewards[i] = reward
-                except TypeError:
+                except (TypeError, ValueError, OverflowError):
                     raise Problem(f"reward: expected a number, got {short(reward)}")
                 end = 1 if terminated else 2 if truncated else 0
                 if end and auto_reset:
@@ -374,8 +382,8 @@ class Worker:
                     obs, info = env.reset(seed=self.seeds[i])
                 ends[i] = end
                 put(self.shown[i], obs, info)
-                lives[i] = info.get("lives", 0)
-        except Exception as error:
+                lives[i] = lives_in(info)
+        except (Exception, SystemExit) as error:
             raise Problem(f"environment {self.first + i}: {describe(error)}") from error
         self.answer(STEP, ended, b"".join(tail))
 
@@ -388,9 +396,9 @@ class Worker:
                     continue
                 obs, info = env.reset(seed=self.seeds[i])
                 self.put(self.shown[i], obs, info)
-                self.lives[i] = info.get("lives", 0)
+                self.lives[i] = lives_in(info)
                 self.ends[i], self.rewards[i] = 0, 0.0
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Problem(f"environment {self.first + i}: {describe(error)}") from error
         self.answer(RESET, 0, b"")
 
@@ -484,18 +492,32 @@ class Worker:
                 traceback.print_exc()
 
 
+def lives_in(info):
+    """The lives of an Atari game; what others call so may be anything."""
+    lives = info.get("lives", 0) if type(info) is dict else 0
+    return lives if type(lives) is int and 0 <= lives < 2**32 else 0
+
+
 def scalars(info):
-    """The numbers among what an environment says at an episode's end: length of the name, name, number."""
+    """The numbers among what an environment says at an episode's end: length of the name, name, number.
+
+    Of very many the first ones. They are only shown, so whatever else is there is passed over.
+    """
     import numpy as np
 
     packed = []
-    for name, value in info.items():
+    for name, value in info.items() if isinstance(info, dict) else ():
         number = isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating))
         if not number or type(name) is not str or name.startswith("TimeLimit."):
             continue
-        value, name = float(value), name.encode()
+        try:
+            value, name = float(value), name.encode()
+        except (OverflowError, UnicodeEncodeError):
+            continue
         if math.isfinite(value) and len(name) < 200:
             packed.append(struct.pack("=H", len(name)) + name + struct.pack("=d", value))
+        if len(packed) == SCALARS:
+            break
     return b"".join(packed)
 
 

@@ -2,6 +2,8 @@
 
 use super::protocol::{HEADER, Kind, header, parse_header};
 use rl_core::{Error, Result};
+#[cfg(unix)]
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
@@ -60,9 +62,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Process {
+    /// Kills it with all that it has started, which may hold its pipes open. Not to be called once it was waited for: its
+    /// number may then be another's.
     fn kill(&self) {
+        let mut child = lock(&self.child);
         // It may have ended by itself, which is as well.
-        let _ = lock(&self.child).kill();
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
+        let _ = child.kill();
+    }
+
+    /// Whether it has ended. Its number stays its own until it is waited for.
+    fn has_ended(&self) -> bool {
+        #[cfg(unix)]
+        return waitid(
+            WaitId::Pid(Pid::from_child(&lock(&self.child))),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
+        )
+        .is_ok_and(|status| status.is_some());
+        #[cfg(not(unix))]
+        return matches!(lock(&self.child).try_wait(), Ok(Some(_)));
     }
 
     /// Keeps the end of what the process writes to its standard error, until it closes it.
@@ -76,8 +95,9 @@ impl Process {
         }
     }
 
-    /// Kills the process if a reply takes longer than `timeout`. A step only counts its messages, so it pays nothing for
-    /// this; the price is that a kill may come late by a few ticks.
+    /// Kills the process if a reply takes longer than `timeout`, and what it has left behind if it has ended: a process of
+    /// its own may hold the pipe that a reply is awaited from. A step only counts its messages, so it pays nothing for this;
+    /// the price is that a kill may come late by a few ticks.
     fn watch(&self, timeout: Duration, stop: &Receiver<()>) {
         let tick = (timeout / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
         let mut seen = (0, Instant::now());
@@ -85,10 +105,13 @@ impl Process {
             let messages = self.messages.load(Ordering::Relaxed);
             if messages != seen.0 {
                 seen = (messages, Instant::now());
-            } else if messages % 2 == 1 && seen.1.elapsed() >= timeout {
-                self.timed_out.store(true, Ordering::Release);
-                self.kill();
-                return;
+            } else if messages % 2 == 1 {
+                let silent = seen.1.elapsed() >= timeout;
+                if silent || self.has_ended() {
+                    self.timed_out.store(silent, Ordering::Release);
+                    self.kill();
+                    return;
+                }
             }
         }
     }
@@ -102,6 +125,9 @@ impl Worker {
     pub(super) fn spawn(mut command: Command, name: &str, timeout: Duration) -> Result<Self> {
         let failed = |what: String| Error::Env(format!("{name}: cannot start {what}"));
         let program = command.get_program().display().to_string();
+        // A group of its own, to be killed with all that it starts.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().map_err(|e| failed(format!("Python, '{program}': {e}")))?;
         let taken = (child.stdin.take(), child.stdout.take(), child.stderr.take());
@@ -266,11 +292,11 @@ impl Drop for Worker {
         self.dismiss();
         // The process closes its standard error as it ends.
         let _ = self.stderr_ended.recv_timeout(GRACE);
-        let mut child = lock(&self.process.child);
-        if !matches!(child.try_wait(), Ok(Some(_))) {
-            let _ = child.kill();
+        // One that is lost was killed, and may have been waited for.
+        if self.lost.is_none() {
+            self.process.kill();
         }
-        let _ = child.wait();
+        let _ = lock(&self.process.child).wait();
     }
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask bench checkpoints`: how long a checkpoint of a DQN with a large replay memory holds training up, and how
 //! many bytes it writes: whole and waited for, and of what is new beside training.
 
+use super::positive;
 use crate::{Error, Result};
 use rl_core::{
     Agent, Callback, CheckpointDir, Context, Discrete, Manifest, Seeds, SerialVecEnv, Signal,
@@ -18,13 +19,13 @@ use std::time::{Duration, Instant};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Transitions of CartPole that are stored.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = positive::<u64>)]
     rows: u64,
     /// Images of 84x84 bytes that are stored, each once.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = positive::<u64>)]
     frames: u64,
-    /// Where the checkpoints are written; the folder is emptied first, and removed at the end.
-    #[arg(long, default_value = "target/bench-checkpoints")]
+    /// Where the checkpoints are written, in a folder of their own that is removed at the end.
+    #[arg(long, default_value = "target")]
     folder: PathBuf,
 }
 
@@ -32,7 +33,13 @@ pub(crate) struct Args {
 const CHECKPOINTS: u64 = 4;
 
 pub(crate) fn main(args: &Args) -> Result<()> {
-    let _ = fs::remove_dir_all(&args.folder);
+    let folder = args.folder.join(format!("bench-checkpoints-{}", std::process::id()));
+    let measured = run(args, &folder);
+    let _ = fs::remove_dir_all(&folder);
+    measured
+}
+
+fn run(args: &Args, folder: &Path) -> Result<()> {
     let seeds = Seeds::new(0);
     // Nothing is learned: what is measured is the memory.
     let config = DqnConfig { learning_starts: u64::MAX / 4, ..DqnConfig::default() };
@@ -40,15 +47,14 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let env = TimeLimit::new(CartPole::default(), 500)?;
     let envs = SerialVecEnv::new(vec![env], seeds)?;
     let rows = DqnConfig { buffer_size: args.rows as usize, ..config.clone() };
-    measure("rows of CartPole", &rows, envs, &args.folder.join("rows"))?;
+    measure("rows of CartPole", &rows, envs, &folder.join("rows"))?;
     let env = TimeLimit::new(cart_pole_pixels()?, 500)?;
     let envs = SerialVecEnv::new(vec![env], seeds)?;
     let network = r#"{"conv": [{"channels": 4, "kernel": 8, "stride": 8}], "hidden": [8]}"#;
     let network: NetworkConfig = serde_json::from_str(network).map_err(Error::usage)?;
     let buffer_size = args.frames as usize;
     let frames = DqnConfig { buffer_size, network, frame_stack: Some(4), ..config };
-    measure("frames of 84x84", &frames, envs, &args.folder.join("frames"))?;
-    fs::remove_dir_all(&args.folder).map_err(|e| Error::io(&args.folder, e))
+    measure("frames of 84x84", &frames, envs, &folder.join("frames"))
 }
 
 /// Fills the memory and writes it whole; then goes on, and writes what is new beside training.

@@ -3,6 +3,7 @@
 //! The network is 4-64-64-2 (tanh) and the batch size 64; a step is sampling, targets, loss, backward pass and Adam.
 //! The candle version is written as its users would: `candle_nn`'s linear layers, autograd and AdamW.
 
+use super::positive;
 use super::statistics::median;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -16,10 +17,10 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Interleaved rounds; medians are reported.
-    #[arg(long, default_value_t = 15)]
+    #[arg(long, default_value_t = 15, value_parser = positive::<usize>)]
     rounds: usize,
     /// Steps per round.
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = positive::<usize>)]
     steps: usize,
 }
 

@@ -3,6 +3,7 @@
 //! `SerialVecEnv` steps several copies under Gymnasium's time limits, with actions drawn before the clock starts;
 //! resets are included.
 
+use super::positive;
 use super::statistics::median;
 use crate::Result;
 use rl_core::{Env, Seeds, SerialVecEnv, Space, TimeLimit, VecEnv};
@@ -16,10 +17,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 64)]
     envs: usize,
     /// Steps of each copy per round.
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = positive::<usize>)]
     steps: usize,
     /// Rounds; medians are reported.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = positive::<usize>)]
     rounds: usize,
     /// Also measures gymnax (1,024 copies in one compiled loop), EnvPool (1,024, one thread) and Gymnasium, on
     /// CartPole and Pendulum.

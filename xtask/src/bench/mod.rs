@@ -1,6 +1,7 @@
 //! `cargo xtask bench`.
 
 use crate::Result;
+use rl_core::run::parse_count;
 
 mod checkpoints;
 mod dqn_step;
@@ -11,6 +12,12 @@ mod replay;
 mod returns;
 mod speed;
 mod statistics;
+
+/// A whole number that is at least 1, such as 100_000 or 1e5.
+fn positive<T: TryFrom<u64>>(text: &str) -> std::result::Result<T, String> {
+    let number = parse_count(text).map_err(|error| error.to_string())?;
+    T::try_from(number).ok().filter(|_| number > 0).ok_or_else(|| "expected at least 1".to_owned())
+}
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Verb {

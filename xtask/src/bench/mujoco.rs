@@ -4,6 +4,7 @@
 //! limits with random actions drawn before the clock starts; resets are included. Runners take turns, so that what else
 //! happens on the machine meets all of them.
 
+use super::positive;
 use super::speed::peers::{self, Runner};
 use super::statistics::median;
 use crate::{Error, Result};
@@ -18,10 +19,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8)]
     envs: usize,
     /// Steps of each copy per round; a tenth as many come before the clock starts.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = positive::<usize>)]
     steps: usize,
     /// Rounds; medians are reported.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = positive::<usize>)]
     rounds: usize,
     /// Tasks to measure.
     #[arg(

@@ -5,6 +5,7 @@
 //! At regular intervals the policy is run from new start states, and the critic's value of each start is compared
 //! with the discounted return that follows.
 
+use super::positive;
 use super::statistics::bootstrap_interval;
 use crate::{Result, preset};
 use rl_core::run::RunConfig;
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Seeds 0 to N - 1.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = positive::<u64>)]
     seeds: u64,
     /// Number of measurements during training.
     #[arg(long, default_value_t = 5)]

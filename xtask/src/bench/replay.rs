@@ -1,6 +1,7 @@
 //! `cargo xtask bench replay`: the time of storing and of sampling transitions, uniformly and by priority, as whole rows
 //! and as frames stored once; and the memory that they take.
 
+use super::positive;
 use super::statistics::median;
 use crate::{Error, Result};
 use rl_core::{Element, End, Seeds, StepBatch};
@@ -12,13 +13,13 @@ use std::time::Instant;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rounds; medians are reported.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 7, value_parser = positive::<usize>)]
     rounds: usize,
     /// Images of 84x84 bytes that are stored once, 7 GB a million.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 200_000, value_parser = positive::<usize>)]
     frames: usize,
     /// Rows of 4 numbers that are drawn from.
-    #[arg(long, default_value_t = 1_000_000)]
+    #[arg(long, default_value_t = 1_000_000, value_parser = positive::<usize>)]
     rows: usize,
 }
 
@@ -164,7 +165,6 @@ fn resident() -> Option<f64> {
 pub(crate) fn main(args: &Args) -> Result<()> {
     rl_core::check::at_least("--frames", 1_000, args.frames as u64)?;
     rl_core::check::at_least("--rows", 1_000, args.rows as u64)?;
-    rl_core::check::at_least("--rounds", 1, args.rounds as u64)?;
     println!(
         "| stored | transitions | minibatch | stored in | drawn in | errors taken in | of uniform | resident bytes a transition |"
     );

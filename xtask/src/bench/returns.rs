@@ -1,5 +1,6 @@
 //! `cargo xtask bench returns`: tests over many seeds that the presets learn.
 
+use super::positive;
 use super::statistics::{bootstrap_interval, interquartile_mean};
 use crate::train::{Args as TrainArgs, train_quietly};
 use crate::{Error, Result};
@@ -16,19 +17,19 @@ pub(crate) struct Args {
     #[arg(long)]
     env: Option<String>,
     /// Seeds 0 to N - 1.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = positive::<u64>)]
     seeds: u64,
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     first_seed: u64,
     /// Number of concurrent runs, one thread each.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = positive::<usize>)]
     jobs: usize,
     /// Override a setting of the algorithm; may be repeated.
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Environment steps, instead of the preset's.
-    #[arg(long)]
+    #[arg(long, value_parser = positive::<u64>)]
     steps: Option<u64>,
     /// Number of environments, instead of the preset's.
     #[arg(long)]

@@ -116,6 +116,36 @@ fn silence_has_an_end() {
     assert!(started.elapsed() > timeout);
 }
 
+/// What a worker has started holds its pipes, and is ended with it.
+#[test]
+fn nobody_stands_in_for_a_worker() {
+    let folder = std::env::temp_dir().join(format!("rl-envs-worker-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let pid = folder.join("pid");
+    let begin = format!("sleep 1000 & echo $! > {}; head -c 8 > /dev/null;", pid.display());
+    for (end, timeout, expected) in [
+        ("kill -9 $$", Duration::from_secs(60), "the worker has ended, signal: 9 (SIGKILL)"),
+        (
+            "exec tail -f /dev/null",
+            Duration::from_millis(300),
+            "no reply within 0.3 s; the worker was stopped",
+        ),
+    ] {
+        let mut worker = sh(&format!("{begin} {end}"), timeout);
+        let started = Instant::now();
+        worker.send(Kind::Step, |_| {}).unwrap();
+        let said = worker.receive(Kind::Step, 100).unwrap_err().to_string();
+        assert_eq!(said, format!("environment: Fake-v0: {expected}"));
+        assert!(started.elapsed() < Duration::from_secs(10));
+        let stat = fs::read_to_string(&pid).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", stat.trim()));
+        // Gone, or dead and not yet waited for by whoever inherited it.
+        let state = stat.ok().and_then(|stat| Some(stat.rsplit(')').next()?.trim().chars().next()));
+        assert!(matches!(state.flatten(), None | Some('Z' | 'X')), "{state:?}");
+    }
+    fs::remove_dir_all(&folder).unwrap();
+}
+
 #[test]
 fn idleness_is_no_silence() {
     let timeout = Duration::from_millis(80);

@@ -11,6 +11,7 @@ pub(crate) mod peers;
 mod steps;
 mod workloads;
 
+use super::positive;
 use super::statistics::median;
 use crate::{Error, Result};
 use peers::Runner;
@@ -21,7 +22,7 @@ use std::path::PathBuf;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Rounds; medians are reported.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = positive::<usize>)]
     rounds: usize,
     /// Also measures the peers: Stable-Baselines3, single-file PyTorch, SBX, and PPO in JAX. Creates a virtual
     /// environment under target/peers, with pip, unless --python names one.
@@ -40,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: Option<PathBuf>,
     /// Also measures this library on this many threads, each on its own core, from --core on.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = positive::<usize>)]
     threads: usize,
     /// Measures once in this process and prints a line of JSON.
     #[arg(long, hide = true)]
