@@ -87,7 +87,9 @@ mod tests {
         assert_eq!(names.map(found), [4, 2, 4]);
         for (algorithm, env, value) in [
             ("ppo", "HalfCheetah-v5", Some(5784.0)),
-            ("ppo", "Swimmer-v5", None),
+            ("ppo", "Swimmer-v5", Some(281.6)),
+            ("ppo", "gym:ALE/Pong-v5", Some(21.0)),
+            ("dqn", "gym:ALE/Freeway-v5", None),
             ("sac", "gym:Hopper-v5", Some(3542.0)),
             ("dqn", "MinAtar/Freeway-v1", Some(48.0)),
             ("dqn", "MinAtar/Freeway-gymnax", None),

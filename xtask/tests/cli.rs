@@ -291,7 +291,7 @@ fn a_command_that_cannot_be_read_is_refused_in_one_line() {
         ),
         (
             &[train, &["--set", &format!("optimizer.{}a=1", "a.".repeat(5_000))]].concat(),
-            "optimizer.a.a",
+            "--set optimizer.a.a",
         ),
         (
             &["bench", "envs", "--rounds", "0"],

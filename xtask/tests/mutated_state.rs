@@ -13,8 +13,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// States that are tried in each test. A hundred times as many are for a change of what is saved.
-const MUTATIONS: u64 = 4_000;
+/// States that are tried in each test; `RL_MUTATIONS=200000` is for a change of what is saved.
+fn mutations() -> u64 {
+    std::env::var("RL_MUTATIONS").map_or(4_000, |n| n.parse().expect("RL_MUTATIONS: a number"))
+}
 /// Far longer than one takes.
 const HANGS: Duration = Duration::from_secs(60);
 
@@ -47,7 +49,8 @@ fn edits(rng: &mut Rng) -> Vec<u8> {
 /// Tries each case in turn; the seed of an input is its number.
 fn try_all(cases: &[Case], what: &str, survives: impl Fn(&Case, &[u8]) -> bool) {
     let (watched, mut panics, mut accepted) = (watch(), Vec::new(), 0);
-    for seed in 0..MUTATIONS {
+    let mutations = mutations();
+    for seed in 0..mutations {
         let case = &cases[seed as usize % cases.len()];
         let input = edits(&mut Seeds::new(seed).stream(what, 0));
         let files: Vec<&str> = input.as_chunks().0.iter().map(|one| case.file(one)).collect();
@@ -63,10 +66,10 @@ fn try_all(cases: &[Case], what: &str, survives: impl Fn(&Case, &[u8]) -> bool) 
             }
         }
     }
-    assert!(panics.is_empty(), "{} of {MUTATIONS}:\n{}", panics.len(), panics.join("\n"));
+    assert!(panics.is_empty(), "{} of {mutations}:\n{}", panics.len(), panics.join("\n"));
     // Neither side goes untried.
-    let shares = MUTATIONS / 50..MUTATIONS / 50 * 49;
-    assert!(shares.contains(&accepted), "{accepted} of {MUTATIONS} were accepted");
+    let shares = mutations / 50..mutations / 50 * 49;
+    assert!(shares.contains(&accepted), "{accepted} of {mutations} were accepted");
 }
 
 #[test]
