@@ -1,6 +1,6 @@
 //! Metrics in files.
 
-use crate::checkpoint::{refuse_other_than_file, sync_folder};
+use crate::files::{refuse_other_than_file, sync_folder};
 use crate::{Error, Result, Row, Sink, write_atomically};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};

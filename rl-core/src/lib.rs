@@ -69,6 +69,8 @@ mod env;
 mod error;
 mod evaluate;
 mod file_sink;
+mod files;
+mod manifest;
 mod metrics;
 mod moments;
 mod normalizer;
@@ -92,14 +94,15 @@ mod wrappers;
 pub use agent::{Agent, Policy, Progress, StochasticPolicy};
 pub use bad_numbers::BadNumbers;
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
-pub use checkpoint::{
-    CheckpointDir, Latest, Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, read_checkpoint,
-    read_checkpoint_files, remove_temporary, write_atomically,
-};
+pub use checkpoint::{CheckpointDir, Latest};
 pub use env::{End, Env, Step};
 pub use error::{Error, Result, check, one_line};
 pub use evaluate::{Evaluation, evaluate};
 pub use file_sink::{FileFormat, FileSink};
+pub use files::{remove_temporary, write_atomically};
+pub use manifest::{
+    Manifest, NORMALIZER_FILE, POLICY_FILE, SETTINGS_FILE, read_checkpoint, read_checkpoint_files,
+};
 pub use metrics::{ConsoleSink, MemorySink, Metrics, Row, Sink};
 pub use moments::RunningMoments;
 pub use normalizer::{Normalizer, NormalizerState};

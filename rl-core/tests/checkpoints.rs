@@ -77,7 +77,7 @@ fn foreign_files_do_not_stand_in_the_way() {
     let at = tempfile::tempdir().unwrap();
     let (folder, _) = written(at.path());
     fs::write(at.path().join(".writing-000000000030"), "a file").unwrap();
-    fs::write(at.path().join(".writing-removal"), "a file").unwrap();
+    fs::write(at.path().join(".writing-removal-000000000010"), "a file").unwrap();
     fs::write(at.path().join(".writing-notes"), "of a person").unwrap();
     fs::create_dir(at.path().join("step-000000000030")).unwrap();
     fs::create_dir(at.path().join("step-")).unwrap();

@@ -417,7 +417,7 @@ pub fn find(name: &str) -> std::result::Result<Spec, Error> {
 ///
 /// # Errors
 /// [`Error::Unknown`], with the nearest name; [`Error::Feature`] for one that was not built in; of `gym:` the
-/// error of the worker.
+/// error of the worker; `python` set for another.
 pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Error> {
     if let Some(id) = name.strip_prefix(GYM) {
         #[cfg(feature = "gymnasium")]
@@ -428,6 +428,12 @@ pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Err
             let how = "cargo's `--features` turns it on, and `cargo xtask` has it";
             Error::Feature { name: name.to_owned(), feature: "gymnasium", how }
         });
+    }
+    if let Some(python) = &options.python {
+        let got = format_args!("{} for {name}", python.display());
+        return Err(
+            rl_core::Error::config("python", "one for environments gym:ID only", got).into()
+        );
     }
     REGISTRY.iter().find(|spec| spec.id == name).cloned().ok_or_else(|| {
         if let Some(error) = without_feature(name) {

@@ -335,6 +335,11 @@ fn unknown_names_are_refused_with_the_nearest() {
         error.starts_with("environment: CartPole-v1: cannot start Python, '/no/python': "),
         "{error}"
     );
+    let error = refuse(&["train", "ppo", "CartPole-v1", "--python", "/no/python"]);
+    assert_eq!(
+        error,
+        "python: expected one for environments gym:ID only, got /no/python for CartPole-v1"
+    );
     let error = refuse(&["train", "ppo", "gym:CartPole-v1?x", "--python", "/no/python"]);
     assert_eq!(error, "argument of CartPole-v1: expected key=value, got 'x'");
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");

@@ -2,7 +2,7 @@
 
 use super::settings::first_difference;
 use super::{RunConfig, Summary};
-use crate::checkpoint::refuse_other_than_file;
+use crate::files::{create_folder, refuse_other_than_file, sync_folder};
 use crate::{
     Agent, CheckpointDir, Error, Latest, POLICY_FILE, Result, RunningMoments, Sections, VecEnv,
 };
@@ -68,7 +68,7 @@ impl RunFolder {
                 };
                 // Asked once before anything is changed, and again when no other process can begin there.
                 refuse_taken()?;
-                std::fs::create_dir_all(path).map_err(|e| Error::io(path, e))?;
+                create_folder(path)?;
                 let folder = RunFolder(path.to_owned());
                 let lock = folder.lock()?;
                 refuse_taken()?;
@@ -80,7 +80,7 @@ impl RunFolder {
                 let env = config.env.replace(odd, "-");
                 let name = format!("{}-{env}-seed{}", config.algorithm, config.seed);
                 let runs = Path::new("runs");
-                std::fs::create_dir_all(runs).map_err(|e| Error::io(runs, e))?;
+                create_folder(runs)?;
                 let mut candidates = std::iter::once(name.clone())
                     .chain((2..).map(|i: u64| format!("{name}-{i}")))
                     .map(|name| runs.join(name));
@@ -91,6 +91,7 @@ impl RunFolder {
                     Err(e) => Some(Err(Error::io(&path, e))),
                 });
                 let folder = RunFolder(path.unwrap_or_else(|| Ok(runs.join(name)))?);
+                sync_folder(runs)?;
                 let lock = folder.lock()?;
                 (folder, lock)
             }

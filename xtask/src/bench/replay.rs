@@ -4,10 +4,13 @@
 use super::positive;
 use super::statistics::median;
 use crate::{Error, Result};
-use rl_core::{Element, End, Seeds, StepBatch};
+use rl_core::{Element, End, Rng, Seeds, StepBatch};
 use rl_replay::{
     Batch, Frames, Horizon, Prioritized, PrioritizedConfig, Replay, Rows, Sampler, Store, Uniform,
 };
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -67,12 +70,66 @@ fn wrap(error: rl_replay::Error) -> Error {
 }
 
 /// Microseconds per stored transition, and per minibatch that is drawn and whose errors are taken in, one a round.
+#[derive(Default)]
 struct Measured {
-    name: String,
     insert: Vec<f64>,
     sample: Vec<f64>,
     update: Vec<f64>,
-    bytes: Option<f64>,
+}
+
+/// Draws by priority or uniformly from one memory: two of the same size lie in other places, and one is faster than the other
+/// by up to a fifth for that alone.
+#[derive(Debug)]
+struct Switched {
+    by_priority: Arc<AtomicBool>,
+    prioritized: Prioritized,
+}
+
+impl Switched {
+    fn by_priority(&self) -> bool {
+        self.by_priority.load(Ordering::Relaxed)
+    }
+}
+
+impl Sampler for Switched {
+    fn added(&mut self, places: Range<usize>) {
+        if self.by_priority() {
+            self.prioritized.added(places);
+        }
+    }
+
+    fn sample(
+        &mut self,
+        stored: usize,
+        fraction: f64,
+        rng: &mut Rng,
+        indices: &mut [usize],
+        weights: &mut [f32],
+    ) {
+        match self.by_priority() {
+            true => self.prioritized.sample(stored, fraction, rng, indices, weights),
+            false => Uniform.sample(stored, fraction, rng, indices, weights),
+        }
+    }
+
+    fn update(&mut self, indices: &[usize], errors: &[f32]) -> rl_replay::Result<()> {
+        match self.by_priority() {
+            true => self.prioritized.update(indices, errors),
+            false => Uniform.update(indices, errors),
+        }
+    }
+
+    fn save(&self) -> rl_replay::Result<Vec<u8>> {
+        self.prioritized.save()
+    }
+
+    fn loaded(&self, bytes: &[u8], stored: usize) -> rl_replay::Result<Box<dyn Sampler>> {
+        self.prioritized.loaded(bytes, stored)
+    }
+
+    fn empty(&self) -> Box<dyn Sampler> {
+        self.prioritized.empty()
+    }
 }
 
 /// What is stored how, and how it is drawn.
@@ -86,56 +143,50 @@ struct Kind<'a> {
 }
 
 impl Kind<'_> {
-    fn replay<T: Element>(&self, prioritized: bool) -> Result<Replay<T, u32>> {
-        let store: Box<dyn Store<T, u32>> = match self.stack {
+    fn store<T: Element>(&self) -> Result<Box<dyn Store<T, u32>>> {
+        Ok(match self.stack {
             None => Box::new(Rows::new(self.capacity, 1, self.width, 1).map_err(wrap)?),
             Some(n) => Box::new(Frames::new(self.capacity, 1, self.width, n, 1).map_err(wrap)?),
-        };
-        let sampler: Box<dyn Sampler> = match prioritized {
-            false => Box::new(Uniform),
-            true => {
-                let config = PrioritizedConfig::default();
-                Box::new(Prioritized::new(&config, self.capacity).map_err(wrap)?)
-            }
-        };
-        Ok(Replay::new(store, sampler))
+        })
     }
 
-    /// Uniform and prioritised draws from memories that are full.
-    fn measure<T: Element>(&self, args: &Args, number: fn(usize) -> T) -> Result<Vec<Measured>> {
+    /// Uniform and prioritised draws in turns from a memory that is full, as rows of the table.
+    fn measure<T: Element>(&self, args: &Args, number: fn(usize) -> T) -> Result<()> {
         let frame = self.stack.map_or(self.width, |n| self.width / n);
         let mut rows = Batch::new(self.batch, self.width, 1).map_err(rl_core::Error::from)?;
         let horizon = Horizon { n_step: 1, gamma: 0.99 };
-        let (mut all, mut rng) = (Vec::new(), Seeds::new(0).stream("replay", 0));
-        // One memory at a time: two of a million images do not fit everywhere.
-        for (prioritized, how) in [(false, "uniform"), (true, "prioritised")] {
-            let before = resident();
-            let mut replay = self.replay(prioritized)?;
-            let mut stream = Stream::new(self.width, frame);
-            let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
-                let mut storing = 0.0;
-                for _ in 0..times {
-                    let step = stream.step(number);
-                    let started = Instant::now();
-                    replay.push(&step.transitions(&[0])).map_err(wrap)?;
-                    storing += started.elapsed().as_secs_f64();
-                }
-                Ok(storing * 1e6 / times as f64)
-            };
-            push(&mut replay, self.capacity)?;
-            let bytes = before.zip(resident()).map(|(before, after)| after - before);
-            let bytes = bytes.map(|bytes| bytes / self.capacity as f64);
-            let name = format!("{}, {how}", self.name);
-            let (insert, sample, update) = (Vec::new(), Vec::new(), Vec::new());
-            let mut measured = Measured { name, insert, sample, update, bytes };
-            // Priorities of all sizes.
-            let mut errors = vec![0.0; self.batch];
-            for _ in 0..self.capacity.min(200_000) / self.batch {
-                replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
-                errors.fill_with(|| rng.uniform(0.0, 1.0) as f32);
-                replay.update(&rows, &errors).map_err(wrap)?;
+        let mut rng = Seeds::new(0).stream("replay", 0);
+        let before = resident();
+        let by_priority = Arc::new(AtomicBool::new(true));
+        let config = PrioritizedConfig::default();
+        let prioritized = Prioritized::new(&config, self.capacity).map_err(wrap)?;
+        let sampler = Switched { by_priority: Arc::clone(&by_priority), prioritized };
+        let mut replay = Replay::new(self.store()?, Box::new(sampler));
+        let mut stream = Stream::new(self.width, frame);
+        let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
+            let mut storing = 0.0;
+            for _ in 0..times {
+                let step = stream.step(number);
+                let started = Instant::now();
+                replay.push(&step.transitions(&[0])).map_err(wrap)?;
+                storing += started.elapsed().as_secs_f64();
             }
-            for _ in 0..args.rounds {
+            Ok(storing * 1e6 / times as f64)
+        };
+        push(&mut replay, self.capacity)?;
+        let bytes = before.zip(resident()).map(|(before, after)| after - before);
+        let bytes = bytes.map(|bytes| bytes / self.capacity as f64);
+        // Priorities of all sizes.
+        let mut errors = vec![0.0; self.batch];
+        for _ in 0..self.capacity.min(200_000) / self.batch {
+            replay.sample(&mut rng, 0.0, horizon, &mut rows).map_err(wrap)?;
+            errors.fill_with(|| rng.uniform(0.0, 1.0) as f32);
+            replay.update(&rows, &errors).map_err(wrap)?;
+        }
+        let [mut uniform, mut prioritized] = [(); 2].map(|()| Measured::default());
+        for _ in 0..args.rounds {
+            for (by, measured) in [(false, &mut uniform), (true, &mut prioritized)] {
+                by_priority.store(by, Ordering::Relaxed);
                 measured.insert.push(push(&mut replay, 10_000)?);
                 let (times, mut drawing, mut updating) = (2_000, 0.0, 0.0);
                 for _ in 0..times {
@@ -149,9 +200,26 @@ impl Kind<'_> {
                 measured.sample.push(drawing * 1e6 / f64::from(times));
                 measured.update.push(updating * 1e6 / f64::from(times));
             }
-            all.push(measured);
         }
-        Ok(all)
+        // Each round beside the other of the same moment.
+        let ratios = prioritized.sample.iter().zip(&uniform.sample).map(|(p, u)| p / u);
+        let ratio = median(&ratios.collect::<Vec<_>>());
+        self.row("uniform", &uniform, 1.0, None);
+        self.row("prioritised", &prioritized, ratio, bytes);
+        Ok(())
+    }
+
+    fn row(&self, how: &str, measured: &Measured, of_uniform: f64, bytes: Option<f64>) {
+        println!(
+            "| {}, {how} | {} | {} | {:.2} us | {:.2} us | {:.2} us | {of_uniform:.2} | {} |",
+            self.name,
+            self.capacity,
+            self.batch,
+            median(&measured.insert),
+            median(&measured.sample),
+            median(&measured.update),
+            bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.0}"))
+        );
     }
 }
 
@@ -183,27 +251,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         batch: 32,
     };
     for kind in [&four, &seventeen] {
-        table(kind, &kind.measure(args, |i| i as f32)?);
+        kind.measure(args, |i| i as f32)?;
     }
     for kind in [&whole, &once] {
-        table(kind, &kind.measure(args, |i| i as u8)?);
+        kind.measure(args, |i| i as u8)?;
     }
     Ok(())
-}
-
-fn table(kind: &Kind<'_>, measured: &[Measured]) {
-    let uniform = measured.first().map_or(f64::NAN, |m| median(&m.sample));
-    for m in measured {
-        let drawn = median(&m.sample);
-        println!(
-            "| {} | {} | {} | {:.2} us | {drawn:.2} us | {:.2} us | {:.2} | {} |",
-            m.name,
-            kind.capacity,
-            kind.batch,
-            median(&m.insert),
-            median(&m.update),
-            drawn / uniform,
-            m.bytes.map_or("-".to_owned(), |bytes| format!("{bytes:.0}"))
-        );
-    }
 }
