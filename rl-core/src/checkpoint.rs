@@ -1,8 +1,9 @@
 //! The checkpoints of a run: folders that are written atomically.
 
 use crate::files::{check_file, create_folder, remove_if_there, share, sync_folder, write_synced};
-use crate::manifest::{MANIFEST, REPLACEMENT, read_file, read_manifest, step_of, verify};
+use crate::manifest::{MANIFEST, REPLACEMENT, is_name, read_file, read_manifest, step_of, verify};
 use crate::{Error, Manifest, Result, Sections, codec, read_checkpoint_files};
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -115,9 +116,14 @@ impl CheckpointDir {
     /// present, as when a resumed run repeats earlier steps, is left unchanged.
     ///
     /// # Errors
-    /// [`Error::Io`]; the existing checkpoints are then still present. So is the new one if the error is that another, no
+    /// [`Error::Mismatch`] for a section whose name is not that of a file; [`Error::Io`]; the existing checkpoints are then
+    /// still present. So is the new one if the error is that another, no
     /// longer kept, cannot be removed.
     pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
+        if let Some((name, _)) = sections.files().find(|(name, _)| !is_name(name)) {
+            let expected = "the name of a file, other than the manifest's";
+            return Err(Error::mismatch("section", expected, name.escape_debug()));
+        }
         create_folder(&self.root)?;
         let swept = self.sweep();
         self.settle_intact(step)?;
@@ -128,8 +134,16 @@ impl CheckpointDir {
         }
         // The checkpoint just written is kept even if others have later steps.
         let mut others = self.steps()?;
-        // Folders that are none are not counted, and are left to whoever made them.
-        others.retain(|other| *other != step && read_manifest(&self.path(*other)).is_ok());
+        // Folders that are none are not counted, and are left to whoever made them; nor are later ones that are damaged, which
+        // may be why the run went on from an earlier one.
+        others.retain(|other| {
+            let path = self.path(*other);
+            match other.cmp(&step) {
+                Ordering::Less => read_manifest(&path).is_ok(),
+                Ordering::Equal => false,
+                Ordering::Greater => verify(&path).is_ok(),
+            }
+        });
         let retired = others.iter().rev().skip(self.keep - 1).map(|old| {
             // The replacement last: until it is gone, it is what is read.
             self.retire(*old, &self.place(*old))?;
@@ -153,11 +167,13 @@ impl CheckpointDir {
             let _ = remove_if_there(&temporary);
         }
         written?;
-        let place = self.place(step);
-        let target = if place.exists() { self.replacement(step) } else { place };
-        fs::rename(&temporary, &target).map_err(|e| Error::io(&target, e))?;
+        let (place, replacement) = (self.place(step), self.replacement(step));
+        let replaces = place.exists();
+        let target = if replaces { &replacement } else { &place };
+        fs::rename(&temporary, target).map_err(|e| Error::io(target, e))?;
         sync_folder(&self.root)?;
-        self.settle(step)
+        // Where there was none to replace, a replacement is one that was damaged.
+        if replaces { self.settle(step) } else { self.retire(step, &replacement) }
     }
 
     fn write_temporary(

@@ -179,13 +179,32 @@ pub mod check {
     use crate::bad_numbers::all_finite;
     use std::fmt::Display;
 
+    /// A number as a person reads it: hundreds of digits are none.
+    struct Shown(f64);
+
+    impl Display for Shown {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            let Shown(value) = self;
+            let plain = *value == 0.0 || (1e-5..1e16).contains(&value.abs());
+            if plain || !value.is_finite() { write!(f, "{value}") } else { write!(f, "{value:e}") }
+        }
+    }
+
     fn ensure(ok: bool, field: &str, expected: impl Display, got: impl Display) -> Result<()> {
         if ok { Ok(()) } else { Err(Error::config(field, expected, got)) }
     }
 
-    /// A finite number above zero.
+    /// A finite number.
+    pub fn finite(field: &str, value: f64) -> Result<()> {
+        ensure(value.is_finite(), field, "a finite number", Shown(value))
+    }
+
+    /// A finite number above zero that is one in single precision too, in which networks compute.
     pub fn positive(field: &str, value: f64) -> Result<()> {
-        ensure(value.is_finite() && value > 0.0, field, "a finite number > 0", value)
+        ensure(value.is_finite() && value > 0.0, field, "a finite number > 0", Shown(value))?;
+        let single = value as f32;
+        let expected = "a number > 0 of single precision (1e-45 to 3.4e38)";
+        ensure(single.is_finite() && single > 0.0, field, expected, Shown(value))
     }
 
     /// An optional number; if present, it must pass another check.
@@ -197,19 +216,21 @@ pub mod check {
         value.map_or(Ok(()), |value| range(field, value))
     }
 
-    /// A finite number that is at least zero.
+    /// A finite number that is at least zero, and finite in single precision too, in which networks compute.
     pub fn non_negative(field: &str, value: f64) -> Result<()> {
-        ensure(value.is_finite() && value >= 0.0, field, "a finite number >= 0", value)
+        ensure(value.is_finite() && value >= 0.0, field, "a finite number >= 0", Shown(value))?;
+        let expected = "a number of single precision (up to 3.4e38)";
+        ensure((value as f32).is_finite(), field, expected, Shown(value))
     }
 
     /// A number in `[0, 1]`.
     pub fn fraction(field: &str, value: f64) -> Result<()> {
-        ensure((0.0..=1.0).contains(&value), field, "a number in [0, 1]", value)
+        ensure((0.0..=1.0).contains(&value), field, "a number in [0, 1]", Shown(value))
     }
 
     /// A number in `(0, 1]`.
     pub fn positive_fraction(field: &str, value: f64) -> Result<()> {
-        ensure(value > 0.0 && value <= 1.0, field, "a number in (0, 1]", value)
+        ensure(value > 0.0 && value <= 1.0, field, "a number in (0, 1]", Shown(value))
     }
 
     /// An integer of at least `min`.

@@ -52,9 +52,26 @@ where
     P: Policy + ?Sized,
     V: VecEnv<Obs = P::Obs, Action = P::Action> + ?Sized,
 {
+    evaluate_watched(policy, envs, episodes, |_| {})
+}
+
+/// Like [`evaluate`], and shows `watch` what there is after each step that has ended an episode.
+///
+/// # Errors
+/// Those of [`evaluate`].
+pub fn evaluate_watched<P, V>(
+    policy: &mut P,
+    envs: &mut V,
+    episodes: usize,
+    watch: impl FnMut(&Evaluation),
+) -> Result<Evaluation>
+where
+    P: Policy + ?Sized,
+    V: VecEnv<Obs = P::Obs, Action = P::Action> + ?Sized,
+{
     check::at_least("episodes", 1, episodes as u64)?;
     envs.set_evaluating(true);
-    let result = run(policy, envs, episodes);
+    let result = run(policy, envs, episodes, watch);
     // Whoever trains in these environments is told that an episode was cut, after an error too.
     let reset = envs.reset();
     envs.set_evaluating(false);
@@ -69,7 +86,12 @@ where
     Ok(evaluation)
 }
 
-fn run<P, V>(policy: &mut P, envs: &mut V, episodes: usize) -> Result<Evaluation>
+fn run<P, V>(
+    policy: &mut P,
+    envs: &mut V,
+    episodes: usize,
+    mut watch: impl FnMut(&Evaluation),
+) -> Result<Evaluation>
 where
     P: Policy + ?Sized,
     V: VecEnv<Obs = P::Obs, Action = P::Action> + ?Sized,
@@ -91,6 +113,7 @@ where
         envs.check_finite(step)?;
         result.bad_steps += envs.batch().bad_steps();
         step += n as u64;
+        let before = left;
         for episode in envs.batch().episodes() {
             if let Some(share @ 1..) = remaining.get_mut(episode.env) {
                 *share -= 1;
@@ -98,6 +121,9 @@ where
                 result.returns.push(episode.episode_return);
                 result.lengths.push(episode.length);
             }
+        }
+        if left < before {
+            watch(&result);
         }
     }
     Ok(result)

@@ -187,7 +187,12 @@ fn open_to_append(path: &Path) -> Result<File> {
 
 /// A name without the characters that separate columns and rows.
 fn column(name: &str) -> String {
-    name.replace([',', '"', '\n', '\r'], "_")
+    own_name(name).replace([',', '"', '\n', '\r'], "_")
+}
+
+/// A name that is not that of the row's own step.
+fn own_name(name: &str) -> &str {
+    if name == STEP { "step_" } else { name }
 }
 
 fn step_of(line: &[u8], format: FileFormat) -> Option<u64> {
@@ -204,7 +209,7 @@ fn json_line(row: &Row) -> String {
     let mut object = serde_json::Map::new();
     object.insert(STEP.into(), row.step.into());
     for (name, value) in &row.values {
-        object.insert(name.clone(), (*value).into());
+        object.insert(own_name(name).to_owned(), (*value).into());
     }
     serde_json::Value::Object(object).to_string()
 }

@@ -75,6 +75,9 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
+    if path.is_symlink() {
+        return Err(Error::run(path, "a link to what is not there"));
+    }
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or(Ok(()), create_folder)?;
     match fs::create_dir(path) {

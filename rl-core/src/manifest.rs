@@ -119,6 +119,13 @@ pub(crate) fn verify(path: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// Whether a checkpoint may have a file of this name: one with a separator could point outside, one with a line break could say
+/// anything in an error.
+pub(crate) fn is_name(file: &str) -> bool {
+    let alone = Path::new(file).file_name() == Some(file.as_ref());
+    alone && !file.contains(char::is_control) && file != MANIFEST
+}
+
 /// Reads a file of a checkpoint, whose manifest gives its length and checksum.
 pub(crate) fn read_file(
     path: &Path,
@@ -126,8 +133,7 @@ pub(crate) fn read_file(
     (length, checksum): (u64, u32),
 ) -> Result<Vec<u8>> {
     let file_path = path.join(file);
-    // A name with a separator could point outside the checkpoint; one with a line break could say anything in an error.
-    if Path::new(file).file_name() != Some(file.as_ref()) || file.contains(char::is_control) {
+    if !is_name(file) {
         let problem = format!("names a file outside: {}", file.escape_debug());
         return Err(corrupt(&path.join(MANIFEST), &problem));
     }

@@ -1,6 +1,6 @@
 //! Running mean and variance.
 
-use crate::{Result, check};
+use crate::{Error, Result, check};
 use serde::{Deserialize, Serialize};
 
 /// Running mean and variance of each dimension over a stream of rows, by Welford's algorithm (1962).
@@ -65,16 +65,24 @@ impl RunningMoments {
         }
     }
 
-    /// Checks that these statistics match rows of `width` numbers.
+    /// Checks that these are statistics of rows of `width` numbers.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) if they do not.
-    pub fn check_width(&self, width: usize) -> Result<()> {
-        check::len("normalisation moments", width, self.mean.len())
+    /// [`Error::Mismatch`](crate::Error::Mismatch) for another width, [`Error::Config`](crate::Error::Config) for numbers that
+    /// are no statistics.
+    pub fn check(&self, width: usize) -> Result<()> {
+        check::len("normalisation moments", width, self.mean.len())?;
+        check::len("normalisation moments", width, self.squares.len())?;
+        check::non_negative("rows of the normalisation moments", self.count)?;
+        self.mean.iter().try_for_each(|x| check::finite("a normalisation mean", *x))?;
+        let valid = self.squares.iter().find(|x| !(x.is_finite() && **x >= 0.0));
+        let what = "squares of a normalisation";
+        valid.map_or(Ok(()), |bad| Err(Error::config(what, "a finite number >= 0", bad)))
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // How a test fails.
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -92,5 +100,21 @@ mod tests {
             prop_assert!((moments.mean()[0] - mean).abs() < 1e-9 * 1e3);
             prop_assert!((moments.variance(0) - variance).abs() < 1e-9 * 1e6);
         }
+    }
+
+    /// What was written of others, or damaged, is refused.
+    #[test]
+    fn what_are_no_statistics_is_refused() {
+        for (count, mean, squares, expected) in [
+            (1.0, vec![0.0], vec![f64::INFINITY], "squares of a normalisation: "),
+            (1.0, vec![f64::NAN], vec![1.0], "a normalisation mean: "),
+            (-1.0, vec![0.0], vec![1.0], "rows of the normalisation moments: "),
+            (1.0, vec![0.0], vec![], "normalisation moments: "),
+            (1.0, vec![0.0, 0.0], vec![0.0, 0.0], "normalisation moments: "),
+        ] {
+            let error = RunningMoments { count, mean, squares }.check(1).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+        RunningMoments::new(1).check(1).unwrap();
     }
 }

@@ -56,6 +56,7 @@ impl Normalizer {
     /// [`Error::Config`] where `clip` is not positive.
     pub fn new(width: usize, clip: f32) -> Result<Self> {
         check::positive("clip", clip.into())?;
+        check::memory("width", width, width.checked_mul(4 * size_of::<f64>()))?;
         let moments = RunningMoments::new(width);
         Ok(Normalizer { moments, clip, kept: 0, scale: vec![(0.0, 1.0); width] })
     }
@@ -82,7 +83,7 @@ impl Normalizer {
     /// # Errors
     /// [`Error::Mismatch`] for those of rows of another width.
     pub fn set_moments(&mut self, moments: RunningMoments) -> Result<()> {
-        moments.check_width(self.scale.len())?;
+        moments.check(self.scale.len())?;
         self.moments = moments;
         self.rescale();
         Ok(())

@@ -91,7 +91,8 @@ impl Sections {
         codec::decode(&file, self.file(&file)?)
     }
 
-    /// Adds a file in its own format, such as `policy.safetensors`.
+    /// Adds a file in its own format, such as `policy.safetensors`. A name with a separator, and `manifest.json`, is refused when
+    /// the sections are [written](crate::CheckpointDir::write).
     pub fn put_file(&mut self, file: &str, bytes: Vec<u8>) {
         if !self.leaves_out(file) {
             self.kept.remove(file);

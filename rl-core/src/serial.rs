@@ -2,7 +2,7 @@
 
 use crate::{
     BadNumbers, Element, Env, Episode, Error, Result, Rng, Seeds, Space, StepBatch, VecEnv, check,
-    codec,
+    codec, one_line,
 };
 use serde::{Deserialize, Serialize};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,13 +21,6 @@ pub struct SerialVecEnv<E: Env> {
 /// The state, if it can be saved, the generator, and the return and length so far of an episode.
 type SavedSlot<S> = (Option<S>, Rng, f64, u64);
 
-/// Whether the rows of so many environments can be had.
-pub(crate) fn check_memory<O: Space>(envs: usize, observations: &O) -> Result<()> {
-    // Those of a step batch, and of what is saved.
-    let row = observations.width().checked_mul(4 * size_of::<O::Elem>());
-    check::memory("envs", envs, row.and_then(|row| row.checked_mul(envs)))
-}
-
 /// Runs environments; a panic of one becomes an error. `run` says which environment it runs, and at which step of its episode.
 ///
 /// A panic must not end a training run without its message, nor take down the thread that other environments are on.
@@ -38,7 +31,7 @@ fn reporting_panics<T>(run: impl FnOnce(&mut (usize, u64)) -> Result<T>) -> Resu
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-        let message = text.unwrap_or_else(|| "no message".to_owned());
+        let message = text.map_or_else(|| "no message".to_owned(), one_line);
         Err(Error::EnvPanicked { env: at.0, step: at.1, message })
     })
 }
@@ -91,7 +84,8 @@ impl<E: Env> SerialVecEnv<E> {
                 ));
             }
         }
-        check_memory(envs.len(), &observation_space)?;
+        StepBatch::check(envs.len(), &observation_space)?;
+        check::at_least("action width", 1, action_space.width() as u64)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
         let slots = envs
             .into_iter()

@@ -1,6 +1,6 @@
 //! Observation and action spaces.
 
-use crate::{Error, Result, Rng};
+use crate::{Error, Result, Rng, check};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt::Debug;
 
@@ -192,8 +192,9 @@ impl BoxSpace<f32> {
     /// `n` numbers without bounds.
     ///
     /// # Errors
-    /// [`Error::Config`] if `n` is zero.
+    /// [`Error::Config`] if `n` is zero, or takes more memory than can be had.
     pub fn unbounded(n: usize) -> Result<Self> {
+        check::memory("numbers", n, n.checked_mul(2 * size_of::<f32>()))?;
         BoxSpace::new(vec![f32::NEG_INFINITY; n], vec![f32::INFINITY; n])
     }
 
@@ -216,12 +217,13 @@ impl BoxSpace<u8> {
     /// Images of the given shape (channels, height, width), with pixel values from 0 to 255.
     ///
     /// # Errors
-    /// [`Error::Config`] if the shape is empty or contains a zero.
+    /// [`Error::Config`] if the shape is empty or contains a zero, or takes more memory than can be had.
     pub fn image(shape: &[usize]) -> Result<Self> {
         let n = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).unwrap_or(0);
         if shape.is_empty() || n == 0 {
             return Err(Error::config("shape", "positive dimensions", format_args!("{shape:?}")));
         }
+        check::memory("shape", format_args!("{shape:?}"), n.checked_mul(2))?;
         Ok(BoxSpace { shape: shape.to_vec(), low: vec![0; n], high: vec![255; n] })
     }
 

@@ -1,6 +1,6 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
-use crate::serial::{SavedEnvs, can_be_saved, check_memory};
+use crate::serial::{SavedEnvs, can_be_saved};
 use crate::{
     BadNumbers, Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec,
 };
@@ -90,7 +90,8 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             return Err(Error::config("envs", "at least one environment", 0));
         };
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
-        check_memory(envs.len(), &observation_space)?;
+        StepBatch::check(envs.len(), &observation_space)?;
+        check::at_least("action width", 1, action_space.width() as u64)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
         let resumes_exactly = can_be_saved(envs.iter());
         let share = envs.len().div_ceil(threads);

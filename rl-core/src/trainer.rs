@@ -449,6 +449,9 @@ where
         for count in counts.into_iter().chain(counters.metrics.counts()) {
             check::count("trainer.bin: count", count)?;
         }
+        for episode in &counters.recent {
+            check::finite("trainer.bin: a return", episode.episode_return)?;
+        }
         let bad_steps = self.saved_bad_steps(sections)?;
         let envs: Vec<u8> = sections.get("envs")?;
         let callbacks: Vec<Vec<u8>> = sections.get("callbacks")?;

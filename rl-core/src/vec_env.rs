@@ -53,6 +53,17 @@ impl<T: Element> StepBatch<T> {
         }
     }
 
+    /// Checks that the rows of `n` environments fit in memory and have elements, before a batch of theirs is made.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if they do not.
+    pub fn check(n: usize, observations: &impl Space<Elem = T>) -> Result<()> {
+        check::at_least("observation width", 1, observations.width() as u64)?;
+        // Those of a batch, and of what is saved.
+        let row = observations.width().checked_mul(4 * size_of::<T>());
+        check::memory("envs", n, row.and_then(|row| row.checked_mul(n)))
+    }
+
     /// A batch of given transitions (offline data or demonstrations), as if `n` environments had produced them: the
     /// observations acted on and the next observations, `[n, width]`, and the rewards and ends, `[n]`. `follows` says
     /// whether these transitions continue the previously observed ones or are independent of them.

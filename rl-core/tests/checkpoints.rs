@@ -97,3 +97,43 @@ fn foreign_files_do_not_stand_in_the_way() {
         assert!(at.path().join(kept).exists(), "{kept}");
     }
 }
+
+/// A replacement that was damaged after a crash does not take the place of the checkpoint that is written then.
+#[test]
+fn a_damaged_replacement_is_replaced() {
+    let at = tempfile::tempdir().unwrap();
+    let (folder, newest) = written(at.path());
+    let replacement = newest.with_extension("next");
+    fs::rename(&newest, &replacement).unwrap();
+    fs::write(replacement.join("numbers.bin"), "damaged").unwrap();
+    assert_eq!(folder.read_latest().unwrap().manifest.step, 10);
+    let place = folder.write("test", 20, &sections()).unwrap();
+    assert!(place.exists() && !replacement.exists());
+    let latest = folder.read_latest().unwrap();
+    assert_eq!((latest.manifest.step, latest.skipped.len()), (20, 0));
+}
+
+/// A later checkpoint that is damaged does not count among those that are kept.
+#[test]
+fn two_that_are_whole_are_kept() {
+    let at = tempfile::tempdir().unwrap();
+    let (folder, newest) = written(at.path());
+    fs::write(newest.join("numbers.bin"), "damaged").unwrap();
+    folder.write("test", 15, &sections()).unwrap();
+    assert_eq!(folder.steps().unwrap(), [10, 15, 20]);
+    assert_eq!(folder.read_latest().unwrap().manifest.step, 15);
+}
+
+/// Nothing is written outside a checkpoint, nor over its manifest.
+#[test]
+fn names_that_are_none_are_refused() {
+    let at = tempfile::tempdir().unwrap();
+    let folder = CheckpointDir::new(at.path().join("a"));
+    for name in ["../../precious", "/tmp/precious", "a/b", "", ".", "..", "a\nb", "manifest.json"] {
+        let mut sections = sections();
+        sections.put_file(name, b"gone".to_vec());
+        let error = folder.write("test", 5, &sections).unwrap_err().to_string();
+        assert!(error.starts_with("section: expected the name of a file"), "{error}");
+    }
+    assert!(!folder.root().exists());
+}

@@ -406,6 +406,20 @@ fn a_manifest_cannot_reach_outside_its_folder() {
     assert!(checkpoints.read_latest().unwrap_err().to_string().contains("outside"));
 }
 
+/// A metric may have any name, that of the row's own step too.
+#[test]
+fn a_metric_called_step_hides_no_step() {
+    let dir = tempfile::tempdir().unwrap();
+    for format in [FileFormat::Csv, FileFormat::Jsonl] {
+        let path = dir.path().join("metrics");
+        let mut sink = FileSink::create(&path, format).unwrap();
+        sink.write(&Row { step: 10, values: vec![("step".into(), 3.0)] }).unwrap();
+        drop(sink);
+        assert!(std::fs::read_to_string(&path).unwrap().contains("step_"));
+        FileSink::resume(&path, format, 10, Some(10)).unwrap();
+    }
+}
+
 #[test]
 fn metric_files_lose_the_rows_that_a_resumed_run_writes_again() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-use rl_core::{Result, Rng, check};
+use rl_core::{Error, Result, Rng, check};
 use serde::{Deserialize, Serialize};
 
 /// Exploration noise added to a policy's actions, in units of half the distance between the bounds.
@@ -48,7 +48,16 @@ impl NoiseConfig {
             NoiseConfig::OrnsteinUhlenbeck { std, theta, dt } => {
                 check::non_negative("exploration.std", *std)?;
                 check::non_negative("exploration.theta", *theta)?;
-                check::positive("exploration.dt", *dt)
+                check::positive("exploration.dt", *dt)?;
+                // Beyond it, the process swings higher with each step.
+                match theta * dt <= 2.0 {
+                    true => Ok(()),
+                    false => Err(Error::config(
+                        "exploration.theta",
+                        format_args!("at most 2 / dt (dt: {dt:e})"),
+                        format_args!("{theta:e}"),
+                    )),
+                }
             }
         }
     }
@@ -111,14 +120,24 @@ impl Noise {
     /// A copy with the given state.
     pub(crate) fn at(&self, state: Vec<f64>) -> Result<Self> {
         check::len("exploration noise", self.state.len(), state.len())?;
+        state.iter().try_for_each(|x| check::finite("exploration noise", *x))?;
         Ok(Noise { state, ..self.clone() })
     }
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)] // How a test fails.
 mod tests {
     use super::*;
     use rl_core::Seeds;
+
+    #[test]
+    fn noise_that_swings_higher_with_each_step_is_refused() {
+        let noise = |theta, dt| NoiseConfig::OrnsteinUhlenbeck { std: 0.1, theta, dt }.validate();
+        assert!(noise(2.0, 1.0).is_ok());
+        let error = noise(2.5, 1.0).unwrap_err().to_string();
+        assert_eq!(error, "exploration.theta: expected at most 2 / dt (dt: 1e0), got 2.5e0");
+    }
 
     /// Ornstein-Uhlenbeck noise has its stationary variance, `std² / (2 theta - theta² dt)`, and its autocorrelation.
     #[test]

@@ -87,6 +87,7 @@ impl Temperature {
         let mut temperature = self.clone();
         let stored: Option<Vec<u8>>;
         (temperature.log_alpha, stored) = from.get("temperature")?;
+        check::finite("temperature.bin: log alpha", temperature.log_alpha[0].into())?;
         match (&mut temperature.optimizer, stored) {
             (Some(own), Some(stored)) => own.load(&stored)?,
             (None, None) => {}

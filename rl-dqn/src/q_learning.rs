@@ -93,8 +93,10 @@ impl QLearning {
         config.validate()?;
         backend.require_plain("q-learning")?;
         let (states, actions) = (envs.observation_space().n(), *envs.action_space());
+        let values = states.saturating_mul(actions.n());
+        check::memory("values of the table", values, values.checked_mul(size_of::<f64>()))?;
         Ok(QLearning {
-            table: vec![config.initial_value; states * actions.n()],
+            table: vec![config.initial_value; values],
             rng: seeds.stream("agent", 0),
             learning_rate: config.learning_rate.at(0.0),
             config: config.clone(),

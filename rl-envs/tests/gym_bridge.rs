@@ -313,6 +313,19 @@ fn numbers_of_the_last_info_are_recorded() {
     assert_eq!(metrics.means().count(), 3);
 }
 
+/// However many names there are, the metrics have room for them.
+#[test]
+fn names_of_numbers_are_bounded() {
+    let mut envs = make::<BoxSpace, Discrete>(&world("Names"), 1, 1);
+    envs.reset().unwrap();
+    let mut metrics = Metrics::default();
+    for _ in 0..300 {
+        envs.step(&[0]).unwrap();
+        envs.record(&mut metrics);
+    }
+    assert_eq!((metrics.means().count(), metrics.count("info_left_out")), (257, 300 - 256));
+}
+
 #[test]
 fn frames_are_drawn() {
     let mut env =

@@ -128,7 +128,7 @@ pub struct ActorCriticConfig {
     pub actor: NetworkConfig,
     /// The value function; 64-64 tanh, orthogonal with gain sqrt 2, the head with 1.
     pub critic: NetworkConfig,
-    /// The log standard deviations of continuous actions; parameters of their own that start at 0.
+    /// The log standard deviations of continuous actions; parameters of their own that start at 0. Discrete actions have none.
     pub log_std: LogStd,
     /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and
     /// which are not (0); no. For discrete actions; the bodies do not see them.

@@ -57,11 +57,11 @@ pub struct NetworkConfig {
     pub conv: Vec<ConvConfig>,
     /// Widths of the fully connected hidden layers; `[64, 64]`, as Stable-Baselines3's `MlpPolicy`.
     pub hidden: Vec<usize>,
-    /// After each layer; relu.
+    /// After each layer of `conv` and `hidden`; relu.
     pub activation: Activation,
     /// Whether to normalise each fully connected layer before its activation (Ba et al., 2016); no.
     pub layer_norm: bool,
-    /// How layers start; as in PyTorch.
+    /// How the layers of `conv` and `hidden` start; as in PyTorch.
     pub init: Init,
     /// How the heads start that an agent puts on it; none: as the agent's algorithm is published. Not for a trunk,
     /// which has bodies on it.

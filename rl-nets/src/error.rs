@@ -29,6 +29,16 @@ pub enum Error {
         /// The result.
         value: f64,
     },
+    /// A parameter that was to be saved is NaN or infinite: the run has diverged.
+    #[error(
+        "'{name}' has {value}, not a finite number, and is not saved: the run has diverged; a smaller learning rate or a gradient norm limit may help"
+    )]
+    Diverged {
+        /// The name of the parameter.
+        name: String,
+        /// What it has.
+        value: f32,
+    },
     /// An error of candle.
     #[error("candle: {0}")]
     Candle(String),

@@ -252,7 +252,8 @@ impl DeviceSlots {
                 let buffer = match rest {
                     [mean, rest @ ..] if centered => {
                         *mean = decayed(mean, grad, alpha)?;
-                        second = (second - mean.sqr()?)?;
+                        // Rounding can bring it below zero where all gradients are alike.
+                        second = (second - mean.sqr()?)?.relu()?;
                         rest.first_mut()
                     }
                     rest => rest.first_mut(),

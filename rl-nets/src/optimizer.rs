@@ -162,6 +162,10 @@ impl Optimizer {
         check::len("optimizer moments", self.config.slots().len(), saved.slots.len())?;
         for slot in &saved.slots {
             check::len("optimizer moment", self.len, slot.len())?;
+            // An infinite one can have been reached: it stands still what it belongs to.
+            if slot.iter().any(|x| x.is_nan()) {
+                return Err(rl_core::Error::corrupt("optimizer", "a moment is NaN").into());
+            }
         }
         match &mut self.slots {
             Slots::Host(slots) => *slots = saved.slots.iter().map(|s| Aligned::of(s)).collect(),
@@ -170,6 +174,12 @@ impl Optimizer {
         self.steps = saved.steps;
         Ok(())
     }
+}
+
+/// A variance, which rounding can bring below zero where all gradients are alike; one that is NaN stays so.
+#[inline(always)]
+fn not_negative(variance: f32) -> f32 {
+    if variance < 0.0 { 0.0 } else { variance }
 }
 
 fn step_slices(
@@ -235,7 +245,8 @@ fn step_slices(
                                 let g = g * clip;
                                 *square = a * *square + c * g * g;
                                 *mean = a * *mean + c * g;
-                                *p -= lr * (g / ((*square - *mean * *mean).sqrt() + eps));
+                                let second = not_negative(*square - *mean * *mean);
+                                *p -= lr * (g / (second.sqrt() + eps));
                             }
                         },
                     );
@@ -261,7 +272,7 @@ fn step_slices(
                 let mut second = squares[i];
                 if let Some(mean) = &mut mean {
                     mean[i] = a * mean[i] + c * g;
-                    second -= mean[i] * mean[i];
+                    second = not_negative(second - mean[i] * mean[i]);
                 }
                 let root =
                     if eps_inside_root { (second + eps).sqrt() } else { second.sqrt() + eps };
@@ -288,5 +299,49 @@ fn step_slices(
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // How a test fails.
+mod tests {
+    use super::*;
+
+    /// The variance of gradients that are all alike is rounded to either side of zero.
+    #[test]
+    fn centred_rmsprop_takes_gradients_that_are_all_alike() {
+        for momentum in ["0.0", "0.9"] {
+            let config = format!(
+                r#"{{"kind": "rmsprop", "alpha": 0.95, "eps": 0.01, "centered": true, "momentum": {momentum}}}"#
+            );
+            let config: OptimizerConfig = serde_json::from_str(&config).unwrap();
+            let gradients: Vec<f32> = (1..400).map(|i| i as f32 / 37.0).collect();
+            let mut optimizer = Optimizer::new(config, gradients.len()).unwrap();
+            let mut params = vec![0.0; gradients.len()];
+            for _ in 0..1000 {
+                optimizer.step(&mut params, &mut gradients.clone(), 1e-3, None).unwrap();
+            }
+            assert!(params.iter().all(|p| p.is_finite()));
+        }
+    }
+
+    #[test]
+    fn settings_are_numbers_of_single_precision() {
+        for (eps, expected) in [(1e39, "1e39"), (1e-46, "1e-46")] {
+            let error = OptimizerConfig::adam_with_eps(eps).validate().unwrap_err().to_string();
+            let wanted =
+                "optimizer.eps: expected a number > 0 of single precision (1e-45 to 3.4e38)";
+            assert_eq!(error, format!("{wanted}, got {expected}"));
+        }
+    }
+
+    #[test]
+    fn a_moment_that_is_nan_is_refused() {
+        let mut optimizer = Optimizer::new(OptimizerConfig::adam(), 1).unwrap();
+        optimizer.step(&mut [1.0], &mut [f32::NAN], 0.1, None).unwrap_or_default();
+        let slots = vec![vec![f32::NAN], vec![0.0]];
+        let saved = Saved { method: "adam".into(), steps: 1, slots };
+        let error = optimizer.load(&rl_core::codec::encode(&saved).unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "optimizer: a moment is NaN");
     }
 }

@@ -8,6 +8,11 @@ pub(crate) fn write(layout: &Layout, params: &[f32]) -> Result<Vec<u8>> {
     let error = |e: safetensors::SafeTensorError| Error::Weights(e.to_string());
     let mut views = Vec::new();
     for entry in layout.entries() {
+        // What was diverged must not take the place of what was not.
+        let numbers = &params[entry.offset..][..entry.len()];
+        if let Some(bad) = numbers.iter().find(|x| !x.is_finite()) {
+            return Err(Error::Diverged { name: entry.name.clone(), value: *bad });
+        }
         let part = &bytes[entry.offset * 4..][..entry.len() * 4];
         let view = TensorView::new(Dtype::F32, entry.shape.clone(), part).map_err(error)?;
         views.push((entry.name.clone(), view));
@@ -57,4 +62,20 @@ fn append(file: &SafeTensors<'_>, name: &str, shape: &[usize], to: &mut Vec<f32>
         return Err(Error::Weights(format!("'{name}' has {bad}, not a finite number")));
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // How a test fails.
+mod tests {
+    use crate::{Backend, Linear, Network};
+    use rl_core::Seeds;
+
+    #[test]
+    fn parameters_that_are_no_numbers_are_not_saved() {
+        let mut rng = Seeds::new(0).stream("init", 0);
+        let mut net = Network::new(Linear::new(1, 1).unwrap(), &Backend::cpu(), &mut rng).unwrap();
+        net.set_params(&[1.0, f32::NAN]).unwrap();
+        let error = net.save().unwrap_err().to_string();
+        assert!(error.contains("' has NaN, not a finite number, and is not saved"), "{error}");
+    }
 }

@@ -172,6 +172,11 @@ impl Incumbent {
     pub(crate) fn restore(&mut self, saved: Incumbent) -> Result<()> {
         check::len("parameters", self.params.len(), saved.params.len())?;
         check::count("rule.bin: scores of the parameters", saved.trials)?;
+        check::finite("rule.bin: the sum of scores", saved.sum)?;
+        saved
+            .params
+            .iter()
+            .try_for_each(|p| check::finite("rule.bin: a parameter", (*p).into()))?;
         check::non_negative("noise", saved.noise)?;
         check::non_negative("first root mean square", saved.start)?;
         *self = saved;

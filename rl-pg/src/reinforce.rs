@@ -47,7 +47,7 @@ pub struct ReinforceConfig {
     pub normalize_returns: bool,
     /// The coefficient of the entropy bonus per step; 0.
     pub ent_coef: f64,
-    /// The coefficient of the baseline's loss; 0.5.
+    /// The coefficient of the baseline's loss, where there is one; 0.5.
     pub vf_coef: f64,
 }
 

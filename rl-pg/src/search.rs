@@ -142,6 +142,15 @@ impl Generation {
         let begun = self.lanes.iter().filter_map(|lane| lane.episode).all(|i| i < self.next);
         begun && self.next <= self.returns.len() && self.returns.iter().enumerate().all(fits)
     }
+
+    fn check_finite(&self) -> Result<()> {
+        let params = self.candidates.iter().map(|p| f64::from(*p));
+        let earned = self.returns.iter().flatten().copied();
+        let earned = earned.chain(self.lanes.iter().map(|lane| lane.earned));
+        params
+            .chain(earned)
+            .try_for_each(|x| check::finite("search.bin: a parameter or a return", x))
+    }
 }
 
 impl<D: Distribution, R> std::fmt::Debug for PolicySearch<D, R> {
@@ -244,6 +253,12 @@ impl<D: Distribution, R: SearchRule> PolicySearch<D, R> {
     }
 }
 
+/// The mode of what is NaN is no action.
+fn check_finite(output: &[f32]) -> Result<()> {
+    let bad = output.iter().find(|x| !x.is_finite());
+    bad.map_or(Ok(()), |bad| Ok(rl_nets::check_finite("an output of the policy", (*bad).into())?))
+}
+
 /// Builds the agent of these settings for any action space.
 macro_rules! builds {
     ($config:ty, $agent:ident) => {
@@ -272,6 +287,7 @@ impl<D: Distribution, R: SearchRule> Policy for PolicySearch<D, R> {
         let output = self.policy.predict(observations)?;
         check::len("actions", output.len() / outputs * width, actions.len())?;
         for (row, action) in output.chunks_exact(outputs).zip(actions.chunks_exact_mut(width)) {
+            check_finite(row)?;
             self.distribution.mode(row, action);
             self.action_space.clip(action);
         }
@@ -314,6 +330,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
                 None => rule.best(),
             };
             module.forward(params, observation)?;
+            check_finite(module.output())?;
             distribution.mode(module.output(), action);
             action_space.clip(action);
         }
@@ -389,6 +406,7 @@ impl<D: Distribution, R: SearchRule> Agent for PolicySearch<D, R> {
         let episodes = numbers / params * self.episodes;
         check::len("returns", episodes, generation.returns.len())?;
         check::at_least("search.bin: candidates", 1, (numbers / params) as u64)?;
+        generation.check_finite()?;
         if !generation.is_consistent() {
             let problem = "episodes that are neither played, nor done, nor to come";
             return Err(Error::corrupt("search.bin", problem));

@@ -229,3 +229,17 @@ fn a_score_does_not_run_across_a_reset() {
     // The same start state again, so the episode is the same, whatever happened before the reset.
     assert_eq!(score(Some(5)), score(None));
 }
+
+/// The best of outputs that are no numbers is no action.
+#[test]
+fn a_search_does_not_act_on_what_is_no_number() {
+    let env = TimeLimit::new(rl_envs::CartPole::default(), 20).unwrap();
+    let envs = SerialVecEnv::new(vec![env], Seeds::new(0)).unwrap();
+    let config = HillClimbingConfig::default();
+    let mut agent = HillClimbing::new(&config, &envs, &Backend::cpu(), Seeds::new(0)).unwrap();
+    let (rows, progress) = ([f32::NAN; 4], Progress { step: 0, total: 1 });
+    let errors = [agent.act(&rows, progress, &mut [0]), agent.act_greedily(&rows, &mut [0])];
+    for error in errors.map(|outcome| outcome.unwrap_err().to_string()) {
+        assert!(error.starts_with("an output of the policy is NaN"), "{error}");
+    }
+}

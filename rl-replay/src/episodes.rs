@@ -143,7 +143,7 @@ impl<T: Element, A: Element> Episodes<T, A> {
     ///
     /// # Errors
     /// [`rl_core::Error::Config`] for a zero, or for a number of episodes that is not a multiple of the number of
-    /// environments.
+    /// environments, or for more environments than fit in memory.
     pub fn new(episodes: usize, envs: usize, width: usize, action_width: usize) -> Result<Self> {
         check::at_least("envs", 1, envs as u64)?;
         check::at_least("episodes", 1, episodes as u64)?;
@@ -153,6 +153,9 @@ impl<T: Element, A: Element> Episodes<T, A> {
         }
         check::at_least("observation width", 1, width as u64)?;
         check::at_least("action width", 1, action_width as u64)?;
+        let lane = width.checked_mul(size_of::<T>());
+        let lane = lane.and_then(|bytes| bytes.checked_add(size_of::<Lane<T, A>>()));
+        check::memory("envs", envs, lane.and_then(|lane| lane.checked_mul(envs)))?;
         let lane = Lane {
             rows: EpisodeRows::default(),
             open: 0,

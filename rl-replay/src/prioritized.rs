@@ -72,9 +72,10 @@ impl Prioritized {
     /// A sampler for a store of `capacity` places.
     ///
     /// # Errors
-    /// Those of [`PrioritizedConfig::validate`].
+    /// Those of [`PrioritizedConfig::validate`]; more places than fit in memory.
     pub fn new(config: &PrioritizedConfig, capacity: usize) -> Result<Self> {
         config.validate()?;
+        check::memory("buffer_size", capacity, SumTree::bytes(capacity))?;
         let priorities = SumTree::new(capacity);
         Ok(Prioritized { config: config.clone(), priorities, largest: 1.0, points: Vec::new() })
     }
@@ -119,6 +120,12 @@ impl Sampler for Prioritized {
             return Err(
                 rl_core::Error::mismatch("error of a sampled transition", expected, bad).into()
             );
+        }
+        let places = self.priorities.weights();
+        let there = |index: usize| places.get(index).is_some_and(|weight| *weight > 0.0);
+        if let Some(bad) = indices.iter().find(|index| !there(**index)) {
+            let expected = "a place of a stored transition";
+            return Err(rl_core::Error::mismatch("sampled transition", expected, bad).into());
         }
         for (index, error) in indices.iter().zip(errors) {
             let priority = (f64::from(*error) + self.config.eps).powf(self.config.alpha);

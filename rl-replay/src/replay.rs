@@ -2,7 +2,7 @@
 
 use crate::blocks::HEAD;
 use crate::{Batch, Error, Horizon, Result, Rows, Sampler, Store, Uniform};
-use rl_core::{Element, Rng, Sections, Transitions};
+use rl_core::{Element, Rng, Sections, Transitions, check};
 
 /// Experience replay: what is kept is a [`Store`]'s matter, what is drawn a [`Sampler`]'s. `T` is what observations are
 /// made of (u8 images stay u8), `A` what actions are made of.
@@ -104,7 +104,8 @@ impl<T: Element, A: Element> Replay<T, A> {
     /// that is over.
     ///
     /// # Errors
-    /// [`Error::Empty`] where nothing is stored; [`rl_core::Error::Mismatch`] for a batch of other widths.
+    /// [`Error::Empty`] where nothing is stored; [`rl_core::Error::Mismatch`] for a batch of other widths;
+    /// [`rl_core::Error::Config`] for a horizon of no steps or a discount that is none.
     pub fn sample(
         &mut self,
         rng: &mut Rng,
@@ -115,6 +116,8 @@ impl<T: Element, A: Element> Replay<T, A> {
         if self.is_empty() {
             return Err(Error::Empty);
         }
+        check::at_least("n_step", 1, horizon.n_step as u64)?;
+        check::fraction("gamma", horizon.gamma)?;
         let (width, action_width) = self.store.widths();
         batch.check_widths(width, action_width)?;
         let Batch { indices, weights, .. } = batch;

@@ -64,7 +64,9 @@ impl<T: Element, A: Element> Rollout<T, A> {
         check::at_least("envs", 1, envs as u64)?;
         check::at_least("observation width", 1, width as u64)?;
         check::at_least("action width", 1, action_width as u64)?;
-        let row = (width * size_of::<T>() + action_width * size_of::<A>())
+        let row = width.saturating_mul(size_of::<T>());
+        let row = row
+            .saturating_add(action_width.saturating_mul(size_of::<A>()))
             .saturating_add(6 * size_of::<f32>() + size_of::<Option<End>>());
         let rows = steps.checked_mul(envs);
         check::memory("n_steps", steps, rows.and_then(|rows| rows.checked_mul(row)))?;

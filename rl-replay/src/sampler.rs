@@ -25,7 +25,7 @@ pub trait Sampler: Debug + Send {
     /// Takes in how wrong the predictions for sampled transitions were.
     ///
     /// # Errors
-    /// An error that is not finite.
+    /// An error that is not finite; a place without a transition.
     fn update(&mut self, indices: &[usize], errors: &[f32]) -> Result<()>;
 
     /// What a resumed run needs of it.

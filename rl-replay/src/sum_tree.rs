@@ -12,6 +12,13 @@ pub(crate) struct SumTree {
 }
 
 impl SumTree {
+    /// The bytes that room for `capacity` weights takes, none where they cannot be counted.
+    pub(crate) fn bytes(capacity: usize) -> Option<usize> {
+        // Each level takes an eighth of the one below, and is filled up to a node.
+        let sums = capacity / (FAN - 1) + FAN * FAN;
+        capacity.checked_add(sums)?.checked_mul(size_of::<f64>())
+    }
+
     /// Room for `capacity` weights, all zero.
     pub(crate) fn new(capacity: usize) -> Self {
         let mut levels = vec![vec![0.0; capacity.next_multiple_of(FAN)]];

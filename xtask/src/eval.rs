@@ -3,9 +3,14 @@
 use crate::algorithm::{Pair, RunEnvs, build, with_pair};
 use crate::train::json;
 use crate::{Error, Result};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use rl_core::run::{RunConfig, RunFolder, Which, give_policy, parse_count};
-use rl_core::{BadNumbers, Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate, one_line};
+use rl_core::{
+    BadNumbers, Evaluation, Latest, Sections, Seeds, Space, VecEnv, evaluate_watched, one_line,
+};
+use std::io::Write;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -96,5 +101,43 @@ where
         Box::<dyn VecEnv<Obs = O, Action = A>>::for_evaluation(config, &pair.spec, 10, seeds)?;
     give_policy(sections, &mut pair.agent, &mut envs)?;
     envs.set_bad_numbers(config.bad_numbers)?;
-    Ok(evaluate(&mut pair.agent, &mut envs, episodes)?)
+    let mut shown = Shown::new(episodes);
+    let evaluation =
+        evaluate_watched(&mut pair.agent, &mut envs, episodes, |so_far| shown.show(so_far));
+    shown.bar.finish_and_clear();
+    Ok(evaluation?)
+}
+
+/// A bar with the rate, the remaining time and the mean return; a line every five seconds where there is no terminal.
+struct Shown {
+    bar: ProgressBar,
+    last_line: Instant,
+    /// Of the returns that were shown: a mean anew after each of many episodes takes long.
+    sum: f64,
+}
+
+impl Shown {
+    fn new(episodes: usize) -> Self {
+        let bar = ProgressBar::new(episodes as u64);
+        let template = "{bar:30} {human_pos}/{human_len} episodes  {per_sec}, {eta} left  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Shown { bar, last_line: Instant::now(), sum: 0.0 }
+    }
+
+    fn show(&mut self, so_far: &Evaluation) {
+        let (done, before) = (so_far.returns.len(), self.bar.position() as usize);
+        self.sum += so_far.returns[before..].iter().sum::<f64>();
+        let mean = self.sum / done as f64;
+        self.bar.set_position(done as u64);
+        self.bar.set_message(format!("return {mean:.1}"));
+        if self.bar.is_hidden() && self.last_line.elapsed() >= Duration::from_secs(5) {
+            self.last_line = Instant::now();
+            let (all, left) = (self.bar.length().unwrap_or_default(), self.bar.eta());
+            let line = format!("{done}/{all} episodes: return {mean:.1}");
+            // A line that cannot be written is not worth the evaluation.
+            let _ = writeln!(std::io::stderr(), "{line}, {:#} left", HumanDuration(left));
+        }
+    }
 }

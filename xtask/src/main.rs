@@ -6,6 +6,7 @@
 use clap::Parser;
 use clap::error::ErrorKind;
 use rl_core::one_line;
+use std::io::Write;
 
 mod algorithm;
 mod bench;
@@ -49,12 +50,15 @@ enum Verb {
     Ci(ci::Args),
 }
 
-/// Who closes our output wants no more of it: `cargo xtask list | head -1` is no failure to report.
-fn end_quietly_where_output_is_closed() {
+/// Who closes our output wants no more of it: `cargo xtask list | head -1` is no failure to report. A full disk is.
+fn end_where_output_cannot_be_written() {
     let default = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let message = info.payload_as_str().unwrap_or_default();
-        if message.starts_with("failed printing to std") {
+        if let Some(problem) = message.strip_prefix("failed printing to ") {
+            if !problem.contains("Broken pipe") {
+                let _ = writeln!(std::io::stderr(), "error: {problem}");
+            }
             std::process::exit(2);
         }
         default(info);
@@ -82,7 +86,7 @@ fn refused(error: &clap::Error) -> Error {
 }
 
 fn main() {
-    end_quietly_where_output_is_closed();
+    end_where_output_cannot_be_written();
     let outcome = Verb::try_parse().map_err(|error| refused(&error)).and_then(|verb| match verb {
         Verb::Train(args) => train::main(&args),
         Verb::Eval(args) => eval::main(&args),

@@ -3,7 +3,9 @@
 use crate::algorithm::{self, Pair, RunEnvs, build, with_pair};
 use crate::interrupt::Interrupt;
 use crate::{Error, Result, preset};
-use rl_core::run::{ProgressDisplay, Run, RunConfig, Summary, parse_count, train_without_folder};
+use rl_core::run::{
+    ProgressDisplay, Run, RunConfig, RunFolder, Summary, parse_count, train_without_folder,
+};
 use rl_core::{Space, VecEnv};
 use serde::Serialize;
 use std::io::Write;
@@ -137,6 +139,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     // Built before the folder is made: a bad setting leaves nothing behind.
     let built = build(run.config(), run.seeds())?;
     run.put_settings(built.settings())?;
+    if let (None, Some(from)) = (&args.resume, &run.config().init_from) {
+        RunFolder::open(from)?;
+    }
     if args.resume.is_none() && args.preset.is_none() {
         say_where_defaults_are_used(run.config())?;
     }

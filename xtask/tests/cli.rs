@@ -224,6 +224,8 @@ fn a_signal_that_is_ignored_stops_nothing() {
 fn settings_that_take_more_memory_than_there_is_are_one_line() {
     let dir = tempfile::tempdir().unwrap();
     for (settings, field) in [
+        // Of the sampler alone, which comes after rows that have room.
+        ("buffer_size=62000000 prioritized={}", "buffer_size: "),
         ("output_hidden=[1000000]", "parameters of the network: "),
         ("batch_size=100000000 buffer_size=100000000", "buffer_size: "),
         ("network.hidden=[2000000]", "a batch in the network: "),
@@ -512,13 +514,18 @@ fn a_run_starts_from_a_policy() {
     let error = refuse(&["--init-from", "a", "--set", "network.hidden=[8]"]);
     assert!(error.starts_with("init_from: "), "{error}");
     let error = refuse(&["--init-from", "a", "--set", "network.hidden=[16]"]);
-    assert_eq!(error, "init_from: normalisation moments: expected 0 elements, got 1");
+    assert_eq!(
+        error,
+        "init_from: the policy of dqn in a: normalisation moments: expected 0 elements, got 1"
+    );
     // Parameters that fit, but behind another activation.
     let tanh = ["--set", "network.hidden=[16]", "--set", "network.activation=tanh"];
     let error = refuse(&[&normalised[..], &tanh, &["--init-from", "a"]].concat());
-    let expected =
-        "init_from: network of the policy: modules[0].activation: expected \"tanh\", got \"relu\"";
-    assert_eq!(error, expected);
+    let expected = "modules[0].activation: expected \"tanh\", got \"relu\"";
+    assert_eq!(
+        error,
+        format!("init_from: the policy of dqn in a: network of the policy: {expected}")
+    );
     assert!(refuse(&["--init-from", "missing"]).starts_with("missing: not the folder of a run"));
     assert!(!dir.join("runs").exists(), "a refused run leaves nothing behind");
 }

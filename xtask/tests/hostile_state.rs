@@ -138,6 +138,18 @@ fn weights_that_are_no_numbers() {
 }
 
 #[test]
+fn returns_and_candidates_that_are_no_numbers() {
+    let (mut agent, mut sections) = saved(HillClimbingConfig::default(), cart_pole());
+    type Generation = (Vec<f32>, Vec<Option<f64>>, usize, Vec<(Option<usize>, bool, f64)>);
+    let (rng, (mut candidates, returns, next, lanes)): (Rng, Generation) =
+        sections.get("search").unwrap();
+    candidates[2] = f32::NAN;
+    sections.put("search", &(&rng, &(candidates, returns, next, lanes))).unwrap();
+    let error = refused(&mut agent, &sections);
+    assert_eq!(error, "search.bin: a parameter or a return: expected a finite number, got NaN");
+}
+
+#[test]
 fn episodes_longer_than_their_limit() {
     let mut env = TimeLimit::new(CartPole::default(), 50).unwrap();
     let mut obs = vec![0.0; BoxSpace::width(&env.observation_space())];

@@ -414,9 +414,10 @@ impl Run {
         let Some(Opened { folder, .. }) = &self.opened else {
             let mut kept = None;
             if let Some(path) = self.config.init_from.clone() {
-                let from = RunFolder::open(path)?.0.policy(Which::Last)?;
+                let from = RunFolder::open(&path)?.0.policy(Which::Last)?;
                 from.skipped.iter().for_each(|e| self.notice(format_args!("skipped: {e}")));
-                kept = Some(start_from(&from.sections, agent, envs)?);
+                let of = format!("the policy of {} in {}", from.manifest.algorithm, path.display());
+                kept = Some(start_from(&of, &from.sections, agent, envs)?);
             }
             // Before anything is made: settings that cannot be written leave nothing behind.
             self.config.to_toml()?;
@@ -428,7 +429,7 @@ impl Run {
         let folder = folder.clone();
         if folder.checkpoints().is_empty()? {
             if self.config.init_from.is_some() {
-                start_from(&folder.init().read_latest()?.sections, agent, envs)?;
+                start_from("init/", &folder.init().read_latest()?.sections, agent, envs)?;
             }
             self.notice(format_args!("no checkpoint: the run begins anew"));
         }
@@ -442,12 +443,13 @@ fn trainer_config(config: &RunConfig) -> TrainerConfig {
 
 /// Gives a saved policy and its normalisers' moments to the agent and the environments of a new run. Returns what the run
 /// keeps of it, so that it can begin anew however the other run goes on.
-fn start_from<V, A>(policy: &Sections, agent: &mut A, envs: &mut V) -> Result<Sections>
+fn start_from<V, A>(of: &str, policy: &Sections, agent: &mut A, envs: &mut V) -> Result<Sections>
 where
     V: VecEnv,
     A: Agent<Obs = V::Obs, Action = V::Action>,
 {
-    give_policy(policy, agent, envs).map_err(|e| Error::settings("init_from", e))?;
+    give_policy(policy, agent, envs)
+        .map_err(|e| Error::settings("init_from", format!("{of}: {e}")))?;
     let mut kept = Sections::default();
     agent.save_policy(&mut kept)?;
     kept.put_acting(agent, envs)?;

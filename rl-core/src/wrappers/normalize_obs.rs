@@ -117,7 +117,7 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         let (inner, moments, shown): (Vec<u8>, RunningMoments, Shown) =
             codec::decode("observation normaliser", bytes)?;
         let (observations, reset_since) = shown;
-        moments.check_width(self.space.width())?;
+        moments.check(self.space.width())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
         self.envs.load(&inner)?;
         self.normalizer.set_moments(moments)?;
@@ -160,7 +160,7 @@ impl<V: VecEnv<Obs = BoxSpace>> VecEnv for NormalizeObs<V> {
         let Some((own, inner)) = moments.split_last() else {
             return check::len("normalisation moments", 1, 0);
         };
-        own.check_width(self.space.width())?;
+        own.check(self.space.width())?;
         self.envs.set_moments(inner)?;
         self.normalizer.set_moments(own.clone())
     }

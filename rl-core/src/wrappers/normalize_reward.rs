@@ -76,7 +76,7 @@ impl RewardMap for ToScale {
     fn load<'a>(&self, bytes: &'a [u8]) -> Result<(Self, Cow<'a, [u8]>)> {
         let (envs, moments, returns): (Vec<u8>, RunningMoments, Vec<f32>) =
             codec::decode("reward normaliser", bytes)?;
-        moments.check_width(1)?;
+        moments.check(1)?;
         check::len("saved returns", self.returns.len(), returns.len())?;
         Ok((ToScale { moments, returns, ..self.clone() }, Cow::Owned(envs)))
     }

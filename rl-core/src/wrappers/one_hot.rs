@@ -1,4 +1,4 @@
-use crate::{BoxSpace, Discrete, Env, MapObs, ObsMap, Result};
+use crate::{BoxSpace, Discrete, Env, MapObs, ObsMap, Result, check};
 
 /// Shows a state's number as a row of zeros with a single one, `[n]`, so that a network can learn
 /// in a tabular environment.
@@ -12,7 +12,7 @@ impl<E: Env<Obs = Discrete>> OneHot<E> {
     /// Wraps `env`.
     ///
     /// # Errors
-    /// None for a space that itself is one.
+    /// [`Error::Config`](crate::Error::Config) for more states than fit in memory.
     pub fn new(env: E) -> Result<Self> {
         MapObs::wrap(env, ShowOneHot)
     }
@@ -23,6 +23,7 @@ impl<E: Env<Obs = Discrete>> ObsMap<E> for ShowOneHot {
 
     fn space(&self, env: &E) -> Result<BoxSpace> {
         let n = env.observation_space().n();
+        check::memory("states", n, n.checked_mul(2 * size_of::<f32>()))?;
         BoxSpace::new(vec![0.0; n], vec![1.0; n])
     }
 

@@ -9,6 +9,7 @@ use super::worker::Worker;
 use rl_core::{
     BadNumbers, Episode, Metrics, Result, Rng, Seeds, Space, Step, StepBatch, VecEnv, check, codec,
 };
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Gymnasium environments on any number of worker processes, each of which steps its share one after another: one
@@ -30,7 +31,8 @@ use std::ops::Range;
 /// `seeds`. An episode is thus a function of that stream alone, and evaluations repeat.
 ///
 /// An episode that is both terminated and truncated counts as terminated. Time limits are Gymnasium's own. Numbers and
-/// truths in the last `info` of an episode are recorded as the metrics `info/NAME`, averaged over episodes.
+/// truths in the last `info` of an episode are recorded as the metrics `info/NAME`, averaged over episodes: the first 256 names.
+/// Where there are more, there is a metric `info_left_out`.
 ///
 /// Where a step is skipped ([`BadNumbers::Skip`]), that environment alone is reset; the `info` of its episode is not recorded.
 ///
@@ -54,10 +56,18 @@ pub struct GymVecEnv<O: Space, A> {
     batch: StepBatch<O::Elem>,
     /// What was said of the episodes that the last step finished.
     measured: Vec<(String, f64)>,
+    /// The names of what was said so far.
+    names: BTreeSet<String>,
     bad_numbers: BadNumbers,
     /// The environments whose episode the last step cut off at a bad number. Their workers do not know of it.
     cut: Vec<usize>,
 }
+
+/// Names of `info` that are recorded: each is a column of the metrics for the rest of the run.
+const MAX_NAMES: usize = 256;
+
+/// The metric that says that there were more.
+const LEFT_OUT: &str = "info_left_out";
 
 #[derive(Debug)]
 struct Part {
@@ -112,6 +122,7 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
         };
         let parts: Vec<Part> = workers.into_iter().map(part).collect();
         let envs = parts.last().map_or(0, |part| part.envs.end);
+        StepBatch::check(envs, &observations)?;
         let slots = (0..envs).map(|i| Slot::new(seeds.stream("env", i as u64))).collect();
         let batch = StepBatch::new(envs, observations.width());
         Ok(GymVecEnv {
@@ -121,6 +132,7 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
             actions,
             batch,
             measured: Vec::new(),
+            names: BTreeSet::new(),
             bad_numbers: BadNumbers::default(),
             cut: Vec::new(),
         })
@@ -133,7 +145,9 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
 
     /// Reads the replies of all parts, after an error too, so that none stays unread.
     fn collect(&mut self, kind: Kind) -> Result<()> {
-        let GymVecEnv { parts, slots, observations, batch, measured, bad_numbers, cut, .. } = self;
+        let GymVecEnv {
+            parts, slots, observations, batch, measured, names, bad_numbers, cut, ..
+        } = self;
         let (width, rows, bad_numbers) = (observations.width(), batch.rows_mut(), *bad_numbers);
         let mut outcome = Ok(());
         for Part { worker, envs, layout } in parts {
@@ -185,7 +199,17 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
                     slot.was_reset();
                 }
             }
-            measured.extend(reply.measured().map(|(name, value)| (format!("info/{name}"), value)));
+            for (name, value) in reply.measured() {
+                let known = names.contains(name);
+                if known || names.len() < MAX_NAMES {
+                    if !known {
+                        names.insert(name.to_owned());
+                    }
+                    measured.push((format!("info/{name}"), value));
+                } else {
+                    measured.push((LEFT_OUT.to_owned(), 1.0));
+                }
+            }
         }
         outcome
     }

@@ -6,7 +6,7 @@ use rl_core::{Error, Result};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,10 +47,17 @@ impl std::fmt::Debug for Worker {
     }
 }
 
+/// A process, and whether it was waited for: its number may then be another's.
+#[derive(Debug)]
+struct Waited {
+    child: Child,
+    over: bool,
+}
+
 /// What the threads of a worker share.
 #[derive(Debug)]
 struct Process {
-    child: Mutex<Child>,
+    child: Mutex<Waited>,
     /// Counts commands and replies: odd while a reply is awaited.
     messages: AtomicU64,
     timed_out: AtomicBool,
@@ -62,26 +69,37 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Process {
-    /// Kills it with all that it has started, which may hold its pipes open. Not to be called once it was waited for: its
-    /// number may then be another's.
+    /// Kills it with all that it has started, which may hold its pipes open. Nothing once it was waited for.
     fn kill(&self) {
-        let mut child = lock(&self.child);
+        let Waited { child, over } = &mut *lock(&self.child);
+        if *over {
+            return;
+        }
         // It may have ended by itself, which is as well.
         #[cfg(unix)]
-        let _ = rustix::process::kill_process_group(Pid::from_child(&child), Signal::KILL);
+        let _ = rustix::process::kill_process_group(Pid::from_child(child), Signal::KILL);
         let _ = child.kill();
+    }
+
+    /// Waits until it has ended.
+    fn wait(&self) -> std::io::Result<ExitStatus> {
+        let Waited { child, over } = &mut *lock(&self.child);
+        *over = true;
+        child.wait()
     }
 
     /// Whether it has ended. Its number stays its own until it is waited for.
     fn has_ended(&self) -> bool {
+        let Waited { child, over } = &mut *lock(&self.child);
         #[cfg(unix)]
-        return waitid(
-            WaitId::Pid(Pid::from_child(&lock(&self.child))),
-            WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT,
-        )
-        .is_ok_and(|status| status.is_some());
+        let ended = || {
+            let (of, how) = (WaitId::Pid(Pid::from_child(child)), WaitIdOptions::EXITED);
+            let status = waitid(of, how | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT);
+            status.is_ok_and(|status| status.is_some())
+        };
         #[cfg(not(unix))]
-        return matches!(lock(&self.child).try_wait(), Ok(Some(_)));
+        let ended = || matches!(child.try_wait(), Ok(Some(_)));
+        *over || ended()
     }
 
     /// Keeps the end of what the process writes to its standard error, until it closes it.
@@ -135,7 +153,7 @@ impl Worker {
             return Err(failed(format!("'{program}' with pipes")));
         };
         let process = Arc::new(Process {
-            child: Mutex::new(child),
+            child: Mutex::new(Waited { child, over: false }),
             messages: AtomicU64::new(0),
             timed_out: AtomicBool::new(false),
             last_words: Mutex::default(),
@@ -262,7 +280,7 @@ impl Worker {
             return self.lose(format!("no reply within {seconds} s; the worker was stopped"));
         }
         self.process.kill();
-        let status = lock(&self.process.child).wait();
+        let status = self.process.wait();
         let status = status.map_or_else(|e| e.to_string(), |status| status.to_string());
         self.lose(format!("the worker has ended, {status}"))
     }
@@ -292,11 +310,8 @@ impl Drop for Worker {
         self.dismiss();
         // The process closes its standard error as it ends.
         let _ = self.stderr_ended.recv_timeout(GRACE);
-        // One that is lost was killed, and may have been waited for.
-        if self.lost.is_none() {
-            self.process.kill();
-        }
-        let _ = lock(&self.process.child).wait();
+        self.process.kill();
+        let _ = self.process.wait();
     }
 }
 

@@ -95,7 +95,7 @@ fn a_killed_worker_is_noticed_at_once() {
     let mut worker = sh("exec cat > /dev/null", Duration::from_secs(60));
     worker.send(Kind::Step, |_| {}).unwrap();
     let started = Instant::now();
-    let pid = lock(&worker.process.child).id().to_string();
+    let pid = lock(&worker.process.child).child.id().to_string();
     assert!(Command::new("kill").args(["-9", &pid]).status().unwrap().success());
     let said = worker.receive(Kind::Step, 100).unwrap_err().to_string();
     assert_eq!(said, "environment: Fake-v0: the worker has ended, signal: 9 (SIGKILL)");
@@ -162,7 +162,21 @@ fn idleness_is_no_silence() {
     worker.receive(Kind::Start, 3).unwrap();
     let (_open, never) = channel::<()>();
     assert_eq!(never.recv_timeout(4 * timeout), Err(RecvTimeoutError::Timeout));
-    assert!(matches!(lock(&worker.process.child).try_wait(), Ok(None)));
+    assert!(!worker.process.has_ended());
+}
+
+/// Its number may be another's by then.
+#[test]
+fn who_was_waited_for_is_not_killed() {
+    let worker = sh("exit 3", Duration::from_secs(60));
+    assert_eq!(worker.process.wait().unwrap().code(), Some(3));
+    assert!(worker.process.has_ended() && lock(&worker.process.child).over);
+    // The same number, given to a process that goes on.
+    let other = sh("exec cat > /dev/null", Duration::from_secs(60));
+    std::mem::swap(&mut lock(&worker.process.child).child, &mut lock(&other.process.child).child);
+    worker.process.kill();
+    std::mem::swap(&mut lock(&worker.process.child).child, &mut lock(&other.process.child).child);
+    assert!(!other.process.has_ended());
 }
 
 #[test]
@@ -193,7 +207,7 @@ fn no_process_is_left() {
             _ => "exit 1",
         };
         let worker = sh(script, Duration::from_secs(60));
-        pids.push(lock(&worker.process.child).id());
+        pids.push(lock(&worker.process.child).child.id());
         assert!(i % 4 != 0 || is_child(pids[i]));
         if i % 4 == 3 {
             worker.process.kill();
@@ -210,6 +224,6 @@ fn a_process_that_stays_is_killed() {
     let started = Instant::now();
     drop(worker);
     assert!(started.elapsed() >= GRACE);
-    let status = lock(&process.child).wait().unwrap();
+    let status = process.wait().unwrap();
     assert_eq!(status.signal(), Some(9));
 }
