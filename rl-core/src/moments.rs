@@ -68,7 +68,7 @@ impl RunningMoments {
     /// Checks that these are statistics of rows of `width` numbers.
     ///
     /// # Errors
-    /// [`Error::Mismatch`](crate::Error::Mismatch) for another width, [`Error::Config`](crate::Error::Config) for numbers that
+    /// [`Error::Mismatch`] for another width, [`Error::Config`] for numbers that
     /// are no statistics.
     pub fn check(&self, width: usize) -> Result<()> {
         check::len("normalisation moments", width, self.mean.len())?;
