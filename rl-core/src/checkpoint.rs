@@ -117,8 +117,7 @@ impl CheckpointDir {
     ///
     /// # Errors
     /// [`Error::Mismatch`] for a section whose name is not that of a file; [`Error::Io`]; the existing checkpoints are then
-    /// still present. So is the new one if the error is that another, no
-    /// longer kept, cannot be removed.
+    /// still present. So is the new one if the error is that another, no longer kept, cannot be removed.
     pub fn write(&self, algorithm: &str, step: u64, sections: &Sections) -> Result<PathBuf> {
         if let Some((name, _)) = sections.files().find(|(name, _)| !is_name(name)) {
             let expected = "the name of a file, other than the manifest's";

@@ -243,6 +243,12 @@ pub mod check {
         ensure(value <= max, field, format_args!("at most {max_name} ({max})"), value)
     }
 
+    /// How often something is done between two looks at signals, from 1 to 1,000,000; `max_name` names the limit.
+    pub fn repeats(field: &str, max_name: &str, value: u64) -> Result<()> {
+        at_least(field, 1, value)?;
+        at_most(field, 1_000_000, max_name, value)
+    }
+
     /// A count of what has happened, read from a file: one that is far from the largest number, so that it can go on.
     pub fn count(field: &str, value: u64) -> Result<()> {
         at_most(field, u64::MAX / 2, "the largest count", value)

@@ -62,14 +62,7 @@ impl Experience {
         let (buffer, batch) = (self.buffer_size as u64, self.batch_size as u64);
         check::at_most("batch_size", buffer, "buffer_size", batch)?;
         check::at_least("train_freq", 1, self.train_freq)?;
-        check::at_least("gradient_steps", 1, self.gradient_steps)?;
-        // A run looks up from learning, at signals among others, after a round.
-        check::at_most(
-            "gradient_steps",
-            1_000_000,
-            "gradient steps of a round",
-            self.gradient_steps,
-        )?;
+        check::repeats("gradient_steps", "gradient steps of a round", self.gradient_steps)?;
         check::fraction("gamma", self.gamma)?;
         check::at_least("n_step", 1, self.n_step as u64)
     }

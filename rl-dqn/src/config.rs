@@ -166,14 +166,7 @@ impl DqnConfig {
             self.batch_size as u64,
         )?;
         check::at_least("train_freq", 1, self.train_freq)?;
-        check::at_least("gradient_steps", 1, self.gradient_steps)?;
-        // A run looks up from learning, at signals among others, after a round.
-        check::at_most(
-            "gradient_steps",
-            1_000_000,
-            "gradient steps of a round",
-            self.gradient_steps,
-        )?;
+        check::repeats("gradient_steps", "gradient steps of a round", self.gradient_steps)?;
         check::at_least("target_update_interval", 1, self.target_update_interval)?;
         check::positive_fraction("tau", self.tau)?;
         self.epsilon.validate("epsilon", check::fraction)?;

@@ -104,9 +104,7 @@ impl PpoKlConfig {
         validate_settings(self.settings(), self.batch_size, num_envs)?;
         self.learning_rate.validate("learning_rate", check::non_negative)?;
         check::optional("max_grad_norm", self.max_grad_norm, check::positive)?;
-        check::at_least("n_epochs", 1, self.n_epochs as u64)?;
-        // A run looks up from learning, at signals among others, after a rollout.
-        check::at_most("n_epochs", 1_000_000, "epochs of a rollout", self.n_epochs as u64)?;
+        check::repeats("n_epochs", "epochs of a rollout", self.n_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
         check::optional("kl_early_stop", self.kl_early_stop, check::positive)?;
         check::positive("initial_beta", self.initial_beta)?;

@@ -102,14 +102,7 @@ impl TrpoConfig {
             return Err(shared_trunk());
         }
         self.learning_rate.validate("learning_rate", check::non_negative)?;
-        check::at_least("n_critic_epochs", 1, self.n_critic_epochs as u64)?;
-        // A run looks up from learning, at signals among others, after a rollout.
-        check::at_most(
-            "n_critic_epochs",
-            1_000_000,
-            "epochs of a rollout",
-            self.n_critic_epochs as u64,
-        )?;
+        check::repeats("n_critic_epochs", "epochs of a rollout", self.n_critic_epochs as u64)?;
         self.target_kl.validate("target_kl", check::positive)?;
         check::at_least("cg_max_steps", 1, self.cg_max_steps as u64)?;
         check::non_negative("cg_damping", self.cg_damping)?;

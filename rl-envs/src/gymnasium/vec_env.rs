@@ -200,11 +200,8 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
                 }
             }
             for (name, value) in reply.measured() {
-                let known = names.contains(name);
-                if known || names.len() < MAX_NAMES {
-                    if !known {
-                        names.insert(name.to_owned());
-                    }
+                let has_room = names.len() < MAX_NAMES;
+                if names.contains(name) || has_room && names.insert(name.to_owned()) {
                     measured.push((format!("info/{name}"), value));
                 } else {
                     measured.push((LEFT_OUT.to_owned(), 1.0));

@@ -83,19 +83,22 @@ struct Measured {
 struct Switched {
     by_priority: Arc<AtomicBool>,
     prioritized: Prioritized,
+    uniform: Uniform,
 }
 
 impl Switched {
-    fn by_priority(&self) -> bool {
-        self.by_priority.load(Ordering::Relaxed)
+    fn chosen(&mut self) -> &mut dyn Sampler {
+        if self.by_priority.load(Ordering::Relaxed) {
+            &mut self.prioritized
+        } else {
+            &mut self.uniform
+        }
     }
 }
 
 impl Sampler for Switched {
     fn added(&mut self, places: Range<usize>) {
-        if self.by_priority() {
-            self.prioritized.added(places);
-        }
+        self.chosen().added(places);
     }
 
     fn sample(
@@ -106,17 +109,11 @@ impl Sampler for Switched {
         indices: &mut [usize],
         weights: &mut [f32],
     ) {
-        match self.by_priority() {
-            true => self.prioritized.sample(stored, fraction, rng, indices, weights),
-            false => Uniform.sample(stored, fraction, rng, indices, weights),
-        }
+        self.chosen().sample(stored, fraction, rng, indices, weights);
     }
 
     fn update(&mut self, indices: &[usize], errors: &[f32]) -> rl_replay::Result<()> {
-        match self.by_priority() {
-            true => self.prioritized.update(indices, errors),
-            false => Uniform.update(indices, errors),
-        }
+        self.chosen().update(indices, errors)
     }
 
     fn save(&self) -> rl_replay::Result<Vec<u8>> {
@@ -160,7 +157,8 @@ impl Kind<'_> {
         let by_priority = Arc::new(AtomicBool::new(true));
         let config = PrioritizedConfig::default();
         let prioritized = Prioritized::new(&config, self.capacity).map_err(wrap)?;
-        let sampler = Switched { by_priority: Arc::clone(&by_priority), prioritized };
+        let sampler =
+            Switched { by_priority: Arc::clone(&by_priority), prioritized, uniform: Uniform };
         let mut replay = Replay::new(self.store()?, Box::new(sampler));
         let mut stream = Stream::new(self.width, frame);
         let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
