@@ -64,7 +64,6 @@ impl Normalizer {
     /// Leaves the last `n` numbers of each row as they are: an action mask, say.
     pub fn except_last(mut self, n: usize) -> Self {
         self.kept = n;
-        self.rescale();
         self
     }
 
@@ -127,13 +126,17 @@ impl Normalizer {
             let std = (self.moments.variance(i) + EPSILON).sqrt();
             *scale = (self.moments.mean()[i] as f32, (1.0 / std) as f32);
         }
-        self.scale.iter_mut().rev().take(self.kept).for_each(|scale| *scale = (0.0, 1.0));
+    }
+
+    /// The mean and the inverse standard deviation of the numbers that do not stay as they are.
+    fn normalized(&self) -> &[(f32, f32)] {
+        &self.scale[..self.scale.len().saturating_sub(self.kept)]
     }
 
     /// Normalises rows, `[n, width]`; one row is `[width]`.
     pub fn normalize(&self, rows: &mut [f32]) {
         for row in rows.chunks_exact_mut(self.scale.len()) {
-            for (x, &(mean, inverse_std)) in row.iter_mut().zip(&self.scale) {
+            for (x, &(mean, inverse_std)) in row.iter_mut().zip(self.normalized()) {
                 *x = ((*x - mean) * inverse_std).clamp(-self.clip, self.clip);
             }
         }

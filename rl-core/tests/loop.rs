@@ -150,6 +150,22 @@ fn each_dimension_is_normalised_by_its_own_moments_and_final_rows_too() {
     assert_eq!(frozen.moments(), envs.moments());
 }
 
+/// What stays as it is, is not clipped either, and keeps its bounds.
+#[test]
+fn the_last_numbers_of_observations_may_stay_as_they_are() {
+    let envs = || SerialVecEnv::new(signs(3, 4), Seeds::new(0)).unwrap();
+    let mut plain = envs();
+    let mut kept = NormalizeObs::new(envs(), 0.01).unwrap().except_last(1).unwrap();
+    plain.reset().unwrap();
+    kept.reset().unwrap();
+    assert_eq!(kept.batch().observations(), plain.batch().observations());
+    assert_eq!(kept.observation_space(), plain.observation_space());
+    let normalizer = Normalizer::from_state(&kept.normalizer().unwrap().state()).unwrap();
+    let mut row = [5.0];
+    normalizer.normalize(&mut row);
+    assert_eq!(row, [5.0]);
+}
+
 #[test]
 fn rewards_are_scaled_by_the_deviation_of_the_discounted_return_and_statistics_are_not() {
     let env = TimeLimit::new(Counter(0), 3).unwrap();

@@ -250,11 +250,12 @@ type ContinuousProbe = Probe<BoxSpace>;
 
 /// What the feature `mujoco` adds, for the error of a build without it.
 #[cfg(not(feature = "mujoco"))]
-const MUJOCO: [&str; 10] = [
+const MUJOCO: [&str; 11] = [
     "HalfCheetah-v5",
     "Hopper-v5",
     "Walker2d-v5",
     "Ant-v5",
+    "AntWithoutForces-v5",
     "Humanoid-v5",
     "Swimmer-v5",
     "InvertedPendulum-v5",
@@ -331,6 +332,14 @@ static REGISTRY: &[Spec] = &[
     entry!("Walker2d-v5", Continuous, Some(1_000), MujocoEnv::new(Walker2d::default())?),
     #[cfg(feature = "mujoco")]
     entry!("Ant-v5", Continuous, Some(1_000), MujocoEnv::new(Ant::default())?),
+    // `include_cfrc_ext_in_observation=false`; in version 3, of which most returns are published, forces were shown as zeros.
+    #[cfg(feature = "mujoco")]
+    entry!(
+        "AntWithoutForces-v5",
+        Continuous,
+        Some(1_000),
+        MujocoEnv::new(Ant { include_cfrc_ext_in_observation: false, ..Ant::default() })?
+    ),
     #[cfg(feature = "mujoco")]
     entry!("Humanoid-v5", Continuous, Some(1_000), MujocoEnv::new(Humanoid::default())?),
     #[cfg(feature = "mujoco")]

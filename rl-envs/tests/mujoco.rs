@@ -145,6 +145,21 @@ tasks! {
     pusher, "Pusher-v5", Pusher, 100;
 }
 
+#[test]
+fn an_ant_without_forces_shows_the_rest() {
+    let make = |name| make_continuous(name, Copies::new(1, Seeds::new(3))).unwrap();
+    let (mut all, mut rest) = (make("Ant-v5"), make("AntWithoutForces-v5"));
+    all.reset().unwrap();
+    rest.reset().unwrap();
+    for step in 0..200 {
+        let (full, part) = (all.batch(), rest.batch());
+        assert_eq!(part.observations(), &full.observations()[..27], "step {step}");
+        assert_eq!((part.rewards(), part.ends()), (full.rewards(), full.ends()), "step {step}");
+        all.step(&[0.5; 8]).unwrap();
+        rest.step(&[0.5; 8]).unwrap();
+    }
+}
+
 /// Neither steps nor resets allocate in this library; MuJoCo has an arena of its own.
 #[test]
 fn an_episode_allocates_nothing() {

@@ -143,9 +143,10 @@ class Normalizer:
     def __init__(self, state):
         mean, variance = np.array(state["mean"]), np.array(state["variance"])
         scale = 1 / np.sqrt(variance + state["epsilon"])
+        clip = np.full(len(mean), state["clip"])
         if state["kept"]:
-            mean[-state["kept"] :], scale[-state["kept"] :] = 0, 1
-        self.mean, self.scale, self.clip = mean, scale, state["clip"]
+            mean[-state["kept"] :], scale[-state["kept"] :], clip[-state["kept"] :] = 0, 1, np.inf
+        self.mean, self.scale, self.clip = mean, scale, clip
 
     def __call__(self, x):
         return np.clip((x - self.mean) * self.scale, -self.clip, self.clip)

@@ -5,7 +5,7 @@ use rl_core::Rng;
 ///
 /// Actions: torques of hip and ankle of each leg, `[8]`, in [-1, 1]. Observations, `[105]`: positions without the first
 /// two, which are the place, velocities, and the external forces and torques on each body but the world, clipped to
-/// [-1, 1]. The reward is the torso's forward velocity in m/s, plus one for being healthy, less a cost of the torques'
+/// [-1, 1]; `AntWithoutForces-v5` shows none. The reward is the torso's forward velocity in m/s, plus one for being healthy, less a cost of the torques'
 /// squares and one of the clipped forces'. An unhealthy ant ends the task: its torso is not between 0.2 m and 1 m high,
 /// or something is not finite. Defaults: Gymnasium's.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Ant {
     pub healthy_reward: f64,
     /// Whether the task ends when unhealthy. Default true.
     pub terminate_when_unhealthy: bool,
+    /// Whether observations have the forces; without them they are `[27]`. Default true.
+    pub include_cfrc_ext_in_observation: bool,
     /// The bound of the positions' uniform noise and the standard deviation of the velocities' at a start. Default
     /// 0.1.
     pub reset_noise_scale: f64,
@@ -33,6 +35,7 @@ impl Default for Ant {
             contact_cost_weight: 5e-4,
             healthy_reward: 1.0,
             terminate_when_unhealthy: true,
+            include_cfrc_ext_in_observation: true,
             reset_noise_scale: 0.1,
         }
     }
@@ -67,7 +70,9 @@ impl MujocoTask for Ant {
     fn observe(&self, sim: &Simulation, row: &mut Observation<'_>) {
         row.extend(&sim.qpos()[2..]);
         row.extend(sim.qvel());
-        row.extend_with(sim.data().cfrc_ext()[1..].as_flattened(), clipped);
+        if self.include_cfrc_ext_in_observation {
+            row.extend_with(sim.data().cfrc_ext()[1..].as_flattened(), clipped);
+        }
     }
 
     fn outcome(&self, sim: &Simulation, action: &[f32], velocity: f64) -> (f64, bool) {
