@@ -91,6 +91,7 @@ const GOALS: &[Goal] = &[
     mean("ppo/Hopper-v5", 2500.0),
     mean("ppo/Walker2d-v5", 3300.0),
     mean("ppo/Ant-v5", 2800.0),
+    mean("ppo/AntWithoutForces-v5", 2800.0),
     mean("ppo/Swimmer-v5", 60.0),
 ];
 
