@@ -62,9 +62,13 @@ impl Normalizer {
     }
 
     /// Leaves the last `n` numbers of each row as they are: an action mask, say.
-    pub fn except_last(mut self, n: usize) -> Self {
-        self.kept = n;
-        self
+    ///
+    /// # Errors
+    /// [`Error::Config`] for more numbers than a row has.
+    pub fn except_last(self, n: usize) -> Result<Self> {
+        let width = self.scale.len() as u64;
+        check::at_most("except_last", width, "the width of an observation", n as u64)?;
+        Ok(Normalizer { kept: n, ..self })
     }
 
     /// The largest magnitude of a normalised number.
@@ -107,12 +111,13 @@ impl Normalizer {
         let NormalizerState { mean, variance, epsilon, clip, kept } = state;
         let numbers = mean.iter().all(|x| x.is_finite());
         let positive = variance.iter().all(|x| x.is_finite() && *x >= 0.0);
-        if !numbers || !positive || mean.len() != variance.len() || *epsilon != EPSILON {
+        let fits = mean.len() == variance.len() && *kept <= mean.len();
+        if !numbers || !positive || !fits || *epsilon != EPSILON {
             return Err(Error::corrupt("normaliser", "not the state of one"));
         }
         let mut normalizer = Self::new(mean.len(), *clip)?;
         normalizer.set_moments(RunningMoments::of(mean.clone(), variance.clone()))?;
-        Ok(normalizer.except_last(*kept))
+        normalizer.except_last(*kept)
     }
 
     /// Takes rows, `[n, width]`, into the moments.
@@ -130,7 +135,7 @@ impl Normalizer {
 
     /// The mean and the inverse standard deviation of the numbers that do not stay as they are.
     fn normalized(&self) -> &[(f32, f32)] {
-        &self.scale[..self.scale.len().saturating_sub(self.kept)]
+        &self.scale[..self.scale.len() - self.kept]
     }
 
     /// Normalises rows, `[n, width]`; one row is `[width]`.

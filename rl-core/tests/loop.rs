@@ -164,6 +164,10 @@ fn the_last_numbers_of_observations_may_stay_as_they_are() {
     let mut row = [5.0];
     normalizer.normalize(&mut row);
     assert_eq!(row, [5.0]);
+    let error = NormalizeObs::new(envs(), 0.01).unwrap().except_last(2).unwrap_err().to_string();
+    assert_eq!(error, "except_last: expected at most the width of an observation (1), got 2");
+    let state = NormalizerState { kept: 2, ..kept.normalizer().unwrap().state() };
+    assert!(matches!(Normalizer::from_state(&state), Err(Error::Corrupt { .. })));
 }
 
 #[test]

@@ -45,16 +45,14 @@ impl<V: VecEnv<Obs = BoxSpace>> NormalizeObs<V> {
     /// # Errors
     /// [`Error::Config`] for more numbers than an observation has.
     pub fn except_last(mut self, n: usize) -> Result<Self> {
-        let width = self.space.width();
-        check::at_most("except_last", width as u64, "the width of an observation", n as u64)?;
-        let inner = self.envs.observation_space();
+        self.normalizer = self.normalizer.except_last(n)?;
+        let (width, inner) = (self.space.width(), self.envs.observation_space());
         let bounds = |clip, kept: &[f32]| {
             let normalized = vec![clip; width - n];
             [&normalized[..], &kept[width - n..]].concat()
         };
         let clip = self.normalizer.clip();
         self.space = BoxSpace::new(bounds(-clip, inner.low()), bounds(clip, inner.high()))?;
-        self.normalizer = self.normalizer.except_last(n);
         Ok(self)
     }
 

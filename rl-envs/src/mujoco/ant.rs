@@ -5,9 +5,9 @@ use rl_core::Rng;
 ///
 /// Actions: torques of hip and ankle of each leg, `[8]`, in [-1, 1]. Observations, `[105]`: positions without the first
 /// two, which are the place, velocities, and the external forces and torques on each body but the world, clipped to
-/// [-1, 1]; `AntWithoutForces-v5` shows none. The reward is the torso's forward velocity in m/s, plus one for being healthy, less a cost of the torques'
-/// squares and one of the clipped forces'. An unhealthy ant ends the task: its torso is not between 0.2 m and 1 m high,
-/// or something is not finite. Defaults: Gymnasium's.
+/// [-1, 1]; `AntWithoutForces-v5` shows none of these. The reward is the torso's forward velocity in m/s, plus one for
+/// being healthy, less a cost of the torques' squares and one of the clipped forces'. An unhealthy ant ends the task: its
+/// torso is not between 0.2 m and 1 m high, or something is not finite. Defaults: Gymnasium's.
 #[derive(Clone, Debug)]
 pub struct Ant {
     /// Reward per m/s. Default 1.
