@@ -1,6 +1,6 @@
 //! The interface of one environment.
 
-use crate::{Result, Rng, Space};
+use crate::{Result, Rng, Space, check};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Why an episode ended. The two are never merged into one flag: after a termination the future
@@ -99,6 +99,40 @@ pub trait Env: Send {
         rng: &mut Rng,
         obs: &mut [<Self::Obs as Space>::Elem],
     ) -> Result<Step>;
+
+    /// Takes an action up to `times` times, until the episode ends: rewards are added up, `obs` is the last observation and
+    /// `before` the one before it under this action, or the same where there is none. None are taken for a `times` of zero.
+    ///
+    /// Provided; an environment in another process does it in one message, and a wrapper that changes no step forwards it.
+    ///
+    /// # Errors
+    /// Those of [`step`](Env::step); [`Error::Mismatch`](crate::Error::Mismatch) for a `before` of another length than `obs`.
+    fn repeat(
+        &mut self,
+        action: <Self::Action as Space>::Value<'_>,
+        times: u32,
+        rng: &mut Rng,
+        obs: &mut [<Self::Obs as Space>::Elem],
+        before: &mut [<Self::Obs as Space>::Elem],
+    ) -> Result<Step>
+    where
+        for<'a> <Self::Action as Space>::Value<'a>: Copy,
+    {
+        check::len("observation before", obs.len(), before.len())?;
+        let mut total = Step { reward: 0.0, end: None };
+        for time in 0..times {
+            let step = self.step(action, rng, obs)?;
+            total = Step { reward: total.reward + step.reward, end: step.end };
+            let last = total.end.is_some() || time + 1 == times;
+            if !last || time == 0 {
+                before.copy_from_slice(obs);
+            }
+            if last {
+                break;
+            }
+        }
+        Ok(total)
+    }
 
     /// The present state, for a checkpoint; `None` where it cannot be saved, as that of a simulator in another process.
     /// [`VecEnv::load`](crate::VecEnv::load) then begins a new episode, and learners see the old one end as a truncation.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // How a test fails.
 
 use rl_core::{
-    BadNumbers, BoxSpace, Discrete, Element, End, Env, Image, Metrics, Render, Seeds, SerialVecEnv,
-    Space, VecEnv,
+    BadNumbers, BoxSpace, Discrete, Element, End, Env, Image, Metrics, Render, Result, Rng, Seeds,
+    SerialVecEnv, Space, Step, VecEnv,
 };
 use rl_envs::{
     AnyVecEnv, Copies, GymAction, GymConfig, GymEnv, GymObs, GymVecEnv, Kind, Options, Spec,
@@ -610,4 +610,83 @@ fn a_worker_does_not_outlive_its_parent() {
     stdout.read_to_end(&mut rest).unwrap();
     assert!(!child.wait().unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(20));
+}
+
+/// The same steps one at a time, as the trait defines it.
+struct Single<E>(E);
+
+impl<E: Env> Env for Single<E> {
+    type Obs = E::Obs;
+    type Action = E::Action;
+    type State = E::State;
+
+    fn observation_space(&self) -> E::Obs {
+        self.0.observation_space()
+    }
+
+    fn action_space(&self) -> E::Action {
+        self.0.action_space()
+    }
+
+    fn reset(&mut self, rng: &mut Rng, obs: &mut [<E::Obs as Space>::Elem]) -> Result<()> {
+        self.0.reset(rng, obs)
+    }
+
+    fn step(
+        &mut self,
+        action: <E::Action as Space>::Value<'_>,
+        rng: &mut Rng,
+        obs: &mut [<E::Obs as Space>::Elem],
+    ) -> Result<Step> {
+        self.0.step(action, rng, obs)
+    }
+
+    fn state(&self) -> Option<E::State> {
+        self.0.state()
+    }
+
+    fn set_state(&mut self, state: E::State) -> Result<()> {
+        self.0.set_state(state)
+    }
+}
+
+/// Episodes of repeated actions: all that they show.
+fn repeated<E>(
+    mut env: E,
+) -> Vec<(Vec<<E::Obs as Space>::Elem>, Vec<<E::Obs as Space>::Elem>, Step)>
+where
+    E: Env<Action = Discrete>,
+{
+    let (mut rng, width) = (Seeds::new(3).stream("env", 0), env.observation_space().width());
+    let (mut obs, mut before) = (vec![Default::default(); width], vec![Default::default(); width]);
+    env.reset(&mut rng, &mut obs).unwrap();
+    let (mut seen, n) = (Vec::new(), env.action_space().n());
+    for i in 0..120 {
+        let (action, times) = (i / 7 % n, [4, 1, 0, 2, 9][i % 5]);
+        let step = env.repeat(action, times, &mut rng, &mut obs, &mut before).unwrap();
+        seen.push((obs.clone(), before.clone(), step));
+        if step.end.is_some() {
+            env.reset(&mut rng, &mut obs).unwrap();
+        }
+    }
+    seen
+}
+
+#[test]
+fn a_repeated_action_is_so_many_steps() {
+    type Poles = GymEnv<BoxSpace, Discrete>;
+    let poles = || Poles::new(&config("CartPole-v1")).unwrap();
+    let seen = repeated(poles());
+    assert!(seen.iter().filter(|(_, _, step)| step.end.is_some()).count() > 3, "episodes end");
+    assert_eq!(seen, repeated(Single(poles())));
+    let pong = || {
+        let config = config("ALE/Pong-v5?frameskip=1");
+        GymEnv::<BoxSpace<u8>, Discrete>::new(&config).unwrap()
+    };
+    assert!(repeated(pong()) == repeated(Single(pong())), "frames of Pong");
+    let mut failing = GymEnv::<BoxSpace, Discrete>::new(&world("Numbers?fault=raise")).unwrap();
+    let (mut rng, mut obs, mut before) = (Seeds::new(3).stream("env", 0), [0.0; 3], [0.0; 3]);
+    failing.reset(&mut rng, &mut obs).unwrap();
+    let error = failing.repeat(0, 5, &mut rng, &mut obs, &mut before).unwrap_err().to_string();
+    assert!(error.contains("Traceback"), "{error}");
 }

@@ -292,17 +292,29 @@ impl Module for Conv2d {
     #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let Geometry { channels, size, kernel, stride, padding, filters, out } = self.geometry;
-        let weight = params.narrow(0, self.weight.start, self.weight.len())?;
-        let weight = weight.reshape((filters, channels, kernel, kernel))?;
-        let bias = params.narrow(0, self.bias.start, filters)?.reshape((1, filters, 1, 1))?;
+        // As one of stride 1 over blocks of stride x stride pixels: a product of the blocks under the kernel with the
+        // weights. Candle's own has a slow gradient of its input on a GPU, and computes it for pixels too.
+        let blocks = kernel.div_ceil(stride);
+        let mut weight = params.narrow(0, self.weight.start, self.weight.len())?;
+        weight = weight.reshape((filters, channels, kernel, kernel))?;
         let mut x = input.reshape(((), channels, size[0], size[1]))?;
-        // Candle's gradient fails if the strides leave different remainders in width and height, so the input is
-        // cropped to the pixels that the kernel reaches.
-        for (dim, out) in [(2, out[0]), (3, out[1])] {
-            let reached = (out - 1) * stride + kernel;
-            x = x.pad_with_zeros(dim, padding, padding)?.narrow(dim, 0, reached)?;
+        for (dim, size, out) in [(2, size[0], out[0]), (3, size[1], out[1])] {
+            weight = weight.pad_with_zeros(dim, 0, blocks * stride - kernel)?;
+            let reached = (out + blocks - 1) * stride;
+            let beyond = reached.saturating_sub(padding + size);
+            x = x.pad_with_zeros(dim, padding, beyond)?.narrow(dim, 0, reached)?;
         }
-        let y = x.contiguous()?.conv2d(&weight, 0, stride, 1, 1)?.broadcast_add(&bias)?;
+        let weight = weight.reshape(&[filters, channels, blocks, stride, blocks, stride][..])?;
+        let weight = weight.permute([2, 4, 1, 3, 5, 0])?.reshape(((), filters))?;
+        let [rows, columns] = out.map(|out| out + blocks - 1);
+        let x = x.reshape(&[x.dim(0)?, channels, rows, stride, columns, stride][..])?;
+        let x = x.permute([0, 2, 4, 1, 3, 5])?.reshape((x.dim(0)?, rows, columns, ()))?;
+        let under = |i, j| x.narrow(1, i, out[0])?.narrow(2, j, out[1])?.contiguous();
+        let under = (0..blocks * blocks).map(|at| under(at / blocks, at % blocks));
+        let under = Tensor::cat(&under.collect::<candle_core::Result<Vec<_>>>()?, 3)?;
+        let bias = params.narrow(0, self.bias.start, filters)?;
+        let y = under.flatten_to(2)?.matmul(&weight)?.broadcast_add(&bias)?;
+        let y = y.reshape(((), out[0] * out[1], filters))?.transpose(1, 2)?.contiguous()?;
         Ok(self.activation.reference(&y.flatten_from(1)?)?)
     }
 

@@ -54,6 +54,7 @@ impl OnDevice {
 
     pub(crate) fn backward(
         &mut self,
+        _: &dyn Module,
         _: &Graph,
         _: &[f32],
         _: bool,

@@ -17,7 +17,8 @@ pub(crate) struct OnDevice {
 /// The tensors that a backward pass needs.
 pub(crate) struct Graph {
     params: Var,
-    input: Var,
+    /// A variable, unless it was made of bytes.
+    input: Tensor,
     output: Tensor,
 }
 
@@ -108,7 +109,12 @@ impl OnDevice {
         byte_range: f32,
     ) -> Result<Graph> {
         let x = self.upload(rows, module.input_len(), byte_range)?;
-        let (params, input) = (Var::from_tensor(&self.params)?, Var::from_tensor(&x)?);
+        let params = Var::from_tensor(&self.params)?;
+        // Few ask for the gradient of bytes, which takes long for images.
+        let input = match rows {
+            InputRows::F32(_) => Var::from_tensor(&x)?.into_inner(),
+            InputRows::U8(_) => x,
+        };
         let output = module.reference(&params, &input)?;
         self.output = output.flatten_all()?.to_vec1()?;
         Ok(Graph { params, input, output })
@@ -117,6 +123,7 @@ impl OnDevice {
     /// Adds the gradient of the parameters to that accumulated if `gather`; writes it, and that of the input, where asked.
     pub(crate) fn backward(
         &mut self,
+        module: &dyn Module,
         graph: &Graph,
         grad_output: &[f32],
         gather: bool,
@@ -124,8 +131,16 @@ impl OnDevice {
         grad_input: Option<&mut [f32]>,
     ) -> Result<()> {
         let upstream = Tensor::from_slice(grad_output, graph.output.shape(), &self.device)?;
-        let found = (&graph.output * upstream)?.sum_all()?.backward()?;
-        if let Some(grad) = found.get(&graph.params) {
+        let Graph { params, input, output } = graph;
+        let (input, output) = if grad_input.is_none() || input.is_variable() {
+            (input.clone(), output.clone())
+        } else {
+            let input = Var::from_tensor(input)?.into_inner();
+            let output = module.reference(params, &input)?;
+            (input, output)
+        };
+        let found = (output * upstream)?.sum_all()?.backward()?;
+        if let Some(grad) = found.get(params) {
             if gather {
                 self.grads = (&self.grads + grad.detach())?;
             }
@@ -136,7 +151,7 @@ impl OnDevice {
             own.fill(0.0);
         }
         if let Some(out) = grad_input {
-            match found.get(&graph.input) {
+            match found.get(&input) {
                 Some(grad) => out.copy_from_slice(&grad.flatten_all()?.to_vec1::<f32>()?),
                 None => out.fill(0.0),
             }

@@ -183,7 +183,7 @@ impl<'a> Pass<'a> {
                 module.backward(params, rows, grad_output, into, grad_input)
             }
             (Store::Candle(on_device), Some(graph)) => {
-                on_device.backward(graph, grad_output, gather, own, grad_input)
+                on_device.backward(&**module, graph, grad_output, gather, own, grad_input)
             }
             (Store::Candle(_), None) => Err(Error::Unsupported("a pass without its graph")),
         }

@@ -6,8 +6,8 @@ use proptest::prelude::{Strategy, any, prop};
 use proptest::{prop_assert, prop_assert_eq, proptest};
 use rl_core::Seeds;
 use rl_nets::{
-    Activation, Backend, Chain, Error, Init, Linear, Module, Network, NetworkConfig,
-    OptimizerConfig, with_head,
+    Activation, Backend, Chain, Conv2d, ConvConfig, Error, Init, Linear, Module, Network,
+    NetworkConfig, OptimizerConfig, with_head,
 };
 
 fn activation() -> impl Strategy<Value = Activation> {
@@ -322,4 +322,29 @@ fn misuse_is_an_error() {
     let error = with_head(&NetworkConfig::mlp(&[0]), &[1], |n| Linear::new(n, 1));
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "hidden: expected an integer >= 1, got 0");
+}
+
+/// The gradient of bytes is not part of a pass on a device, and computed where it is asked for.
+#[test]
+fn gradients_through_bytes_agree() {
+    let config = ConvConfig { channels: 5, kernel: 3, stride: 2, padding: 1 };
+    let conv = Conv2d::new([2, 6, 7], &config).unwrap().with_activation(Activation::Tanh);
+    let bytes: Vec<u8> = (0..3 * 84).map(|i| (i * 37 % 256) as u8).collect();
+    for device in devices() {
+        let module = Chain::new(84).then(conv.clone()).unwrap();
+        let found = on(&device, &module, 5).map(|mut net| {
+            let pass = net.forward(&bytes[..]).unwrap();
+            let upstream = draw(pass.output().len(), 8);
+            let (mut both, mut alone) = (vec![f32::NAN; bytes.len()], vec![f32::NAN; bytes.len()]);
+            pass.backward_to_input(&mut upstream.clone(), &mut both).unwrap();
+            let gathered = net.grads().unwrap();
+            let pass = net.forward(&bytes[..]).unwrap();
+            pass.input_gradient(&mut upstream.clone(), &mut alone).unwrap();
+            assert!(both == alone && net.grads().unwrap() == gathered);
+            (both, gathered)
+        });
+        let [(fused, fused_grads), (candle, candle_grads)] = found;
+        assert!(fused.iter().any(|x| x.abs() > 0.01), "there is a gradient");
+        assert!(close(&fused, &candle, 2e-5) && close(&fused_grads, &candle_grads, 2e-5));
+    }
 }

@@ -68,24 +68,17 @@ where
         rng: &mut Rng,
         obs: &mut [T],
     ) -> Result<Step> {
-        let mut total = self.env.step(action, rng, obs)?;
-        for frame in 1..self.skip {
-            if total.end.is_some() {
-                break;
-            }
-            self.before.copy_from_slice(obs);
-            let step = self.env.step(action, rng, obs)?;
-            total = Step { reward: total.reward + step.reward, end: step.end };
-            if frame + 1 == self.skip || total.end.is_some() {
-                // What is no finite number is shown, and refused by whoever looks at it.
-                let larger = |(x, before): (&mut T, &T)| {
-                    if *before > *x || !before.is_finite() {
-                        *x = *before;
-                    }
-                };
-                obs.iter_mut().zip(&self.before).for_each(larger);
-            }
+        if self.skip == 1 {
+            return self.env.step(action, rng, obs);
         }
+        let total = self.env.repeat(action, self.skip, rng, obs, &mut self.before)?;
+        // What is no finite number is shown, and refused by whoever looks at it.
+        let larger = |(x, before): (&mut T, &T)| {
+            if *before > *x || !before.is_finite() {
+                *x = *before;
+            }
+        };
+        obs.iter_mut().zip(&self.before).for_each(larger);
         Ok(total)
     }
 

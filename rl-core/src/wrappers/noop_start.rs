@@ -103,6 +103,17 @@ impl<E: Env<Action = Discrete>> Env for NoopStart<E> {
         self.env.step(action, rng, obs)
     }
 
+    fn repeat(
+        &mut self,
+        action: usize,
+        times: u32,
+        rng: &mut Rng,
+        obs: &mut [<E::Obs as Space>::Elem],
+        before: &mut [<E::Obs as Space>::Elem],
+    ) -> Result<Step> {
+        self.env.repeat(action, times, rng, obs, before)
+    }
+
     fn state(&self) -> Option<E::State> {
         self.env.state()
     }

@@ -79,10 +79,22 @@ impl<O: GymObs, A: GymAction> GymEnv<O, A> {
         self.meanings.as_deref()
     }
 
-    fn receive(&mut self, kind: Kind, obs: &mut [O::Elem]) -> Result<Step> {
+    /// With `before` the reply to a repeated step.
+    fn receive(
+        &mut self,
+        kind: Kind,
+        obs: &mut [O::Elem],
+        before: Option<&mut [O::Elem]>,
+    ) -> Result<Step> {
         check::len("observation", self.observations.width(), obs.len())?;
         let worker = self.worker.get_mut();
-        let reply = self.layout.split(worker.receive(kind, self.layout.max())?);
+        let payload = worker.receive(kind, self.layout.max())?;
+        let reply = match before {
+            None => self.layout.split(payload),
+            Some(before) => self.layout.split_repeated(payload).inspect(|reply| {
+                O::read(reply.finals, before);
+            }),
+        };
         let step = reply.and_then(|reply| {
             O::read(reply.observations, obs);
             self.lives = reply.lives().next()?;
@@ -108,7 +120,7 @@ impl<O: GymObs, A: GymAction> Env for GymEnv<O, A> {
     fn reset(&mut self, rng: &mut Rng, obs: &mut [O::Elem]) -> Result<()> {
         let seed = draw_seed(rng);
         self.worker.get_mut().send(Kind::Reset, |payload| payload.extend(seed.to_ne_bytes()))?;
-        self.receive(Kind::Reset, obs).map(drop)
+        self.receive(Kind::Reset, obs, None).map(drop)
     }
 
     fn step(&mut self, action: A::Value<'_>, _: &mut Rng, obs: &mut [O::Elem]) -> Result<Step> {
@@ -117,7 +129,26 @@ impl<O: GymObs, A: GymAction> Env for GymEnv<O, A> {
             payload.extend([0; 8]);
             A::write_value(action, payload);
         })?;
-        self.receive(Kind::Step, obs)
+        self.receive(Kind::Step, obs, None)
+    }
+
+    fn repeat(
+        &mut self,
+        action: A::Value<'_>,
+        times: u32,
+        _: &mut Rng,
+        obs: &mut [O::Elem],
+        before: &mut [O::Elem],
+    ) -> Result<Step> {
+        check::len("observation before", self.observations.width(), before.len())?;
+        if times == 0 {
+            return Ok(Step { reward: 0.0, end: None });
+        }
+        self.worker.get_mut().send(Kind::Repeat, |payload| {
+            payload.extend(u64::from(times).to_ne_bytes());
+            A::write_value(action, payload);
+        })?;
+        self.receive(Kind::Repeat, obs, Some(before))
     }
 
     fn state(&self) -> Option<()> {

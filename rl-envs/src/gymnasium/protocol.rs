@@ -9,6 +9,7 @@
 //! | start | settings, JSON | spaces, JSON |
 //! | step | seeds `[n]` u64, actions `[n, width]` | rows |
 //! | reset | seeds `[n]` u64, [`NO_SEED`] for an environment that goes on | rows |
+//! | repeat | how often u64, action `[width]` | rows, the observation before the last |
 //! | render | | height u32, width u32, pixels `[height, width, 3]` |
 //!
 //! Rows are `length of the tail u64 | rewards [n] f64 | lives [n] u32 | ends [n] u8 | padding to 8 bytes |
@@ -32,6 +33,7 @@ pub(super) enum Kind {
     Step = 2,
     Reset = 3,
     Render = 4,
+    Repeat = 5,
     Error = 255,
 }
 
@@ -73,25 +75,38 @@ impl Layout {
         self.rows + 2 * self.envs * self.row + MAX_TAIL
     }
 
-    /// Splits a payload, if it has the right length.
+    /// Splits the reply to a step or a reset, if it has the right length.
     pub(super) fn split<'a>(&self, payload: &'a [u8]) -> Option<Reply<'a>> {
+        self.parts(payload, |ended| [0, ended * self.row])
+    }
+
+    /// Splits the reply to a repeated step: its final observations are those before the last ones.
+    pub(super) fn split_repeated<'a>(&self, payload: &'a [u8]) -> Option<Reply<'a>> {
+        self.parts(payload, |_| [self.envs * self.row; 2])
+    }
+
+    /// `finals`: the lengths that final observations may have, given how many episodes ended.
+    fn parts<'a>(
+        &self,
+        payload: &'a [u8],
+        finals: impl Fn(usize) -> [usize; 2],
+    ) -> Option<Reply<'a>> {
         let n = self.envs;
         let (tail, _) = payload.split_first_chunk()?;
         let tail = usize::try_from(u64::from_ne_bytes(*tail)).ok()?;
         let part = |range: Range<usize>| payload.get(range);
         let ends = part(8 + 12 * n..8 + 13 * n)?;
         let ended = ends.iter().filter(|end| **end != 0).count();
-        let finals = self.rows + n * self.row;
+        let rows_end = self.rows + n * self.row;
         let reply = Reply {
             rewards: part(8..8 + 8 * n)?,
             lives: part(8 + 8 * n..8 + 12 * n)?,
             ends,
-            observations: part(self.rows..finals)?,
-            finals: payload.get(finals..payload.len().checked_sub(tail)?)?,
+            observations: part(self.rows..rows_end)?,
+            finals: payload.get(rows_end..payload.len().checked_sub(tail)?)?,
             tail: &payload[payload.len() - tail..],
         };
-        let fits = [0, ended * self.row].contains(&reply.finals.len());
-        fits.then_some(reply)
+        finals(ended).contains(&reply.finals.len()).then_some(reply)
     }
 }
 
@@ -103,7 +118,7 @@ pub(super) struct Reply<'a> {
     ends: &'a [u8],
     /// Rows of observations, as bytes.
     pub(super) observations: &'a [u8],
-    /// Rows of final observations, one for each end, as bytes.
+    /// Rows of final observations, one for each end, or those before the last of a repeated step, as bytes.
     pub(super) finals: &'a [u8],
     tail: &'a [u8],
 }

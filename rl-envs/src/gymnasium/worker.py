@@ -4,6 +4,7 @@ Commands come over stdin, replies go over stdout, one for each command. A frame 
 of the payload) and the payload, in the machine's byte order; `protocol.rs` is the other end and describes the payloads.
 """
 
+import copy
 import importlib
 import json
 import math
@@ -16,7 +17,7 @@ import traceback
 
 MAGIC, VERSION = 0x7247, 1
 HEADER = struct.Struct("=HBBI")
-START, STEP, RESET, RENDER, ERROR = 1, 2, 3, 4, 255
+START, STEP, RESET, RENDER, REPEAT, ERROR = 1, 2, 3, 4, 5, 255
 # Lines of a traceback, and characters of an error message.
 LINES, CHARACTERS = 20, 20_000
 # Seconds for a step to end once the parent is gone.
@@ -347,11 +348,12 @@ class Worker:
         if action == np.uint32:
             # Whose elements are Python's own integers.
             self.taken = [memoryview(row) for row in self.taken]
-        # Header, length of the tail, rewards, lives, ends, padding to 8 bytes, observations; then final observations.
+        # Header, length of the tail, rewards, lives, ends, padding to 8 bytes, observations; then final observations, or
+        # those before the last of a repeated step.
         at = HEADER.size + 8
         reply_at = [at, at + 8 * n, at + 12 * n, (at + 13 * n + 7) // 8 * 8]
         fixed = reply_at[3] + n * size
-        self.reply = bytearray(fixed + (n * size if self.auto_reset else 0))
+        self.reply = bytearray(fixed + n * size)
         view = memoryview(self.reply)
         self.tail = view[HEADER.size : at].cast("Q")
         self.rewards = view[reply_at[0] : reply_at[1]].cast("d")
@@ -389,6 +391,30 @@ class Worker:
         except (Exception, SystemExit) as error:
             raise Problem(f"environment {self.first + i}: {describe(error)}") from error
         self.answer(STEP, ended, b"".join(tail))
+
+    def repeat(self):
+        """Takes the action of the command as often as it says, until the episode ends."""
+        env, read, np = self.envs[0], self.read_action, self.np
+        before, total, end, first = None, np.float32(0), 0, True
+        try:
+            for _ in range(self.seeds[0]):
+                if not first:
+                    # A copy, since an environment may write each observation into the same memory.
+                    before = copy.deepcopy(obs), info
+                obs, reward, terminated, truncated, info = env.step(read(self.taken[0]))
+                try:
+                    total += np.float32(reward)
+                except (TypeError, ValueError, OverflowError):
+                    raise Problem(f"reward: expected a number, got {short(reward)}")
+                end, first = 1 if terminated else 2 if truncated else 0, False
+                if end:
+                    break
+            self.put(self.finals[0], *(before or (obs, info)))
+            self.put(self.shown[0], obs, info)
+            self.rewards[0], self.ends[0], self.lives[0] = total, end, lives_in(info)
+        except (Exception, SystemExit) as error:
+            raise Problem(f"environment {self.first}: {describe(error)}") from error
+        self.answer(REPEAT, 1, b"")
 
     def reset(self):
         """Resets the environments that have a seed. The rows of others stay as the last reply had them."""
@@ -476,6 +502,8 @@ class Worker:
                 try:
                     if kind == STEP:
                         self.step()
+                    elif kind == REPEAT:
+                        self.repeat()
                     elif kind == RESET:
                         self.reset()
                     elif kind == RENDER:

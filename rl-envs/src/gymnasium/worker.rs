@@ -12,6 +12,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+/// The bytes of replies that may wait in their pipe: the most that Linux grants everybody.
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1 << 20;
 /// How long a worker may take to close its environments before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest message of an error.
@@ -152,6 +155,9 @@ impl Worker {
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(failed(format!("'{program}' with pipes")));
         };
+        // A picture then comes in one piece. Where it is refused, it comes in several.
+        #[cfg(target_os = "linux")]
+        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
         let process = Arc::new(Process {
             child: Mutex::new(Waited { child, over: false }),
             messages: AtomicU64::new(0),
