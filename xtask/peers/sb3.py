@@ -1,17 +1,17 @@
-"""Stable-Baselines3 on the three workloads. DQN has the stated loss and no clipping."""
+"""Stable-Baselines3 on its workloads. DQN has the stated loss and no clipping."""
 import sys
 import time
 import types
 import warnings
 
-from common import STEPS, report
+from common import STEPS, THREADS, report
 
 import gymnasium as gym
 import torch
 from torch import nn
 
 warnings.filterwarnings("ignore")
-torch.set_num_threads(1)
+torch.set_num_threads(THREADS)
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.dqn import dqn as dqn_module
@@ -36,10 +36,12 @@ elif workload == "dqn":
     )
     parameters = sum(p.numel() for p in model.q_net.parameters())
 else:
+    width, activation = (256, nn.ReLU) if workload == "sac-wide" else (64, nn.Tanh)
+    nets = dict(net_arch=[width, width], activation_fn=activation, optimizer_kwargs=dict(eps=1e-5))
     model = SAC(
-        "MlpPolicy", gym.make("Pendulum-v1"), learning_rate=3e-4, buffer_size=10_000, batch_size=64,
-        learning_starts=64, tau=0.005, ent_coef="auto_1.0", target_entropy=-1.0,
-        policy_kwargs=dict(net_arch=[64, 64], **adam), seed=0, device="cpu",
+        "MlpPolicy", gym.make("Pendulum-v1"), learning_rate=3e-4, buffer_size=10_000, batch_size=width,
+        learning_starts=width, tau=0.005, ent_coef="auto_1.0", target_entropy=-1.0,
+        policy_kwargs=nets, seed=0, device="cpu",
     )
     parameters = sum(p.numel() for p in model.actor.parameters()) + sum(p.numel() for p in model.critic.parameters())
 model.learn(warm_up)

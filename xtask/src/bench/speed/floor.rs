@@ -152,14 +152,20 @@ impl Products {
     }
 
     /// Transitions per second, if a unit is this many transitions.
-    fn report(mut self, workload: usize, transitions: f64) -> Report {
-        let what = &WORKLOADS[workload];
-        Report {
+    /// Of a workload's unit, so many transitions.
+    fn report(mut self, workload: &str, transitions: f64) -> Report {
+        let mut report = Report {
             transitions_per_second: transitions / self.seconds(),
-            transitions: what.transitions,
-            parameters: what.parameters,
-            gradient_steps: what.gradient_steps,
+            transitions: 0,
+            parameters: 0,
+            gradient_steps: 0,
+        };
+        if let Some(what) = WORKLOADS.iter().find(|what| what.key == workload) {
+            report.transitions = what.transitions;
+            report.parameters = what.parameters;
+            report.gradient_steps = what.gradient_steps;
         }
+        report
     }
 }
 
@@ -171,7 +177,7 @@ pub(super) fn ppo() -> Report {
         products.pass(widths, 64, Pass::Forward, 320.0);
         products.pass(widths, 64, Pass::Backward, 320.0);
     }
-    products.report(0, 2_048.0)
+    products.report("ppo", 2_048.0)
 }
 
 /// A unit is four transitions, nine tenths of them with greedy actions of the network, and a gradient step on 64.
@@ -181,20 +187,21 @@ pub(super) fn dqn() -> Report {
     products.pass(widths, 1, Pass::Forward, 3.6);
     products.pass(widths, 64, Pass::Forward, 2.0);
     products.pass(widths, 64, Pass::Backward, 1.0);
-    products.report(1, 4.0)
+    products.report("dqn", 4.0)
 }
 
-/// A unit is a transition: one action of the policy, its evaluation on two batches of 64, an update of two critics,
-/// an evaluation of two target critics, and a policy update through the critics.
-pub(super) fn sac() -> Report {
-    let (mut products, actor, critic) = (Products::default(), [3, 64, 64, 2], [4, 64, 64, 1]);
+/// A unit is a transition: one action of the policy, its evaluation on two batches, an update of two critics, an evaluation of
+/// two target critics, and a policy update through the critics. Networks are two layers as wide as a batch is long.
+pub(super) fn sac(workload: &str, width: usize) -> Report {
+    let (mut products, batch) = (Products::default(), width);
+    let (actor, critic) = ([3, width, width, 2], [4, width, width, 1]);
     products.pass(actor, 1, Pass::Forward, 1.0);
-    products.pass(actor, 64, Pass::Forward, 2.0);
-    products.pass(actor, 64, Pass::Backward, 1.0);
-    products.pass(critic, 64, Pass::Forward, 6.0);
-    products.pass(critic, 64, Pass::Backward, 2.0);
-    products.pass(critic, 64, Pass::InputGradient, 2.0);
-    products.report(2, 1.0)
+    products.pass(actor, batch, Pass::Forward, 2.0);
+    products.pass(actor, batch, Pass::Backward, 1.0);
+    products.pass(critic, batch, Pass::Forward, 6.0);
+    products.pass(critic, batch, Pass::Backward, 2.0);
+    products.pass(critic, batch, Pass::InputGradient, 2.0);
+    products.report(workload, 1.0)
 }
 
 /// A unit is a transition: nine tenths of an action, a forward pass of the target network on 32, and a gradient step.
@@ -203,7 +210,7 @@ pub(super) fn minatar_dqn() -> Report {
     products.network(shape, &body, 6, (1, 0.9), false);
     products.network(shape, &body, 6, (32, 1.0), false);
     products.network(shape, &body, 6, (32, 1.0), true);
-    products.report(4, 1.0)
+    products.report("minatar-dqn", 1.0)
 }
 
 /// A unit is a rollout: 128 steps of 64 environments, then 4 epochs of 32 minibatches of 256. The policy's six outputs and
@@ -212,7 +219,7 @@ pub(super) fn minatar_ppo() -> Report {
     let (mut products, shape, body) = (Products::default(), [4, 10, 10], NetworkConfig::minatar());
     products.network(shape, &body, 7, (64, 128.0), false);
     products.network(shape, &body, 7, (256, 128.0), true);
-    products.report(5, 8_192.0)
+    products.report("minatar-ppo", 8_192.0)
 }
 
 /// The products of the gradient steps and forward passes of each convolutional network.

@@ -34,13 +34,14 @@ pub(crate) struct Args {
     /// The core that measurements are pinned to.
     #[arg(long, default_value_t = 0)]
     core: usize,
-    /// Measures these alone, of ppo, dqn, sac, ppo-wide, minatar-dqn, minatar-ppo, mlp and conv.
+    /// Measures these alone, of ppo, dqn, sac, ppo-wide, sac-wide, minatar-dqn, minatar-ppo, mlp and conv.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Writes all measurements to this file.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Also measures this library on this many threads, each on its own core, from --core on.
+    /// Also measures this library, and peers where their networks are large, on this many threads, each on its own core,
+    /// from --core on.
     #[arg(long, default_value_t = 1, value_parser = positive::<usize>)]
     threads: usize,
     /// Measures once in this process and prints a line of JSON.
@@ -81,7 +82,7 @@ struct Workload {
     gradient_steps: u64,
 }
 
-const WORKLOADS: [Workload; 6] = [
+const WORKLOADS: [Workload; 7] = [
     Workload {
         key: "ppo",
         name: "PPO CartPole-v1",
@@ -109,6 +110,13 @@ const WORKLOADS: [Workload; 6] = [
         transitions: 6_144,
         parameters: 134_915,
         gradient_steps: 960,
+    },
+    Workload {
+        key: "sac-wide",
+        name: "SAC Pendulum-v1, 256 wide",
+        transitions: 1_024,
+        parameters: 201_988,
+        gradient_steps: 1_024,
     },
     Workload {
         key: "minatar-dqn",
@@ -160,13 +168,15 @@ fn worker(what: &str, threads: usize) -> Result<()> {
         "ppo-wide" => workloads::ppo_wide(backend)?,
         "dqn" => workloads::dqn(backend)?,
         "sac" => workloads::sac(backend)?,
+        "sac-wide" => workloads::sac_wide(backend)?,
         "minatar-dqn" => workloads::minatar_dqn(backend)?,
         "minatar-ppo" => workloads::minatar_ppo(backend)?,
         "floor-minatar-dqn" => floor::minatar_dqn(),
         "floor-minatar-ppo" => floor::minatar_ppo(),
         "floor-ppo" => floor::ppo(),
         "floor-dqn" => floor::dqn(),
-        "floor-sac" => floor::sac(),
+        "floor-sac" => floor::sac("sac", 64),
+        "floor-sac-wide" => floor::sac("sac-wide", 256),
         _ => {
             let steps = match what {
                 "conv" => steps::convolutions(backend)?,
@@ -276,7 +286,11 @@ fn threads_table(measured: &[Measured], threads: usize) {
 }
 
 fn table(measured: &[Measured]) {
-    let ours = |workload: &str| middle(measured, peers::OURS, workload);
+    // Peers on several threads are compared with this library on as many.
+    let ours = |runner: &str, workload: &str| {
+        let threaded = peers::THREADED_PEERS.contains(&runner);
+        middle(measured, if threaded { peers::THREADED } else { peers::OURS }, workload)
+    };
     println!("| workload | runner | median | lowest | highest | speed-up of this library |");
     println!("|---|---|---|---|---|---|");
     for Measured { runner, workload, rounds } in
@@ -284,7 +298,7 @@ fn table(measured: &[Measured]) {
     {
         let rate = is_rate(workload);
         let (middle, unit) = (median(rounds), if rate { "/s" } else { " us" });
-        let ratio = ours(workload).map_or(f64::NAN, |own| match rate {
+        let ratio = ours(runner, workload).map_or(f64::NAN, |own| match rate {
             true => own / middle,
             false => middle / own,
         });

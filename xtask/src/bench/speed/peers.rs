@@ -8,6 +8,8 @@ use std::process::Command;
 pub(super) const OURS: &str = "this library";
 /// This library on several threads.
 pub(super) const THREADED: &str = "this library, threaded";
+/// Peers on as many.
+pub(super) const THREADED_PEERS: [&str; 2] = ["Stable-Baselines3, threaded", "SBX (JAX), threaded"];
 /// The matrix products of this library's networks alone, as a lower bound.
 pub(super) const FLOOR: &str = "its matrix products alone";
 
@@ -60,7 +62,7 @@ impl Runner {
         }
         command.args(&self.command[1..]).arg(format!("{}{workload}", self.prefix));
         // Otherwise the peers' thread pools would use all cores of the machine.
-        command.env("OMP_NUM_THREADS", "1").env("RAYON_NUM_THREADS", "1");
+        command.env("OMP_NUM_THREADS", self.cores.to_string()).env("RAYON_NUM_THREADS", "1");
         let output = command.output().map_err(|e| Error::io(&self.command[0], e))?;
         if !output.status.success() {
             let told = String::from_utf8_lossy(&output.stderr);
@@ -114,8 +116,9 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
         let arguments = ["bench", "speed", "--threads", &threads, "--worker"].map(PathBuf::from);
         [vec![own.clone()], arguments.to_vec()].concat()
     };
-    let workloads = &["ppo", "dqn", "sac", "ppo-wide", "minatar-dqn", "minatar-ppo", "mlp", "conv"];
-    let products = &["ppo", "dqn", "sac", "minatar-dqn", "minatar-ppo", "conv"];
+    let workloads =
+        &["ppo", "dqn", "sac", "ppo-wide", "sac-wide", "minatar-dqn", "minatar-ppo", "mlp", "conv"];
+    let products = &["ppo", "dqn", "sac", "sac-wide", "minatar-dqn", "minatar-ppo", "conv"];
     let runner = |name, workloads: &'static [&'static str], prefix, threads| Runner {
         name,
         workloads,
@@ -142,13 +145,19 @@ pub(super) fn runners(args: &super::Args) -> Result<Vec<Runner>> {
         command: vec![python.clone(), folder.join(file)],
         cores: 1,
     };
-    runners.push(script("Stable-Baselines3", &["ppo", "dqn", "sac"], "sb3.py"));
+    let workloads = &["ppo", "dqn", "sac", "sac-wide"];
+    runners.push(script("Stable-Baselines3", workloads, "sb3.py"));
     runners.push(script(
         "PyTorch, single file",
         &["ppo", "dqn", "sac", "minatar-dqn", "minatar-ppo", "mlp", "conv"],
         "pytorch.py",
     ));
-    runners.push(script("SBX (JAX)", &["ppo", "dqn", "sac"], "sbx_jax.py"));
+    runners.push(script("SBX (JAX)", workloads, "sbx_jax.py"));
+    if args.threads > 1 {
+        for (name, file) in THREADED_PEERS.into_iter().zip(["sb3.py", "sbx_jax.py"]) {
+            runners.push(Runner { cores: args.threads, ..script(name, &["sac-wide"], file) });
+        }
+    }
     runners.push(script("JAX, all in one jit", &["ppo"], "jax_ppo.py"));
     let workloads = &["ppo", "dqn", "sac"];
     // Built where it is asked for.

@@ -98,20 +98,35 @@ pub(super) fn dqn(backend: &Backend) -> Result<Report> {
 }
 
 pub(super) fn sac(backend: &Backend) -> Result<Report> {
+    sac_of_size(tanh(), 64, (256, 1_024), backend)
+}
+
+/// The same with the networks and batches that are published for MuJoCo's tasks.
+pub(super) fn sac_wide(backend: &Backend) -> Result<Report> {
+    let network = NetworkConfig { hidden: vec![256; 2], ..NetworkConfig::default() };
+    sac_of_size(network, 256, (512, 1_024), backend)
+}
+
+fn sac_of_size(
+    network: NetworkConfig,
+    batch_size: usize,
+    steps: (u64, u64),
+    backend: &Backend,
+) -> Result<Report> {
     let envs = copies(1, 200, Pendulum::default)?;
     let config = SacConfig {
-        actor: tanh(),
-        critic: tanh(),
+        actor: network.clone(),
+        critic: network,
         optimizer: OptimizerConfig::adam_with_eps(1e-5),
         target_entropy: Some(-1.0),
         buffer_size: 10_000,
-        batch_size: 64,
-        learning_starts: 64,
+        batch_size,
+        learning_starts: batch_size as u64,
         ..SacConfig::default()
     };
     let agent = Sac::new(&config, &envs, backend, Seeds::new(0))?;
     let parameters = agent.rule().num_params();
-    measure((envs, agent), (256, 1_024), (parameters, "critic_loss"))
+    measure((envs, agent), steps, (parameters, "critic_loss"))
 }
 
 fn breakouts(n: usize) -> Result<SerialVecEnv<MinAtar<Breakout>>> {
