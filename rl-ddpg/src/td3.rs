@@ -48,8 +48,8 @@ pub type Td3 = OffPolicy<Td3Rule>;
 
 builds!(Td3Config, Td3, Some);
 
-/// The settings of [`Td3`]. Defaults are those of Stable-Baselines3 (2.9), which follow Fujimoto et al. (2018) except
-/// for the minibatch size.
+/// The settings of [`Td3`]. Defaults are those of Stable-Baselines3 (2.9), but for the noise of exploration, of which it has
+/// none by default: that is Fujimoto et al.'s (2018).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Td3Config {

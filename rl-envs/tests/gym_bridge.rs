@@ -690,3 +690,43 @@ fn a_repeated_action_is_so_many_steps() {
     let error = failing.repeat(0, 5, &mut rng, &mut obs, &mut before).unwrap_err().to_string();
     assert!(error.contains("Traceback"), "{error}");
 }
+
+/// What is refused is not sent: the next reply is that of the next command.
+#[test]
+fn misuse_of_one_environment_leaves_no_reply_behind() {
+    let mut env = GymEnv::<BoxSpace, Discrete>::new(&config("CartPole-v1")).unwrap();
+    let mut twin = GymEnv::<BoxSpace, Discrete>::new(&config("CartPole-v1")).unwrap();
+    let (mut rng, mut obs, mut before) = (Seeds::new(3).stream("env", 0), [0.0; 4], [0.0; 4]);
+    let (mut same, mut expected) = (rng.clone(), [0.0; 4]);
+    let wrong = "observation: expected 4 elements, got 2";
+    let short = |result: Result<Step>, text: &str| {
+        assert_eq!(result.unwrap_err().to_string(), text);
+    };
+    assert_eq!(env.reset(&mut rng, &mut [0.0; 2]).unwrap_err().to_string(), wrong);
+    env.reset(&mut rng, &mut obs).unwrap();
+    twin.reset(&mut same, &mut expected).unwrap();
+    assert_eq!(obs, expected, "and no randomness was used");
+    short(env.step(1, &mut rng, &mut [0.0; 2]), wrong);
+    short(env.step(2, &mut rng, &mut obs), "action: expected an index below 2, got 2");
+    short(env.repeat(1, 2, &mut rng, &mut [0.0; 2], &mut before), wrong);
+    short(
+        env.repeat(2, 2, &mut rng, &mut obs, &mut before),
+        "action: expected an index below 2, got 2",
+    );
+    let text = "observation before: expected 4 elements, got 3";
+    short(env.repeat(1, 2, &mut rng, &mut obs, &mut before[1..]), text);
+    env.step(0, &mut rng, &mut obs).unwrap();
+    twin.step(0, &mut same, &mut expected).unwrap();
+    assert_eq!(obs, expected);
+    let mut several = make::<BoxSpace, Discrete>(&config("CartPole-v1"), 2, 1);
+    several.reset().unwrap();
+    short(
+        several.step(&[0, 7]).map(|()| unreachable!()),
+        "action: expected an index below 2, got 7",
+    );
+    several.step(&[0, 1]).unwrap();
+    let mut swing = GymEnv::<BoxSpace, BoxSpace>::new(&config("Pendulum-v1")).unwrap();
+    swing.reset(&mut rng, &mut obs[..3]).unwrap();
+    short(swing.step(&[0.1, 0.2], &mut rng, &mut obs[..3]), "action: expected 1 elements, got 2");
+    swing.step(&[0.1], &mut rng, &mut obs[..3]).unwrap();
+}

@@ -2,7 +2,8 @@
 
     python policy.py RUN ENV [--episodes N] [--seed S]
 
-RUN is the folder of a run, or of one of its checkpoints; ENV an environment of Gymnasium, or module:Class. Prints the mean return of the
+RUN is the folder of a run, or of one of its checkpoints; ENV an environment of Gymnasium, or module:Class, as `train` takes it, without
+preprocessing: Atari games are none of these. Prints the mean return of the
 greedy policy and its standard error as one line of JSON. Needs torch, safetensors, gymnasium and numpy.
 """
 
@@ -211,19 +212,32 @@ def newest(folder):
         return folder
     checkpoints = folder / "checkpoints"
     root = checkpoints if checkpoints.is_dir() else folder
-    return max(path for path in root.glob("step-*") if (path / "manifest.json").exists())
+    found = [path for path in root.glob("step-*") if (path / "manifest.json").exists()]
+    if not found:
+        sys.exit(f"{folder}: expected the folder of a run or of a checkpoint, with a manifest.json, found none")
+    return max(found)
 
 
 def make(name):
-    """An environment of Gymnasium, or of a class in a module of this folder or on Python's path."""
+    """An environment of Gymnasium, or of a class in a module of this folder or on Python's path: as `train` takes its name."""
+    name, _, query = name.removeprefix("gym:").partition("?")
+    arguments = {}
+    for argument in filter(None, query.split("&")):
+        key, equals, value = argument.partition("=")
+        if not equals:
+            sys.exit(f"argument of {name}: expected key=value, got '{argument}'")
+        try:
+            arguments[key] = json.loads({"True": "true", "False": "false", "None": "null"}.get(value, value))
+        except json.JSONDecodeError:
+            arguments[key] = value
     module, colon, attribute = name.partition(":")
     if colon:
         sys.path.insert(0, "")
         found = getattr(importlib.import_module(module), attribute, None)
         if found is not None:
-            return found()
+            return found(**arguments)
         name = attribute
-    return gymnasium.make(name)
+    return gymnasium.make(name, **arguments)
 
 
 class Translator:
@@ -260,6 +274,9 @@ def main():
     torch.set_num_threads(1)
     policy, env, returns = Policy(args.run), make(args.env), []
     translator = Translator(env, policy)
+    expected, got = policy.description["observation"]["width"], len(translator.observation(*env.reset(seed=args.seed)))
+    if expected != got:
+        sys.exit(f"{args.env}: its observations have {got} numbers, the policy takes {expected}")
     for episode in range(args.episodes):
         observation, info = env.reset(seed=args.seed + episode)
         total, over = 0.0, False

@@ -97,7 +97,8 @@ impl fmt::Display for Summary {
         let of = format_args!("{mean:.2} ± {std:.2} over {FINAL_EPISODES} episodes, final policy");
         f.write_str(&line("return", of))?;
         if let Some(training) = self.training_return {
-            let of = format_args!("{training:.2} over the last 100 episodes");
+            let of =
+                format_args!("{training:.2} over the last {} episodes", self.episodes.min(100));
             f.write_str(&line("while training", of))?;
         }
         let of = format_args!("{} in {} episodes", self.steps, self.episodes);

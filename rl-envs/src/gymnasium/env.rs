@@ -79,6 +79,11 @@ impl<O: GymObs, A: GymAction> GymEnv<O, A> {
         self.meanings.as_deref()
     }
 
+    /// Checked before a command is sent: what is refused then leaves no reply behind.
+    fn check_obs(&self, what: &str, obs: &[O::Elem]) -> Result<()> {
+        check::len(what, self.observations.width(), obs.len())
+    }
+
     /// With `before` the reply to a repeated step.
     fn receive(
         &mut self,
@@ -86,7 +91,6 @@ impl<O: GymObs, A: GymAction> GymEnv<O, A> {
         obs: &mut [O::Elem],
         before: Option<&mut [O::Elem]>,
     ) -> Result<Step> {
-        check::len("observation", self.observations.width(), obs.len())?;
         let worker = self.worker.get_mut();
         let payload = worker.receive(kind, self.layout.max())?;
         let reply = match before {
@@ -118,12 +122,15 @@ impl<O: GymObs, A: GymAction> Env for GymEnv<O, A> {
     }
 
     fn reset(&mut self, rng: &mut Rng, obs: &mut [O::Elem]) -> Result<()> {
+        self.check_obs("observation", obs)?;
         let seed = draw_seed(rng);
         self.worker.get_mut().send(Kind::Reset, |payload| payload.extend(seed.to_ne_bytes()))?;
         self.receive(Kind::Reset, obs, None).map(drop)
     }
 
     fn step(&mut self, action: A::Value<'_>, _: &mut Rng, obs: &mut [O::Elem]) -> Result<Step> {
+        self.check_obs("observation", obs)?;
+        self.actions.check_value(&action)?;
         // No seed is needed: a reset is a message of its own.
         self.worker.get_mut().send(Kind::Step, |payload| {
             payload.extend([0; 8]);
@@ -140,7 +147,9 @@ impl<O: GymObs, A: GymAction> Env for GymEnv<O, A> {
         obs: &mut [O::Elem],
         before: &mut [O::Elem],
     ) -> Result<Step> {
-        check::len("observation before", self.observations.width(), before.len())?;
+        self.check_obs("observation", obs)?;
+        self.check_obs("observation before", before)?;
+        self.actions.check_value(&action)?;
         if times == 0 {
             return Ok(Step { reward: 0.0, end: None });
         }

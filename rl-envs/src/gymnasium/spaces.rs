@@ -1,6 +1,6 @@
 //! The spaces of an environment, as a worker describes them.
 
-use rl_core::{BoxSpace, Discrete, Error, Result, Space};
+use rl_core::{BoxSpace, Discrete, Error, Result, Space, check};
 use serde::Deserialize;
 
 /// A space in a worker's first reply.
@@ -60,6 +60,11 @@ pub trait GymAction: Space + sealed::Sealed {
     fn write(rows: &[Self::Elem], to: &mut Vec<u8>);
     /// Writes one action for the wire.
     fn write_value(value: Self::Value<'_>, to: &mut Vec<u8>);
+    /// Checks that it is an action of the space; a box's may be out of bounds, which environments judge by themselves.
+    ///
+    /// # Errors
+    /// [`Error::Mismatch`] for another choice or number of elements.
+    fn check_value(&self, value: &Self::Value<'_>) -> Result<()>;
 }
 
 /// A description of a space, which only this crate can read.
@@ -142,8 +147,12 @@ impl GymAction for Discrete {
     }
 
     fn write_value(value: usize, to: &mut Vec<u8>) {
-        // An action that does not fit is no action of the environment either, which says so.
+        // What does not fit is no action of the space either.
         to.extend(u32::try_from(value).unwrap_or(u32::MAX).to_ne_bytes());
+    }
+
+    fn check_value(&self, value: &usize) -> Result<()> {
+        self.check("action", &[u32::try_from(*value).unwrap_or(u32::MAX)])
     }
 }
 
@@ -161,5 +170,9 @@ impl GymAction for BoxSpace {
 
     fn write_value(value: &[f32], to: &mut Vec<u8>) {
         Self::write(value, to);
+    }
+
+    fn check_value(&self, value: &&[f32]) -> Result<()> {
+        check::len("action", self.width(), value.len())
     }
 }

@@ -14,8 +14,9 @@ pub(super) const THREADED_PEERS: [&str; 2] = ["Stable-Baselines3, threaded", "SB
 pub(super) const FLOOR: &str = "its matrix products alone";
 
 /// The peers' packages, by their names on PyPI.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "torch",
+    "safetensors",
     "stable-baselines3",
     "jax",
     "sbx-rl",
