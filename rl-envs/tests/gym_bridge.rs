@@ -684,6 +684,18 @@ fn a_repeated_action_is_so_many_steps() {
         GymEnv::<BoxSpace<u8>, Discrete>::new(&config).unwrap()
     };
     assert!(repeated(pong()) == repeated(Single(pong())), "frames of Pong");
+    let alias = |reward: &str| {
+        let masked = GymConfig { action_mask: true, ..world(&format!("Alias?reward={reward}")) };
+        GymEnv::<BoxSpace, Discrete>::new(&masked).unwrap()
+    };
+    assert_eq!(repeated(alias("0.7")), repeated(Single(alias("0.7"))));
+    for reward in ["none", "None", "[1]"] {
+        let mut env = alias(reward);
+        let (mut rng, mut obs, mut before) = (Seeds::new(3).stream("env", 0), [0.0; 5], [0.0; 5]);
+        env.reset(&mut rng, &mut obs).unwrap();
+        let error = env.repeat(0, 4, &mut rng, &mut obs, &mut before).unwrap_err().to_string();
+        assert!(error.contains("reward: expected a number, got "), "{error}");
+    }
     let mut failing = GymEnv::<BoxSpace, Discrete>::new(&world("Numbers?fault=raise")).unwrap();
     let (mut rng, mut obs, mut before) = (Seeds::new(3).stream("env", 0), [0.0; 3], [0.0; 3]);
     failing.reset(&mut rng, &mut obs).unwrap();

@@ -32,15 +32,19 @@ fn one() -> usize {
     1
 }
 
+/// Far more than any image's side.
+const MAX_KERNEL: u64 = 1 << 16;
+
 impl ConvConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for zero channels, kernel size or stride, or for padding as large as the kernel,
-    /// whose outermost positions would cover only zeros.
+    /// [`rl_core::Error::Config`] for zero channels, kernel size or stride, a kernel above 65,536, or for padding as large as
+    /// the kernel, whose outermost positions would cover only zeros.
     pub fn validate(&self) -> rl_core::Result<()> {
         check::at_least("channels", 1, self.channels as u64)?;
         check::at_least("kernel", 1, self.kernel as u64)?;
+        check::at_most("kernel", MAX_KERNEL, "the largest", self.kernel as u64)?;
         check::at_least("stride", 1, self.stride as u64)?;
         check::at_most("padding", self.kernel as u64 - 1, "kernel - 1", self.padding as u64)
     }
@@ -92,9 +96,10 @@ impl Conv2d {
             check::at_least(name, 1, size as u64)?;
         }
         let ConvConfig { channels: filters, kernel, stride, padding } = *config;
-        let smallest = height.min(width) + 2 * padding;
+        let padded = |size: usize| size.saturating_add(padding.saturating_mul(2));
+        let smallest = padded(height.min(width));
         check::at_most("kernel", smallest as u64, "the padded image's size", kernel as u64)?;
-        let out = [height, width].map(|size| (size + 2 * padding - kernel) / stride + 1);
+        let out = [height, width].map(|size| (padded(size) - kernel) / stride + 1);
         let size = [height, width];
         let geometry = Geometry { channels, size, kernel, stride, padding, filters, out };
         let mut layout = Layout::default();
@@ -292,26 +297,32 @@ impl Module for Conv2d {
     #[cfg(feature = "candle")]
     fn reference(&self, params: &Tensor, input: &Tensor) -> Result<Tensor> {
         let Geometry { channels, size, kernel, stride, padding, filters, out } = self.geometry;
-        // As one of stride 1 over blocks of stride x stride pixels: a product of the blocks under the kernel with the
-        // weights. Candle's own has a slow gradient of its input on a GPU, and computes it for pixels too.
+        // As one of stride 1 over blocks of stride x stride pixels: a product of the pixels under the kernel, a part of a
+        // block at a time, with their weights. Candle's own has a slow gradient of its input on a GPU, and computes it
+        // for pixels too.
+        let stride = if out == [1, 1] { kernel } else { stride };
         let blocks = kernel.div_ceil(stride);
-        let mut weight = params.narrow(0, self.weight.start, self.weight.len())?;
-        weight = weight.reshape((filters, channels, kernel, kernel))?;
+        let part = |block: usize| stride.min(kernel - block * stride);
         let mut x = input.reshape(((), channels, size[0], size[1]))?;
         for (dim, size, out) in [(2, size[0], out[0]), (3, size[1], out[1])] {
-            weight = weight.pad_with_zeros(dim, 0, blocks * stride - kernel)?;
             let reached = (out + blocks - 1) * stride;
             let beyond = reached.saturating_sub(padding + size);
             x = x.pad_with_zeros(dim, padding, beyond)?.narrow(dim, 0, reached)?;
         }
-        let weight = weight.reshape(&[filters, channels, blocks, stride, blocks, stride][..])?;
-        let weight = weight.permute([2, 4, 1, 3, 5, 0])?.reshape(((), filters))?;
         let [rows, columns] = out.map(|out| out + blocks - 1);
         let x = x.reshape(&[x.dim(0)?, channels, rows, stride, columns, stride][..])?;
-        let x = x.permute([0, 2, 4, 1, 3, 5])?.reshape((x.dim(0)?, rows, columns, ()))?;
-        let under = |i, j| x.narrow(1, i, out[0])?.narrow(2, j, out[1])?.contiguous();
-        let under = (0..blocks * blocks).map(|at| under(at / blocks, at % blocks));
-        let under = Tensor::cat(&under.collect::<candle_core::Result<Vec<_>>>()?, 3)?;
+        let x = x.permute([0, 2, 4, 1, 3, 5])?;
+        let weight = params.narrow(0, self.weight.start, self.weight.len())?;
+        let weight = weight.reshape((filters, channels, kernel, kernel))?.permute([1, 2, 3, 0])?;
+        let (mut pixels, mut weights) = (Vec::new(), Vec::new());
+        for (i, j) in (0..blocks * blocks).map(|at| (at / blocks, at % blocks)) {
+            let under = x.narrow(1, i, out[0])?.narrow(2, j, out[1])?;
+            let under = under.narrow(4, 0, part(i))?.narrow(5, 0, part(j))?;
+            pixels.push(under.contiguous()?.flatten_from(3)?);
+            let own = weight.narrow(1, i * stride, part(i))?.narrow(2, j * stride, part(j))?;
+            weights.push(own.contiguous()?.reshape(((), filters))?);
+        }
+        let (under, weight) = (Tensor::cat(&pixels, 3)?, Tensor::cat(&weights, 0)?);
         let bias = params.narrow(0, self.bias.start, filters)?;
         let y = under.flatten_to(2)?.matmul(&weight)?.broadcast_add(&bias)?;
         let y = y.reshape(((), out[0] * out[1], filters))?.transpose(1, 2)?.contiguous()?;

@@ -274,6 +274,8 @@ fn impossible_shapes_are_refused() {
     assert_eq!(error(image, &config(1, 3, 0, 0)), "stride: expected an integer >= 1, got 0");
     assert!(error(image, &config(1, 3, 1, 3)).starts_with("padding: expected at most"));
     assert!(error(image, &config(1, 11, 1, 0)).starts_with("kernel: expected at most"));
+    let huge = config(1, usize::MAX, 1, usize::MAX - 1);
+    assert!(error(image, &huge).starts_with("kernel: expected at most 65536"));
     assert!(error([4, 0, 10], &config(1, 3, 1, 0)).starts_with("height: "));
     let mut conv = conv2d(image, &config(2, 3, 1, 0), Activation::Relu).unwrap();
     let params = params(&conv, 0);
@@ -286,4 +288,22 @@ fn impossible_shapes_are_refused() {
     assert!(
         serde_json::from_str::<ConvConfig>(r#"{"channels": 8, "kernel": 3, "pad": 1}"#).is_err()
     );
+}
+
+/// The definition in candle's operations for strides beyond the image, and for pixels that no kernel reaches.
+#[test]
+fn the_definition_sees_what_is_under_the_kernel() {
+    for (stride, unreached) in [(1 << 40, 35), (3, 2), (2, 5)] {
+        let config =
+            ConvConfig { channels: 2, kernel: if stride == 2 { 3 } else { 2 }, stride, padding: 0 };
+        let mut conv = conv2d([1, 6, 6], &config, Activation::Identity).unwrap();
+        let (params, mut x) = (params(&conv, 3), draw(36, 4));
+        conv.forward(&params, &x).unwrap();
+        let fused = conv.output().to_vec();
+        x[unreached] = f32::INFINITY;
+        let [params, x] = [(&params, vec![params.len()]), (&x, vec![1, 36])]
+            .map(|(values, shape)| Tensor::from_slice(values, shape, &Device::Cpu).unwrap());
+        let defined = single(&conv.reference(&params, &x).unwrap());
+        assert!(close(&defined, &fused, 1e-5), "{stride}: {defined:?} {fused:?}");
+    }
 }

@@ -29,7 +29,7 @@ pub struct GymConfig {
     /// The Python interpreter; `python3`. It needs the package `gymnasium`.
     pub python: PathBuf,
     /// How long a reply may take, a worker's start included, before the worker is killed and the step is an error; 60
-    /// seconds.
+    /// seconds. An action that is repeated ([`rl_core::Env::repeat`]) has this time for each of its steps.
     pub timeout: Duration,
     /// Whether `info["action_mask"]`, one number for each action, follows the observation, where policies with action
     /// masks read it ([`rl_core::AppendMask`]); false. Numbered states are then shown one-hot.

@@ -60,8 +60,10 @@ impl<O: GymObs, A: GymAction> GymEnv<O, A> {
         let Connection { workers, hello } = Connection::open(config, n, n, false)?;
         let make = |worker| {
             let observations: O = hello.observations()?;
+            let layout = Connection::layout(&observations, 1);
+            Worker::make_room(&worker, layout.longest_rows());
             Ok(GymEnv {
-                layout: Connection::layout(&observations, 1),
+                layout,
                 worker: RefCell::new(worker),
                 observations,
                 actions: hello.actions()?,
@@ -153,7 +155,7 @@ impl<O: GymObs, A: GymAction> Env for GymEnv<O, A> {
         if times == 0 {
             return Ok(Step { reward: 0.0, end: None });
         }
-        self.worker.get_mut().send(Kind::Repeat, |payload| {
+        self.worker.get_mut().send_steps(times, Kind::Repeat, |payload| {
             payload.extend(u64::from(times).to_ne_bytes());
             A::write_value(action, payload);
         })?;

@@ -70,9 +70,14 @@ impl Layout {
         Layout { envs, row, rows: (ends + envs).next_multiple_of(8) }
     }
 
+    /// The longest reply, but for the tail.
+    pub(super) fn longest_rows(&self) -> usize {
+        HEADER + self.rows + 2 * self.envs * self.row
+    }
+
     /// The longest payload.
     pub(super) fn max(&self) -> usize {
-        self.rows + 2 * self.envs * self.row + MAX_TAIL
+        self.longest_rows() + MAX_TAIL
     }
 
     /// Splits the reply to a step or a reset, if it has the right length.

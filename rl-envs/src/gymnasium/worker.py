@@ -4,7 +4,6 @@ Commands come over stdin, replies go over stdout, one for each command. A frame 
 of the payload) and the payload, in the machine's byte order; `protocol.rs` is the other end and describes the payloads.
 """
 
-import copy
 import importlib
 import json
 import math
@@ -394,22 +393,23 @@ class Worker:
 
     def repeat(self):
         """Takes the action of the command as often as it says, until the episode ends."""
-        env, read, np = self.envs[0], self.read_action, self.np
-        before, total, end, first = None, np.float32(0), 0, True
+        env, np, times, total, end = self.envs[0], self.np, self.seeds[0], 0.0, 0
         try:
-            for _ in range(self.seeds[0]):
-                if not first:
-                    # A copy, since an environment may write each observation into the same memory.
-                    before = copy.deepcopy(obs), info
-                obs, reward, terminated, truncated, info = env.step(read(self.taken[0]))
+            for time in range(times):
+                obs, reward, terminated, truncated, info = env.step(self.read_action(self.taken[0]))
                 try:
-                    total += np.float32(reward)
+                    self.rewards[0] = reward
                 except (TypeError, ValueError, OverflowError):
                     raise Problem(f"reward: expected a number, got {short(reward)}")
-                end, first = 1 if terminated else 2 if truncated else 0, False
-                if end:
+                # In single precision, as steps one at a time are added up.
+                with np.errstate(all="ignore"):
+                    total = float(np.float32(total) + np.float32(self.rewards[0]))
+                end = 1 if terminated else 2 if truncated else 0
+                last = end != 0 or time + 1 == times
+                if not last or time == 0:
+                    self.put(self.finals[0], obs, info)
+                if last:
                     break
-            self.put(self.finals[0], *(before or (obs, info)))
             self.put(self.shown[0], obs, info)
             self.rewards[0], self.ends[0], self.lives[0] = total, end, lives_in(info)
         except (Exception, SystemExit) as error:

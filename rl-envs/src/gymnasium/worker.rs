@@ -7,14 +7,14 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, waitid};
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The bytes of replies that may wait in their pipe: the most that Linux grants everybody.
+/// The bytes that a pipe holds, and the most that Linux grants everybody.
 #[cfg(target_os = "linux")]
-const PIPE: usize = 1 << 20;
+const PIPE: [usize; 2] = [1 << 16, 1 << 20];
 /// How long a worker may take to close its environments before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
 /// The longest message of an error.
@@ -63,6 +63,8 @@ struct Process {
     child: Mutex<Waited>,
     /// Counts commands and replies: odd while a reply is awaited.
     messages: AtomicU64,
+    /// The steps that the last command asks of an environment: each may take as long as a message.
+    steps: AtomicU32,
     timed_out: AtomicBool,
     last_words: Mutex<VecDeque<u8>>,
 }
@@ -127,7 +129,8 @@ impl Process {
             if messages != seen.0 {
                 seen = (messages, Instant::now());
             } else if messages % 2 == 1 {
-                let silent = seen.1.elapsed() >= timeout;
+                let steps = self.steps.load(Ordering::Relaxed);
+                let silent = seen.1.elapsed() >= timeout.saturating_mul(steps);
                 if silent || self.has_ended() {
                     self.timed_out.store(silent, Ordering::Release);
                     self.kill();
@@ -155,12 +158,10 @@ impl Worker {
         let (Some(stdin), Some(stdout), Some(stderr)) = taken else {
             return Err(failed(format!("'{program}' with pipes")));
         };
-        // A picture then comes in one piece. Where it is refused, it comes in several.
-        #[cfg(target_os = "linux")]
-        let _ = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE);
         let process = Arc::new(Process {
             child: Mutex::new(Waited { child, over: false }),
             messages: AtomicU64::new(0),
+            steps: AtomicU32::new(1),
             timed_out: AtomicBool::new(false),
             last_words: Mutex::default(),
         });
@@ -192,11 +193,33 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Makes room for replies of so many bytes in their pipe, so that a picture comes in one piece. Where it is refused, as to a
+    /// user with very many pipes, it comes in several.
+    pub(super) fn make_room(&self, bytes: usize) {
+        #[cfg(target_os = "linux")]
+        if bytes > PIPE[0] {
+            let size = bytes.min(PIPE[1]).next_power_of_two();
+            let _ = rustix::pipe::fcntl_setpipe_size(&self.stdout, size);
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = bytes;
+    }
+
     /// Sends a command whose payload `fill` appends to the buffer.
     ///
     /// # Errors
     /// [`Error::Env`] if the worker has ended.
     pub(super) fn send(&mut self, kind: Kind, fill: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        self.send_steps(1, kind, fill)
+    }
+
+    /// Like [`send`](Worker::send), a command of several steps.
+    pub(super) fn send_steps(
+        &mut self,
+        steps: u32,
+        kind: Kind,
+        fill: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         if let Some(lost) = &self.lost {
             return Err(Error::Env(lost.clone()));
         }
@@ -207,6 +230,7 @@ impl Worker {
             return Err(Error::Env(format!("{}: a command of more than 4 GiB", self.name)));
         };
         self.command[..HEADER].copy_from_slice(&header(kind, length));
+        self.process.steps.store(steps, Ordering::Relaxed);
         self.process.messages.fetch_add(1, Ordering::Relaxed);
         let written = match &mut self.stdin {
             Some(stdin) => stdin.write_all(&self.command),
@@ -282,7 +306,8 @@ impl Worker {
         // What it wrote last may still be on its way.
         let _ = self.stderr_ended.recv_timeout(Duration::from_millis(500));
         if self.process.timed_out.load(Ordering::Acquire) {
-            let seconds = self.timeout.as_secs_f64();
+            let steps = self.process.steps.load(Ordering::Relaxed);
+            let seconds = self.timeout.saturating_mul(steps).as_secs_f64();
             return self.lose(format!("no reply within {seconds} s; the worker was stopped"));
         }
         self.process.kill();
