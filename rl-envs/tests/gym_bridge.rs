@@ -650,10 +650,11 @@ impl<E: Env> Env for Single<E> {
     }
 }
 
+/// An observation, the one before it, and the step that led there.
+type Repeated<T> = (Vec<T>, Vec<T>, Step);
+
 /// Episodes of repeated actions: all that they show.
-fn repeated<E>(
-    mut env: E,
-) -> Vec<(Vec<<E::Obs as Space>::Elem>, Vec<<E::Obs as Space>::Elem>, Step)>
+fn repeated<E>(mut env: E) -> Vec<Repeated<<E::Obs as Space>::Elem>>
 where
     E: Env<Action = Discrete>,
 {
