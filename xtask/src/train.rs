@@ -160,8 +160,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             let RunConfig { algorithm, env, .. } = run.config();
             let (env, folder) = (quoted(env), quoted(&folder));
             let steps = run.folder().and_then(|folder| folder.checkpoints().steps().ok());
-            let at = steps.and_then(|steps| steps.into_iter().max());
-            let at = at.map(|step| format!(" at step {step}")).unwrap_or_default();
+            let at = steps.and_then(|steps| steps.last().map(|step| format!(" at step {step}")));
+            let at = at.unwrap_or_default();
             println!(
                 "stopped{at}; go on with: cargo xtask train {algorithm} {env} --resume {folder}"
             );

@@ -58,10 +58,10 @@ impl<O: GymObs, A: GymAction> GymEnv<O, A> {
     /// Those of [`new`](GymEnv::new); [`Error::Config`] for none.
     pub fn several(config: &GymConfig, n: usize) -> Result<Vec<Self>> {
         let Connection { workers, hello } = Connection::open(config, n, n, false)?;
-        let make = |worker| {
+        let make = |worker: Worker| {
             let observations: O = hello.observations()?;
             let layout = Connection::layout(&observations, 1);
-            Worker::make_room(&worker, layout.longest_rows());
+            worker.make_room(layout.longest_rows());
             Ok(GymEnv {
                 layout,
                 worker: RefCell::new(worker),

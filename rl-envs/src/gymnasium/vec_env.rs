@@ -118,7 +118,7 @@ impl<O: GymObs, A: GymAction> GymVecEnv<O, A> {
         let (observations, actions): (O, A) = (hello.observations()?, hello.actions()?);
         let part = |(envs, worker): (Range<usize>, Worker)| {
             let layout = Connection::layout(&observations, envs.len());
-            Worker::make_room(&worker, layout.longest_rows());
+            worker.make_room(layout.longest_rows());
             Part { worker, envs, layout }
         };
         let parts: Vec<Part> = workers.into_iter().map(part).collect();

@@ -151,8 +151,7 @@ impl Products {
         each.sum()
     }
 
-    /// Transitions per second, if a unit is this many transitions.
-    /// Of a workload's unit, so many transitions.
+    /// What is reported of a workload, if a unit is this many transitions.
     fn report(mut self, workload: &str, transitions: f64) -> Report {
         let mut report = Report {
             transitions_per_second: transitions / self.seconds(),
