@@ -55,7 +55,7 @@ pub struct DqnConfig {
     /// layers start as in their paper.
     pub output_hidden: Vec<usize>,
     /// Whether a value of the state and advantages of the actions make up the output (Wang et al., 2016, with one
-    /// `output_hidden` layer, and a gradient scaled by the root of a half where the streams join); no.
+    /// `output_hidden` layer; the root of a half by which they scale the gradient where the streams join is left out); no.
     pub dueling: bool,
     /// The initial size, times the root of a layer's inputs, of learned noise on the weights of the output and of
     /// `output_hidden`, by which the agent explores (Fortunato et al., 2018, where it is 0.5); none: no noise. `epsilon` is

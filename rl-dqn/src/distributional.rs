@@ -83,12 +83,12 @@ impl QuantileReturn {
         rl_core::check::at_least("quantiles", 1, quantiles as u64)?;
         rl_core::check::at_most("quantiles", 1 << 20, "quantiles that can be", quantiles as u64)?;
         rl_core::check::positive("kappa", kappa)?;
-        let single = kappa as f32;
-        if !(single.is_finite() && single > 0.0) {
-            return Err(rl_core::Error::config("kappa", "a single-precision number > 0", kappa));
-        }
         Ok(QuantileReturn { quantiles, kappa: kappa as f32, target: Vec::new() })
     }
+}
+
+fn mean(x: &[f32]) -> f32 {
+    x.iter().sum::<f32>() / x.len() as f32
 }
 
 impl Head for QuantileReturn {
@@ -102,7 +102,7 @@ impl Head for QuantileReturn {
 
     fn values(&self, output: &[f32], values: &mut [f32]) {
         for (value, quantiles) in values.iter_mut().zip(output.chunks_exact(self.quantiles)) {
-            *value = quantiles.iter().sum::<f32>() / self.quantiles as f32;
+            *value = mean(quantiles);
         }
     }
 
@@ -118,7 +118,6 @@ impl Head for QuantileReturn {
             let weight = rows.weights[i] / n;
             let (quantiles, grad) = (&rows.output[taken.clone()], &mut grad[taken]);
             let loss = quantile_huber(quantiles, &self.target, self.kappa, weight, grad)?;
-            let mean = |x: &[f32]| x.iter().sum::<f32>() / x.len() as f32;
             *error = (mean(&self.target) - mean(quantiles)).abs();
             total += f64::from(weight * loss);
         }

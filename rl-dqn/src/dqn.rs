@@ -19,13 +19,13 @@ use rl_replay::{Batch, Horizon, Replay};
 /// for each step:
 ///     with probability epsilon act at random, otherwise take argmax_a Q(s, a)
 ///     store (s, a, r, s', how it ended) in D
+///     every target_update_interval steps:
+///         Q' <- Q' + tau (Q - Q')
 ///     every train_freq steps, gradient_steps times:
 ///         sample a minibatch from D
 ///         a' = argmax_a' Q'(s', a'), with double_q argmax_a' Q(s', a')
 ///         y = r + gamma Q'(s', a')                 y = r where s' is terminal; truncation is no termination
 ///         one gradient step on loss(Q(s, a) - y), or on whatever the head makes of the two
-///     every target_update_interval steps:
-///         Q' <- Q' + tau (Q - Q')
 /// ```
 ///
 /// Actions are discrete; an environment with others does not compile. This does:

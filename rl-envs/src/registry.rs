@@ -113,7 +113,7 @@ pub struct Copies {
     /// Threads to step them on; 1 steps them on the caller's.
     pub threads: usize,
     /// Whether they are made for an evaluation. Episodes are then truncated where the environment has no limit of its
-    /// own: a bad policy, or a perfect one, might never end one. Atari games neither end at a lost life nor clip rewards.
+    /// own: a bad policy, or a perfect one, might never end one. Atari games have one.
     pub limited: bool,
 }
 
@@ -299,7 +299,8 @@ static REGISTRY: &[Spec] = &[
     entry!("MinAtar/SpaceInvaders-v1", Pixels, None, MinAtar::<SpaceInvaders>::default().minimal()),
     entry!("CartPolePixels-v0", Pixels, Some(500), cart_pole_pixels()?),
     entry!("PendulumPixels-v0", PixelsContinuous, Some(200), pendulum_pixels()?),
-    // The easier rules of gymnax: no sticky actions, the minimal ones, 1,000 steps at most (Freeway has its own limit).
+    // The easier rules of gymnax: no sticky actions, the minimal ones, 1,000 steps at most (Freeway has its own limit, 2,501
+    // for its 2,500). The games are the package's: 24 aliens come first where gymnax has 28.
     entry!(
         "MinAtar/Breakout-gymnax",
         Pixels,

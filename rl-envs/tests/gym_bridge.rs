@@ -559,14 +559,17 @@ fn atari_games_are_preprocessed_and_their_episodes_are_whole_games() {
             "{episodes:?} {rewards:?}"
         );
     }
-    // An evaluation plays whole games.
-    let mut evaluation =
-        spec.make_pixels(Copies { limited: true, ..Copies::new(1, Seeds::new(0)) }).unwrap();
+    // An evaluation plays whole games too, and launches the ball in each life: a policy that never does is not left to
+    // stand until the emulator cuts the game, after 27,000 steps.
+    let mut evaluation = spec.make_pixels(Copies::for_evaluation(1, Seeds::new(0))).unwrap();
     evaluation.reset().unwrap();
-    while evaluation.batch().ends()[0].is_none() {
-        evaluation.step(&[rng.below(4) as u32]).unwrap();
+    let (mut lives, mut steps) = (0, 0);
+    while evaluation.batch().episodes().is_empty() {
+        evaluation.step(&[0]).unwrap();
+        lives += u32::from(evaluation.batch().ends()[0].is_some());
+        steps += 1;
     }
-    assert_eq!(evaluation.batch().episodes().len(), 1);
+    assert!(lives == 5 && steps < 2_000, "{lives} {steps}");
     // Other observations than pictures are not preprocessed.
     let ram = find("gym:ALE/Breakout-v5?obs_type=ram")
         .make_pixels(Copies::new(1, Seeds::new(0)))

@@ -1,8 +1,8 @@
-//! Whatever state play leads to can be loaded.
+//! Whatever state play leads to can be loaded; games grow harder where asked.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // How a test fails.
 
-use rl_core::{Seeds, VecEnv};
-use rl_envs::{Copies, make_pixels};
+use rl_core::{BoxSpace, Discrete, Env, Seeds, Space, VecEnv};
+use rl_envs::{Asterix, Copies, MinAtar, SpaceInvaders, make_pixels};
 
 #[test]
 fn each_state_that_play_leads_to_is_loaded() {
@@ -24,4 +24,31 @@ fn each_state_that_play_leads_to_is_loaded() {
             envs.load(&saved).unwrap_or_else(|error| panic!("{name}, step {step}: {error}"));
         }
     }
+}
+
+/// The step from which a game that grows harder differs from one that does not, an end and a beginning included.
+fn parting(mut games: [impl Env<Obs = BoxSpace<u8>, Action = Discrete>; 2]) -> usize {
+    let mut rngs = [(); 2].map(|()| Seeds::new(2).stream("env", 0));
+    let mut shown = games.each_ref().map(|game| vec![0; game.observation_space().width()]);
+    let mut steps = 0;
+    let mut ended = [true; 2];
+    while shown[0] == shown[1] && ended[0] == ended[1] && steps < 10_000 {
+        for (i, game) in games.iter_mut().enumerate() {
+            if ended[i] {
+                game.reset(&mut rngs[i], &mut shown[i]).unwrap();
+            }
+            ended[i] = game.step(0, &mut rngs[i], &mut shown[i]).unwrap().end.is_some();
+        }
+        steps += 1;
+    }
+    steps
+}
+
+#[test]
+fn games_grow_harder_where_asked() {
+    let asterix = [true, false].map(|on| MinAtar::<Asterix>::default().with_ramping(on));
+    let invaders = [true, false].map(|on| MinAtar::<SpaceInvaders>::default().with_ramping(on));
+    // Asterix first after 100 frames, Space Invaders with the second wave, which an idle player does not live to see.
+    assert!((101..10_000).contains(&parting(asterix)));
+    assert_eq!(parting(invaders), 10_000);
 }

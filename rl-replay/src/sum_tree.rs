@@ -75,7 +75,7 @@ impl SumTree {
                     }
                     *rest -= weight;
                 }
-                // Where rounding carries the point past the end it falls into the last one that has a weight.
+                // Where rounding carries the point past the end it falls into the last node that has a weight.
                 *node = first + chosen.unwrap_or(0);
             }
         }

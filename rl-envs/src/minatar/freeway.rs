@@ -3,7 +3,7 @@ use rl_core::End;
 use serde::{Deserialize, Serialize};
 
 /// Freeway: a chicken crosses eight lanes of cars. Each crossing is worth 1 and gives the cars other speeds; a car sends the
-/// chicken back. It moves once in three frames at most. An episode is cut after 2,500 frames.
+/// chicken back. It moves once in three frames at most. An episode is cut after 2,501 frames.
 ///
 /// Channels: chicken, cars, and five of trails, one a speed, the fastest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ const LANES: usize = 8;
 /// The column of the chicken.
 const COLUMN: usize = 4;
 const MOVE_INTERVAL: u32 = 3;
-/// The last frame of an episode is this one and one more, as in the package.
+/// The frames of an episode: 2,500 and one more, as in the package.
 const LAST_FRAME: u32 = 2_501;
 
 impl Car {

@@ -13,7 +13,8 @@ const ATARI: &str = "ALE/";
 #[derive(Clone, Debug)]
 pub(super) struct GymMaker {
     config: Arc<GymConfig>,
-    /// How an Atari game is preprocessed, where it is one that shows pictures.
+    /// How an Atari game is preprocessed, where it is one that shows pictures: as published, in training and evaluation. Other
+    /// settings take a [`GymEnv`] and [`AtariConfig::wrap`].
     atari: Option<AtariConfig>,
 }
 
@@ -84,9 +85,6 @@ impl GymMaker {
 
     /// The emulator cuts games by itself, after half an hour.
     fn make_atari(&self, atari: &AtariConfig, copies: Copies) -> Result<AnyVecEnv> {
-        let training = !copies.limited;
-        let atari =
-            AtariConfig { terminal_on_life_loss: training, clip_reward: training, ..atari.clone() };
         let games = GymEnv::<BoxSpace<u8>, Discrete>::several(&self.config, copies.envs)?;
         let games = games.into_iter().map(|game| atari.wrap(game)).collect::<Result<Vec<_>>>()?;
         Ok(AnyVecEnv::Pixels(Box::new(atari.clip(copies.stepped(games)?))))
