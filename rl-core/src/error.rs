@@ -228,9 +228,10 @@ pub mod check {
         ensure((0.0..=1.0).contains(&value), field, "a number in [0, 1]", Shown(value))
     }
 
-    /// A number in `(0, 1]`.
+    /// A number in `(0, 1]` that is above zero in single precision too, in which networks compute.
     pub fn positive_fraction(field: &str, value: f64) -> Result<()> {
-        ensure(value > 0.0 && value <= 1.0, field, "a number in (0, 1]", Shown(value))
+        ensure(value > 0.0 && value <= 1.0, field, "a number in (0, 1]", Shown(value))?;
+        positive(field, value)
     }
 
     /// An integer of at least `min`.

@@ -48,7 +48,8 @@ pub struct DqnConfig {
     pub double_q: bool,
     /// The probability of a random action; 1 to 0.05 over the first tenth of the run.
     pub epsilon: Schedule,
-    /// What the network learns of returns; their expectation.
+    /// What the network learns of returns; their expectation. `{ kind = "categorical", v_min = 0.0, v_max = 30.0 }` and
+    /// `{ kind = "quantile" }` are the others, see [`HeadConfig`].
     pub head: HeadConfig,
     /// Widths of hidden layers between the network and the output: those that each of the two streams has of its own where
     /// `dueling`, and that are noisy where `noisy`; none. With the activation of `network`, and its init unless noisy: noisy
@@ -63,7 +64,8 @@ pub struct DqnConfig {
     /// actions and the loss, for which the paper has one each, and another for the target network.
     #[serde(with = "rl_core::optional")]
     pub noisy: Option<f64>,
-    /// Prioritised sampling (Schaul et al., 2016); none: uniform sampling.
+    /// Prioritised sampling (Schaul et al., 2016), `{}` or `{ alpha = 0.6, beta = 0.4, eps = 1e-6 }`, see
+    /// [`PrioritizedConfig`]; none: uniform sampling.
     #[serde(with = "rl_core::optional")]
     pub prioritized: Option<PrioritizedConfig>,
     /// Whether the last numbers of an observation, one an action, say which actions are allowed (1) and which are not
@@ -205,7 +207,7 @@ impl DqnConfig {
             None => Box::new(Uniform),
             Some(prioritized) => Box::new(Prioritized::new(prioritized, store.capacity())?),
         };
-        Ok(Replay::new(store, sampler))
+        Ok(Replay::new(store, sampler)?)
     }
 
     /// What the network's output means.

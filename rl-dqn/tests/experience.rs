@@ -191,7 +191,7 @@ fn refused_rows_change_nothing() {
     let before = state(&agent);
     let error = agent.remember(&row(f32::NAN).transitions(&[0])).unwrap_err().to_string();
     assert!(error.starts_with("reward of environment 0: "), "{error}");
-    for tau in [0.0, -1.0, 2.0, f64::NAN] {
+    for tau in [0.0, -1.0, 2.0, f64::NAN, 1e-60] {
         assert!(agent.update_target(tau).unwrap_err().to_string().starts_with("tau: "));
     }
     assert_eq!(state(&agent), before);

@@ -40,10 +40,12 @@ impl Dueling {
     /// For `actions` actions with `atoms` numbers each.
     ///
     /// # Errors
-    /// [`rl_core::Error::Config`] for a zero.
+    /// [`rl_core::Error::Config`] for a zero, and for a row that does not fit in memory.
     pub fn with_atoms(actions: usize, atoms: usize) -> Result<Self> {
         rl_core::check::at_least("actions", 1, actions as u64)?;
         rl_core::check::at_least("atoms", 1, atoms as u64)?;
+        let bytes = actions.checked_add(1).and_then(|n| n.checked_mul(atoms)?.checked_mul(4));
+        rl_core::check::memory("actions", actions, bytes)?;
         Ok(Dueling { actions, atoms, output: Vec::new() })
     }
 
@@ -163,6 +165,14 @@ mod tests {
         let mut grad_x = vec![0.0; x.len()];
         layer.backward(&[], &x, &mut flat("up"), None, Some(&mut grad_x)).unwrap();
         assert!(near(&grad_x, "grad_x"), "{grad_x:?}");
+    }
+
+    #[test]
+    fn sizes_that_cannot_be_had_are_refused() {
+        for (actions, atoms) in [(usize::MAX, 1), (usize::MAX, 2), (1 << 62, 4), (2, usize::MAX)] {
+            let error = Dueling::with_atoms(actions, atoms).unwrap_err().to_string();
+            assert!(error.contains("a size that fits in memory"), "{error}");
+        }
     }
 
     #[cfg(feature = "candle")]

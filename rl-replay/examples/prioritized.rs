@@ -22,7 +22,7 @@ fn filled(sampler: Box<dyn Sampler>) -> Result<Replay<u32, u32>> {
     let lake = TimeLimit::new(Tabular::frozen_lake_8x8(false), 200)?;
     let mut envs = SerialVecEnv::new(vec![lake], seeds)?;
     // One environment, an observation and an action of one number each.
-    let mut replay = Replay::new(Box::new(Rows::new(CAPACITY, 1, 1, 1)?), sampler);
+    let mut replay = Replay::new(Box::new(Rows::new(CAPACITY, 1, 1, 1)?), sampler)?;
     let mut rng = seeds.stream("actions", 0);
     envs.reset()?;
     for _ in 0..CAPACITY {

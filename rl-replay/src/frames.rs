@@ -28,7 +28,7 @@ use std::ops::Range;
 /// let width = 4 * 84 * 84;
 /// let frames = Frames::new(1_000, 1, width, 4, 1)?;
 /// assert!(frames.bytes() <= 1_000 * (84 * 84 + 20) + 4 * 84 * 84);
-/// let mut replay: Replay<u8, u32> = Replay::new(Box::new(frames), Box::new(Uniform));
+/// let mut replay: Replay<u8, u32> = Replay::new(Box::new(frames), Box::new(Uniform))?;
 /// envs.reset()?;
 /// for _ in 0..10 {
 ///     envs.step(&[0])?;

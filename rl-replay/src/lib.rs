@@ -12,7 +12,7 @@
 //! // Room for 1,000 transitions of two environments: observations of four numbers, actions of one.
 //! let store = Rows::new(1_000, 2, 4, 1)?;
 //! let sampler = Prioritized::new(&PrioritizedConfig::default(), 1_000)?;
-//! let mut replay: Replay<f32, u32> = Replay::new(Box::new(store), Box::new(sampler));
+//! let mut replay: Replay<f32, u32> = Replay::new(Box::new(store), Box::new(sampler))?;
 //! envs.reset()?;
 //! for step in 0..100 {
 //!     let actions = [step % 2, 1];

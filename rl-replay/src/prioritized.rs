@@ -10,7 +10,7 @@ use std::ops::Range;
 /// OpenAI Baselines' `eps`. The paper also clips errors and takes smaller steps; the head and the step size are the
 /// agent's.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "a table such as { alpha = 0.6 }")]
 pub struct PrioritizedConfig {
     /// How strongly priorities count: 0 draws uniformly; 0.6.
     pub alpha: f64,
@@ -72,21 +72,29 @@ impl Prioritized {
     /// A sampler for a store of `capacity` places.
     ///
     /// # Errors
-    /// Those of [`PrioritizedConfig::validate`]; more places than fit in memory.
+    /// Those of [`PrioritizedConfig::validate`]; no places, or more than fit in memory.
     pub fn new(config: &PrioritizedConfig, capacity: usize) -> Result<Self> {
         config.validate()?;
+        check::at_least("buffer_size", 1, capacity as u64)?;
         check::memory("buffer_size", capacity, SumTree::bytes(capacity))?;
         let priorities = SumTree::new(capacity);
         Ok(Prioritized { config: config.clone(), priorities, largest: 1.0, points: Vec::new() })
     }
 
-    /// The probability with which the transition in a place is drawn.
+    /// The probability with which the transition in a place is drawn; 0 for a place without one.
     pub fn probability(&self, place: usize) -> f64 {
-        self.priorities.get(place) / self.priorities.total()
+        match self.priorities.weights().get(place) {
+            Some(weight) if *weight > 0.0 => weight / self.priorities.total(),
+            _ => 0.0,
+        }
     }
 }
 
 impl Sampler for Prioritized {
+    fn places(&self) -> Option<usize> {
+        Some(self.priorities.weights().len())
+    }
+
     fn added(&mut self, places: Range<usize>) {
         places.for_each(|place| self.priorities.set(place, self.largest));
     }

@@ -40,8 +40,16 @@ const ORIGIN: &str = "replay_origin";
 
 impl<T: Element, A: Element> Replay<T, A> {
     /// A memory of a store, which is empty, and a sampler.
-    pub fn new(store: Box<dyn Store<T, A>>, sampler: Box<dyn Sampler>) -> Self {
-        Replay { store, sampler, foreign: false }
+    ///
+    /// # Errors
+    /// [`rl_core::Error::Config`] for a sampler of fewer places than the store has.
+    pub fn new(store: Box<dyn Store<T, A>>, sampler: Box<dyn Sampler>) -> Result<Self> {
+        let (needed, places) = (store.capacity(), sampler.places());
+        if let Some(places) = places.filter(|places| *places < needed) {
+            let expected = format_args!("as many as the store's ({needed}) or more");
+            return Err(rl_core::Error::config("places of the sampler", expected, places).into());
+        }
+        Ok(Replay { store, sampler, foreign: false })
     }
 
     /// Whole transitions, drawn uniformly, see [`Rows::new`].
@@ -55,7 +63,7 @@ impl<T: Element, A: Element> Replay<T, A> {
         action_width: usize,
     ) -> Result<Self> {
         let rows = Rows::new(capacity, envs, width, action_width)?;
-        Ok(Replay::new(Box::new(rows), Box::new(Uniform)))
+        Replay::new(Box::new(rows), Box::new(Uniform))
     }
 
     /// Transitions stored.
@@ -161,7 +169,7 @@ impl<T: Element, A: Element> Replay<T, A> {
     /// Those of [`Store::loaded`] and [`Sampler::loaded`].
     pub fn loaded(&self, from: &Sections) -> Result<Self> {
         if from.find(HEAD).is_none() {
-            return Ok(Replay::new(self.store.empty()?, self.sampler.empty()));
+            return Replay::new(self.store.empty()?, self.sampler.empty());
         }
         let store = self.store.loaded(from)?;
         let sampler = self.sampler.loaded(from.find(SAMPLER).unwrap_or_default(), store.len())?;

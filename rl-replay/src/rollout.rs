@@ -162,7 +162,9 @@ impl<T: Element, A: Element> Rollout<T, A> {
 
     /// Whether an environment's episode continues after its last step.
     pub fn is_open(&self, env: usize) -> bool {
-        self.filled > 0 && self.ends[(self.filled - 1) * self.envs + env].is_none()
+        self.filled > 0
+            && env < self.envs
+            && self.ends[(self.filled - 1) * self.envs + env].is_none()
     }
 
     /// Marks an environment's running episode as truncated; `final_value` is the value of the next observation of its
@@ -189,9 +191,12 @@ impl<T: Element, A: Element> Rollout<T, A> {
     /// the end.
     ///
     /// # Errors
-    /// [`rl_core::Error::Mismatch`] for a wrong number of last values.
+    /// [`rl_core::Error::Mismatch`] for a wrong number of last values; [`rl_core::Error::Config`] for a `gamma` or
+    /// `gae_lambda` outside `[0, 1]`.
     pub fn finish(&mut self, last_values: &[f32], gamma: f64, gae_lambda: f64) -> Result<()> {
         check::len("last values", self.envs, last_values.len())?;
+        check::fraction("gamma", gamma)?;
+        check::fraction("gae_lambda", gae_lambda)?;
         let (gamma, decay) = (gamma as f32, (gamma * gae_lambda) as f32);
         for (env, &last) in last_values.iter().enumerate() {
             let (mut next, mut carried) = (last, 0.0);
@@ -341,8 +346,11 @@ pub fn normalise(advantages: &mut [f32]) {
 }
 
 /// The explained variance: the fraction of the variance of the returns that the values explain, at most 1; NaN if all
-/// returns are equal.
+/// returns are equal, or where there are not as many values.
 pub fn explained_variance(values: &[f32], returns: &[f32]) -> f64 {
+    if values.len() != returns.len() {
+        return f64::NAN;
+    }
     let n = returns.len() as f64;
     let variance = |xs: &mut dyn Iterator<Item = f64>| {
         let (sum, squares) = xs.fold((0.0, 0.0), |(s, q), x| (s + x, q + x * x));

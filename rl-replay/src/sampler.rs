@@ -7,6 +7,11 @@ use std::ops::Range;
 
 /// Chooses which stored transitions are learned from.
 pub trait Sampler: Debug + Send {
+    /// The places among which it can choose; none: it does not matter to it.
+    fn places(&self) -> Option<usize> {
+        None
+    }
+
     /// Transitions were stored in these places, over what was there.
     fn added(&mut self, places: Range<usize>);
 

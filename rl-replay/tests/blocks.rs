@@ -19,7 +19,7 @@ fn replay(frames: bool) -> Replay<u8, u32> {
         false => Box::new(Rows::new(STEPS[0] * ENVS, ENVS, WIDTH, 1).unwrap()),
         true => Box::new(Frames::new(STEPS[1] * ENVS, ENVS, WIDTH, STACK, 1).unwrap()),
     };
-    Replay::new(store, Box::new(Uniform))
+    Replay::new(store, Box::new(Uniform)).unwrap()
 }
 
 /// Two environments that show the last frames of their episodes, each frame one number. Episodes begin with other frames or

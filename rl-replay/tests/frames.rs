@@ -385,7 +385,7 @@ fn a_transition_takes_little_more_than_a_frame() {
 #[test]
 fn a_memory_goes_on_within_an_episode() {
     let store: Frames<f32, u32> = Frames::new(3, 1, 3, 3, 1).unwrap();
-    let mut replay = Replay::new(Box::new(store), Box::new(Uniform));
+    let mut replay = Replay::new(Box::new(store), Box::new(Uniform)).unwrap();
     let step = |from: f32, follows| {
         let (o, n) = ([from, from + 1.0, from + 2.0], [from + 1.0, from + 2.0, from + 3.0]);
         StepBatch::of_transitions(&o, &[from], &[None], &n, follows).unwrap()

@@ -142,7 +142,8 @@ fn errors_that_are_none_are_refused_and_settings_named() {
 fn a_replay_draws_what_was_wrong() {
     let make = || {
         let sampler = Prioritized::new(&config(1.0, 0.5), 10).unwrap();
-        Replay::<f32, u32>::new(Box::new(Rows::new(10, 1, 1, 1).unwrap()), Box::new(sampler))
+        let rows = Rows::new(10, 1, 1, 1).unwrap();
+        Replay::<f32, u32>::new(Box::new(rows), Box::new(sampler)).unwrap()
     };
     let mut replay = make();
     for i in 0..13 {

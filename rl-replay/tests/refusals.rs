@@ -3,7 +3,7 @@
 
 use rl_core::{Seeds, StepBatch};
 use rl_replay::{
-    Batch, Episodes, Horizon, Prioritized, PrioritizedConfig, Replay, Rollout, Sampler,
+    Batch, Episodes, Horizon, Prioritized, PrioritizedConfig, Replay, Rollout, Rows, Sampler, Store,
 };
 
 #[test]
@@ -16,6 +16,43 @@ fn priorities_of_what_is_not_stored() {
         assert_eq!(error, format!("{expected}, got {place}"));
     }
     sampler.update(&[0, 1], &[1.0, 1.0]).unwrap();
+}
+
+#[test]
+fn a_sampler_of_another_size() {
+    let prioritized = |places| Prioritized::new(&PrioritizedConfig::default(), places);
+    let replay = |places| {
+        let store: Box<dyn Store<f32, u32>> = Box::new(Rows::new(64, 1, 2, 1).unwrap());
+        Replay::new(store, Box::new(prioritized(places).unwrap()))
+    };
+    let error = replay(8).unwrap_err().to_string();
+    assert_eq!(error, "places of the sampler: expected as many as the store's (64) or more, got 8");
+    assert!(replay(64).is_ok() && replay(100).is_ok());
+    let error = prioritized(0).unwrap_err().to_string();
+    assert_eq!(error, "buffer_size: expected an integer >= 1, got 0");
+    // Where there is no transition, none is drawn.
+    let mut sampler = prioritized(8).unwrap();
+    sampler.added(0..2);
+    let places = [0, 1, 2, 7, 1_000];
+    assert_eq!(places.map(|place| sampler.probability(place)), [0.5, 0.5, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn discounts_of_a_rollout_that_are_none() {
+    let mut rollout = Rollout::<f32, u32>::new(1, 1, 1, 1).unwrap();
+    for (gamma, lambda, field) in [
+        (f64::NAN, 0.9, "gamma: "),
+        (1.5, 0.9, "gamma: "),
+        (0.9, -0.1, "gae_lambda: "),
+        (0.9, f64::INFINITY, "gae_lambda: "),
+    ] {
+        let error = rollout.finish(&[0.0], gamma, lambda).unwrap_err().to_string();
+        assert!(error.starts_with(field), "{error}");
+    }
+    assert!(rollout.finish(&[0.0], 1.0, 1.0).is_ok());
+    // An environment that there is none of has no open episode.
+    rollout.truncate(7, 0.0);
+    assert!(!rollout.is_open(7));
 }
 
 #[test]

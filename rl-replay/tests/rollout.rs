@@ -166,6 +166,7 @@ fn a_perfect_critic_explains_all_and_a_constant_one_nothing() {
     assert!((explained_variance(&returns, &returns) - 1.0).abs() < 1e-9);
     assert!(explained_variance(&[5.0; 3], &returns).abs() < 1e-9);
     assert!(explained_variance(&returns, &[1.0; 3]).is_nan());
+    assert!(explained_variance(&returns[1..], &returns).is_nan());
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) fn main() -> Result<()> {
             let config = preset.config(env)?;
             let name = format!("{}/{env}", preset.algorithm());
             let reference =
-                config.reference.map_or(String::new(), |r| format!("{} ({})", r.value, r.source));
+                config.reference.map_or("-".to_owned(), |r| format!("{} ({})", r.value, r.source));
             println!("  {name:<34} {:>9} steps   reference {reference}", config.steps);
         }
     }

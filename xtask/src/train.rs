@@ -7,6 +7,7 @@ use rl_core::run::{
     ProgressDisplay, Run, RunConfig, RunFolder, Summary, parse_count, train_without_folder,
 };
 use rl_core::{Space, VecEnv};
+use rl_envs::Kind;
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -143,7 +144,8 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         RunFolder::open(from)?;
     }
     if args.resume.is_none() && args.preset.is_none() {
-        say_where_defaults_are_used(run.config())?;
+        let kind = with_pair!(&built, |pair| pair.spec.kind);
+        say_where_defaults_are_used(run.config(), kind)?;
     }
     let summary = with_pair!(built, |pair| train(&mut run, pair))?;
     let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
@@ -171,13 +173,17 @@ pub(crate) fn main(args: &Args) -> Result<()> {
 }
 
 /// Defaults are nobody's tuning: who compares algorithms must know.
-fn say_where_defaults_are_used(config: &RunConfig) -> Result<()> {
+fn say_where_defaults_are_used(config: &RunConfig, kind: Kind) -> Result<()> {
     let RunConfig { algorithm, env, steps, .. } = config;
     if preset::find(algorithm, env)?.is_none() {
+        let images = match kind {
+            Kind::Pixels | Kind::PixelsContinuous => ", whose networks have no convolutions,",
+            Kind::Discrete | Kind::Continuous | Kind::Tabular => ",",
+        };
         // A closed stream ends no run.
         let _ = writeln!(
             std::io::stderr(),
-            "no preset for {algorithm} in {env}: {algorithm}'s defaults, for {steps} steps \
+            "no preset for {algorithm} in {env}: {algorithm}'s defaults{images} for {steps} steps \
              (cargo xtask settings {algorithm})"
         );
     }

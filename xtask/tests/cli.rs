@@ -260,7 +260,9 @@ fn a_trained_run_is_evaluated() {
         let line: serde_json::Value = serde_json::from_str(first.lines().last().unwrap()).unwrap();
         assert_eq!(line["episodes"].as_u64(), Some(7));
     }
-    assert!(succeed(dir, &["list"]).contains("dqn/CartPole-v1"));
+    let listed = succeed(dir, &["list"]);
+    assert!(listed.contains("dqn/CartPole-v1"), "{listed}");
+    assert!(!listed.lines().any(|line| line.ends_with(' ')), "{listed}");
 }
 
 #[test]
@@ -396,6 +398,11 @@ fn a_run_by_defaults_says_so() {
     let note = "no preset for q-learning in Taxi-v4: q-learning's defaults, for 50 steps";
     let by_defaults = said(&["train", "q-learning", "Taxi-v4", "--steps", "50", "--out", "a"]);
     assert!(by_defaults.contains(note), "{by_defaults}");
+    // An algorithm's defaults are not made for images.
+    let images = ["train", "a2c", "CartPolePixels-v0", "--steps", "5", "--set", "n_steps=1"];
+    let images = said(&[&images[..], &["--set", "evaluate_every=none", "--out", "c"]].concat());
+    let note = "a2c's defaults, whose networks have no convolutions, for 5 steps";
+    assert!(images.contains(note), "{images}");
     let cliff = ["train", "q-learning", "CliffWalking-v1", "--steps", "50"];
     for more in [&["--out", "b"][..], &["--resume", "a"]] {
         let arguments = match more[0] {

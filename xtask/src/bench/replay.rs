@@ -159,7 +159,7 @@ impl Kind<'_> {
         let prioritized = Prioritized::new(&config, self.capacity).map_err(wrap)?;
         let sampler =
             Switched { by_priority: Arc::clone(&by_priority), prioritized, uniform: Uniform };
-        let mut replay = Replay::new(self.store()?, Box::new(sampler));
+        let mut replay = Replay::new(self.store()?, Box::new(sampler)).map_err(wrap)?;
         let mut stream = Stream::new(self.width, frame);
         let mut push = |replay: &mut Replay<T, u32>, times: usize| -> Result<f64> {
             let mut storing = 0.0;
