@@ -23,7 +23,7 @@ pub(crate) struct OutputLayers<'a> {
 impl OutputLayers<'_> {
     /// A body with these layers on it.
     pub(crate) fn on(&self, body: &dyn Body, shape: &[usize]) -> Result<Chain> {
-        let body = body.build(shape)?;
+        let body = body.build(shape).map_err(|error| error.within("network"))?;
         rl_core::check::len("inputs of the body", shape.iter().product(), body.input_len())?;
         let (features, outputs) = (body.output_len(), self.actions * self.atoms);
         if !self.dueling {

@@ -88,7 +88,7 @@ fn images_that_do_not_fit_are_errors() {
         agent.unwrap_err().to_string()
     };
     let error = error(NetworkConfig::nature());
-    assert_eq!(error, "conv.1.kernel: expected at most the padded image's size (1), got 4");
+    assert_eq!(error, "network.conv.1.kernel: expected at most the padded image's size (1), got 4");
 }
 
 fn stacked(seed: u64) -> SerialVecEnv<FrameStack<MinAtar<Breakout>>> {

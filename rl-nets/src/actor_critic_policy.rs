@@ -27,7 +27,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// A policy for the observations of a space.
     ///
     /// # Errors
-    /// Those of [`actor_critic`] and of the optimiser's settings; a mask with byte observations; errors of candle.
+    /// Those of [`actor_critic`], as of a field `network`, and of the optimiser's settings; a mask with byte observations; errors of candle.
     pub fn new(
         space: &O,
         distribution: D,
@@ -36,7 +36,8 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         backend: &Backend,
         rng: &mut Rng,
     ) -> Result<Self> {
-        let module = actor_critic(config, bodies, space, &distribution)?;
+        let module = actor_critic(config, bodies, space, &distribution)
+            .map_err(|error| error.within("network"))?;
         let mask = if config.action_mask { distribution.choices().unwrap_or(0) } else { 0 };
         let policy = Self::with_module(space, module, distribution, optimizer, backend, rng)?;
         Ok(ActorCriticPolicy { mask, ..policy })

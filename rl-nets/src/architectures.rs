@@ -274,13 +274,16 @@ pub fn actor_critic(
         None => space.input_shape().to_vec(),
         Some(choices) => vec![unmasked_width(space, choices)?],
     };
-    let trunk = bodies.trunk.map(|body| body.build(&features)).transpose()?;
+    let trunk = bodies.trunk.map(|body| body.build(&features)).transpose();
+    let trunk = trunk.map_err(|error| error.within("trunk"))?;
     let read = trunk.as_ref().map_or(features, |trunk| vec![trunk.output_len()]);
     let bare = Bare(bodies.trunk.and_then(|trunk| trunk.output_init()));
     let (actor, critic) = (bodies.actor.unwrap_or(&bare), bodies.critic.unwrap_or(&bare));
     let start = |gain| Init::Orthogonal { gain };
-    let policy = policy_net(actor, &read, distribution, config.log_std, start(POLICY_GAIN))?;
-    let value = with_head(critic, &read, |features| head(critic, features, 1, start(VALUE_GAIN)))?;
+    let policy = policy_net(actor, &read, distribution, config.log_std, start(POLICY_GAIN))
+        .map_err(|error| error.within("actor"))?;
+    let value = with_head(critic, &read, |features| head(critic, features, 1, start(VALUE_GAIN)))
+        .map_err(|error| error.within("critic"))?;
     let heads = Fork::new(read.iter().product()).head("actor", policy)?.head("critic", value)?;
     let chain = match trunk {
         Some(trunk) => Chain::new(trunk.input_len()).then_named("trunk", trunk)?,

@@ -1,6 +1,6 @@
 //! Bodies: what a user chooses of a network. Agents put their own heads on them.
 
-use crate::{Activation, Chain, Conv2d, ConvConfig, Error, Init, Linear, Module, Result};
+use crate::{Activation, Chain, Conv2d, ConvConfig, Init, Linear, Module, Result};
 use rl_core::check;
 use serde::de::value::MapAccessDeserializer;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -117,19 +117,11 @@ impl NetworkConfig {
     /// [`rl_core::Error::Config`] for a layer without units; those of [`ConvConfig::validate`].
     pub fn validate(&self) -> rl_core::Result<()> {
         for (i, layer) in self.conv.iter().enumerate() {
-            layer.validate().map_err(|error| of_layer(i, error.into()))?;
+            layer.validate().map_err(|error| error.within(&format!("conv.{i}")))?;
         }
         self.hidden.iter().try_for_each(|&h| check::at_least("hidden", 1, h as u64))?;
         self.init.validate().map_err(|error| error.within("init"))?;
         self.output_init.map_or(Ok(()), |init| init.validate()).map_err(|e| e.within("output_init"))
-    }
-}
-
-/// An error of a convolution's settings, its field with its place.
-fn of_layer(i: usize, error: Error) -> Error {
-    match error {
-        Error::Core(error) => error.within(&format!("conv.{i}")).into(),
-        error => error,
     }
 }
 
@@ -147,7 +139,8 @@ impl Body for NetworkConfig {
             }
         };
         for (i, layer) in self.conv.iter().enumerate() {
-            let conv = Conv2d::new(image, layer).map_err(|error| of_layer(i, error))?;
+            let conv = Conv2d::new(image, layer);
+            let conv = conv.map_err(|error| error.within(&format!("conv.{i}")))?;
             let conv = conv.with_activation(self.activation).with_init(self.init);
             image = conv.output_shape();
             chain = chain.then(conv)?;

@@ -47,6 +47,16 @@ pub enum Error {
     Core(#[from] rl_core::Error),
 }
 
+impl Error {
+    /// The same error for a nested field, see [`rl_core::Error::within`].
+    pub fn within(self, parent: &str) -> Self {
+        match self {
+            Error::Core(error) => error.within(parent).into(),
+            error => error,
+        }
+    }
+}
+
 /// Checks that a computed number is finite.
 ///
 /// ```

@@ -8,7 +8,9 @@ use rl_core::{
     TrainerConfig, VecEnv, check_resume,
 };
 use rl_envs::{CartPole, Pendulum, Probe, ProbeKind};
-use rl_nets::{Action, ActorCriticConfig, Backend, LogStd, TrainedPolicy};
+use rl_nets::{
+    Action, ActorCriticConfig, Backend, ConvConfig, LogStd, NetworkConfig, TrainedPolicy,
+};
 use rl_ppo::{Ppo, PpoConfig, PpoKl, PpoKlConfig, Trpo, TrpoConfig};
 
 /// Without candle there is the fused path alone.
@@ -164,8 +166,24 @@ fn settings_out_of_range_are_named() {
     let masked = ActorCriticConfig { action_mask: true, ..ActorCriticConfig::default() };
     assert_eq!(
         error(PpoConfig { network: masked, ..config() }),
-        "action_mask: expected false for continuous actions, got true"
+        "network.action_mask: expected false for continuous actions, got true"
     );
+    // Convolutions that do not fit are named with the network's part.
+    let layer = ConvConfig { channels: 2, kernel: 3, stride: 1, padding: 0 };
+    let conv = NetworkConfig { conv: vec![layer], ..NetworkConfig::tanh() };
+    let images = "expected observations of [channels, height, width], got";
+    for (part, shape, network) in [
+        ("actor", "[3]", ActorCriticConfig { actor: conv.clone(), ..ActorCriticConfig::default() }),
+        (
+            "critic",
+            "[3]",
+            ActorCriticConfig { critic: conv.clone(), ..ActorCriticConfig::default() },
+        ),
+        ("trunk", "[3]", ActorCriticConfig { trunk: Some(conv), ..ActorCriticConfig::default() }),
+    ] {
+        let got = error(PpoConfig { network, ..config() });
+        assert_eq!(got, format!("network.{part}.conv: {images} {shape}"));
+    }
     let shared = ActorCriticConfig {
         trunk: Some(ActorCriticConfig::default().actor),
         ..ActorCriticConfig::default()
