@@ -515,8 +515,7 @@ fn environments_have_kinds_by_name() {
     assert!(error.contains("expected continuous actions, it has numbered states"), "{error}");
     // Without a limit of its own an evaluation sets one.
     let endless = find("gym:tests.fixtures.gym_worlds:Numbers");
-    let mut envs =
-        endless.make_discrete(Copies { limited: true, ..Copies::new(1, Seeds::new(0)) }).unwrap();
+    let mut envs = endless.make_discrete(Copies::for_evaluation(1, Seeds::new(0))).unwrap();
     envs.reset().unwrap();
     let mut steps = 0;
     while envs.batch().ends()[0].is_none() {
