@@ -60,6 +60,18 @@ pub(crate) struct SavedEnvs<T> {
     pub(crate) reset_since: Vec<bool>,
 }
 
+/// The error of environment `i`, whose spaces are not those of the first.
+pub(crate) fn other_spaces<O: Space, A: Space>(
+    i: usize,
+    first: (&O, &A),
+    obs: O,
+    action: A,
+) -> Error {
+    let (expected, got) =
+        (format!("those of the first, {first:?}"), format!("{:?}", (obs, action)));
+    Error::mismatch(format!("spaces of environment {i}"), expected, got)
+}
+
 impl<E: Env> SerialVecEnv<E> {
     /// Environments that use the streams `("env", 0)`, `("env", 1)`, … of `seeds`.
     ///
@@ -77,11 +89,8 @@ impl<E: Env> SerialVecEnv<E> {
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
         for (i, env) in &envs {
             if env.observation_space() != observation_space || env.action_space() != action_space {
-                return Err(Error::mismatch(
-                    format!("environment {i}"),
-                    "the spaces of the first",
-                    format_args!("{:?}, {:?}", env.observation_space(), env.action_space()),
-                ));
+                let first = (&observation_space, &action_space);
+                return Err(other_spaces(*i, first, env.observation_space(), env.action_space()));
             }
         }
         StepBatch::check(envs.len(), &observation_space)?;
@@ -188,6 +197,7 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     fn step(&mut self, actions: &[<E::Action as Space>::Elem]) -> Result<()> {
         let action_width = self.action_space.width();
         check::len("actions", self.slots.len() * action_width, actions.len())?;
+        self.batch.check_begun()?;
         self.batch.begin_step();
         let (width, bad_numbers) = (self.batch.width(), self.bad_numbers);
         let rows = self.batch.rows_mut();

@@ -2,7 +2,7 @@
 
 use crate::{Error, Result, Rng, check};
 use serde::{Serialize, de::DeserializeOwned};
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 /// The element type of observations and actions: `f32`, `u8` (pixels) or `u32` (indices).
 pub trait Element:
@@ -159,11 +159,24 @@ impl Space for Discrete {
 /// assert!(BoxSpace::new(vec![0.0, 1.0], vec![1.0, 1.0]).is_err());
 /// # Ok::<(), rl_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct BoxSpace<T = f32> {
     shape: Vec<usize>,
     low: Vec<T>,
     high: Vec<T>,
+}
+
+/// Bounds that are all alike are shown as one: those of an image would fill pages.
+impl<T: Debug> Debug for BoxSpace<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bounds = |bounds: &[T]| {
+            let first = bounds.first().map(|x| format!("{x:?}")).unwrap_or_default();
+            let alike = bounds.iter().all(|x| format!("{x:?}") == first);
+            if alike { first } else { format!("{bounds:?}") }
+        };
+        let Self { shape, low, high } = self;
+        write!(f, "BoxSpace {{ shape: {shape:?}, low: {}, high: {} }}", bounds(low), bounds(high))
+    }
 }
 
 impl BoxSpace<f32> {

@@ -1,6 +1,6 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
-use crate::serial::{SavedEnvs, can_be_saved};
+use crate::serial::{SavedEnvs, can_be_saved, other_spaces};
 use crate::{
     BadNumbers, Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec,
 };
@@ -104,11 +104,8 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             if (part.observation_space(), part.action_space())
                 != (&observation_space, &action_space)
             {
-                return Err(Error::mismatch(
-                    format!("environment {start}"),
-                    "the spaces of the first",
-                    format_args!("{:?}, {:?}", part.observation_space(), part.action_space()),
-                ));
+                let (obs, action) = (part.observation_space().clone(), part.action_space().clone());
+                return Err(other_spaces(start, (&observation_space, &action_space), obs, action));
             }
             workers.push(Worker::start(part, range)?);
         }
@@ -246,6 +243,7 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
     fn step(&mut self, actions: &[A::Elem]) -> Result<()> {
         let width = self.action_space.width();
         check::len("actions", self.num_envs() * width, actions.len())?;
+        self.batch.check_begun()?;
         for worker in &mut self.workers {
             let range = worker.envs.start * width..worker.envs.end * width;
             worker.send_parcel(|mut parcel| {

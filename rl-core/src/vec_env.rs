@@ -33,6 +33,8 @@ pub struct StepBatch<T> {
     resets: Vec<bool>,
     /// Whether there is a last step: none before the first, and none after a reset.
     stepped: bool,
+    /// Whether there are episodes to step: none before the first reset.
+    begun: bool,
 }
 
 impl<T: Element> StepBatch<T> {
@@ -50,6 +52,7 @@ impl<T: Element> StepBatch<T> {
             reset_since: vec![false; n],
             resets: vec![false; n],
             stepped: false,
+            begun: false,
         }
     }
 
@@ -98,6 +101,7 @@ impl<T: Element> StepBatch<T> {
         batch.ends.copy_from_slice(ends);
         batch.resets.fill(!follows);
         batch.stepped = true;
+        batch.begun = true;
         Ok(batch)
     }
 
@@ -168,6 +172,18 @@ impl<T: Element> StepBatch<T> {
         Transitions { batch: self, actions }
     }
 
+    /// Checks that episodes have begun, without which there is nothing to act on. For implementors of [`VecEnv`], in
+    /// [`VecEnv::step`] before anything is stepped.
+    ///
+    /// # Errors
+    /// [`Error::Env`](crate::Error::Env) before the first reset.
+    pub fn check_begun(&self) -> Result<()> {
+        if self.begun {
+            return Ok(());
+        }
+        Err(crate::Error::Env("nothing to step: no reset yet".to_owned()))
+    }
+
     /// Begins a step: the current observations become the previous ones. For implementors of [`VecEnv`].
     pub fn begin_step(&mut self) {
         std::mem::swap(&mut self.observations, &mut self.previous);
@@ -183,6 +199,7 @@ impl<T: Element> StepBatch<T> {
     pub fn begin_episodes(&mut self) {
         self.forget_step();
         self.reset_since.fill(true);
+        self.begun = true;
     }
 
     /// Restores saved observations, from which the episodes continue. For implementors of [`VecEnv`], in
@@ -194,6 +211,7 @@ impl<T: Element> StepBatch<T> {
         check::len("saved observations", self.observations.len(), observations.len())?;
         check::len("saved resets", self.reset_since.len(), reset_since.len())?;
         self.forget_step();
+        self.begun = true;
         self.reset_since.copy_from_slice(reset_since);
         self.observations.copy_from_slice(observations);
         Ok(())
@@ -222,6 +240,7 @@ impl<T: Element> StepBatch<T> {
         self.reset_since.copy_from_slice(&other.reset_since);
         self.resets.copy_from_slice(&other.resets);
         self.stepped = other.stepped;
+        self.begun = other.begun;
     }
 
     /// Mends first observations ([`BadNumbers::mend_first`]). For implementors of [`VecEnv`], at the end of
@@ -389,7 +408,8 @@ pub trait VecEnv {
     /// final observation is kept.
     ///
     /// # Errors
-    /// Those of [`Env::step`](crate::Env::step); a wrong number of actions.
+    /// Those of [`Env::step`](crate::Env::step); a wrong number of actions; no [`reset`](VecEnv::reset) or
+    /// [`load`](VecEnv::load) yet.
     fn step(&mut self, actions: &[<Self::Action as Space>::Elem]) -> Result<()>;
 
     /// Gives every environment the stream `("env", i)` of `seeds`; takes effect at the next reset.

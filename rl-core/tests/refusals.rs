@@ -1,9 +1,10 @@
 //! Sizes and spaces that are refused.
 #![allow(clippy::unwrap_used)] // How a test fails.
 
+use rl_core::toy::{Images, Sign};
 use rl_core::{
-    BoxSpace, Discrete, Env, Normalizer, Result, Rng, Seeds, SerialVecEnv, Space, Step,
-    ThreadedVecEnv,
+    BoxSpace, Discrete, Env, Normalizer, Resize, Result, Rng, Seeds, SerialVecEnv, Space, Step,
+    ThreadedVecEnv, VecEnv,
 };
 
 /// Sizes that cannot be had are errors, and no allocation is tried.
@@ -73,4 +74,37 @@ fn observations_without_elements() {
     for error in [serial.unwrap_err(), threaded.unwrap_err()] {
         assert_eq!(error.to_string(), "observation width: expected an integer >= 1, got 0");
     }
+}
+
+/// Without a reset there is no observation that a step could follow from.
+#[test]
+fn steps_before_a_reset() {
+    let signs = || vec![Sign::default(), Sign::default()];
+    let mut serial = SerialVecEnv::new(signs(), Seeds::new(0)).unwrap();
+    let mut threaded = ThreadedVecEnv::new(signs(), Seeds::new(0), 2).unwrap();
+    let errors = [serial.step(&[0, 1]).unwrap_err(), threaded.step(&[0, 1]).unwrap_err()];
+    for error in errors {
+        assert_eq!(error.to_string(), "environment: nothing to step: no reset yet");
+    }
+    serial.reset().unwrap();
+    serial.step(&[0, 1]).unwrap();
+    threaded.load(&serial.save().unwrap()).unwrap();
+    threaded.step(&[0, 1]).unwrap();
+}
+
+#[test]
+fn environments_of_different_spaces() {
+    let images = |size| Resize::new(Images::new(&[1, 40, 40]).unwrap(), size, size).unwrap();
+    let envs = || vec![images(30), images(20)];
+    let serial = SerialVecEnv::new(envs(), Seeds::new(0)).map(drop);
+    let threaded = ThreadedVecEnv::new(envs(), Seeds::new(0), 2).map(drop);
+    let space =
+        |n| format!("BoxSpace {{ shape: [1, {n}, {n}], low: 0, high: 255 }}, Discrete {{ n: 2 }}");
+    for error in [serial.unwrap_err(), threaded.unwrap_err()] {
+        let what = "spaces of environment 1: expected those of the first";
+        let expected = format!("{what}, ({}), got ({})", space(30), space(20));
+        assert_eq!(error.to_string(), expected);
+    }
+    let bounds = BoxSpace::new(vec![-1.0, -2.0], vec![2.0, 2.0]).unwrap();
+    assert_eq!(format!("{bounds:?}"), "BoxSpace { shape: [2], low: [-1.0, -2.0], high: 2.0 }");
 }

@@ -140,8 +140,10 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         Ok(())
     }
 
-    /// The network's output rows for the observations to act on.
-    fn rows(&mut self, observations: &[O::Elem]) -> Result<&[f32]> {
+    /// The network's output rows for the observations to act on, as many as there is room for `actions`.
+    fn rows(&mut self, observations: &[O::Elem], actions: &[D::Elem]) -> Result<&[f32]> {
+        let n = actions.len() / self.distribution.action_len();
+        check::len("observations", n * self.network().input_len(), observations.len())?;
         if self.mask > 0 {
             let width = self.network().input_len();
             ActionMasks::new(O::Elem::rows(observations), width, self.mask)?;
@@ -173,7 +175,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());
         let distribution = self.distribution.clone();
-        let output = self.rows(observations)?;
+        let output = self.rows(observations, actions)?;
         check::len("actions", output.len() / width * action_len, actions.len())?;
         let rows = output.chunks_exact(width).zip(actions.chunks_exact_mut(action_len));
         for (row, action) in rows {
@@ -202,7 +204,7 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());
         let distribution = self.distribution.clone();
-        let output = self.rows(observations)?;
+        let output = self.rows(observations, actions)?;
         let n = output.len() / width;
         check::len("actions", n * action_len, actions.len())?;
         check::len("log-probabilities", n, log_probs.len())?;
@@ -238,7 +240,7 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
         let (width, action_len) =
             (self.distribution.params_len() + 1, self.distribution.action_len());
         let (distribution, masked) = (self.distribution.clone(), self.mask > 0);
-        let output = self.rows(observations)?;
+        let output = self.rows(observations, actions)?;
         let n = output.len() / width;
         check::len("actions", n * action_len, actions.len())?;
         check::len("log-probabilities", n, log_probs.len())?;

@@ -36,7 +36,11 @@ impl Support {
             return Ok(());
         }
         let got = format_args!("[{v_min}, {v_max}]");
-        Err(rl_core::Error::config("v_min, v_max", "finite numbers in rising order", got))
+        Err(rl_core::Error::config(
+            "v_min, v_max",
+            "v_min < v_max, both finite and apart in single precision",
+            got,
+        ))
     }
 
     fn step(&self) -> f64 {
@@ -284,7 +288,7 @@ mod tests {
             Support { atoms, v_min, v_max }.validate().unwrap_err().to_string()
         };
         assert_eq!(of(1, 0.0, 1.0), "atoms: expected an integer >= 2, got 1");
-        assert!(of(3, 1.0, 1.0).starts_with("v_min, v_max: expected finite numbers"));
+        assert!(of(3, 1.0, 1.0).starts_with("v_min, v_max: expected v_min < v_max"));
         assert!(of(3, f64::NAN, 1.0).starts_with("v_min, v_max"));
     }
 }

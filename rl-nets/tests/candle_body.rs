@@ -7,7 +7,7 @@ use candle_nn::{
     BatchNormConfig, Conv2dConfig, Init, VarBuilder, batch_norm, conv2d, group_norm, layer_norm,
     layer_norm_no_bias, linear, linear_no_bias, ops,
 };
-use rl_core::{BoxSpace, Seeds};
+use rl_core::{BoxSpace, Seeds, StochasticPolicy};
 use rl_nets::{
     Activation, ActorCriticConfig, ActorCriticPolicy, Backend, Bodies, Body, CandleBody,
     Categorical, Chain, Coefficients, Learned, Linear, Module, Network, OptimizerConfig,
@@ -483,4 +483,26 @@ fn double_precision_is_kept() {
     let x = Tensor::ones((3, 4), DType::F64, &Device::Cpu).unwrap();
     let y = chain.reference(&params, &x).unwrap();
     assert_eq!((y.dtype(), y.dims()), (DType::F64, &[3, 64][..]));
+}
+
+/// Observations of another width are named, not the actions that there would be for them.
+#[test]
+fn observations_of_another_width() {
+    let space = BoxSpace::unbounded(4).unwrap();
+    let (config, mut rng) = (ActorCriticConfig::default(), Seeds::new(0).stream("init", 0));
+    let (adam, cpu) = (OptimizerConfig::adam(), Backend::cpu());
+    let networks = (&config, Bodies::shared(&modules));
+    let mut policy =
+        ActorCriticPolicy::new(&space, Categorical::new(3), networks, &adam, &cpu, &mut rng)
+            .unwrap();
+    let (mut log_probs, mut values) = ([0.0; 2], [0.0; 2]);
+    let observations = [0.0; 16];
+    let sampled = policy
+        .sample(&observations, &mut rng, &mut [0; 2], &mut log_probs, &mut values)
+        .unwrap_err();
+    let likely = policy.mode(&observations, &mut [0; 2]).unwrap_err();
+    for error in [sampled.to_string(), likely.to_string()] {
+        assert_eq!(error, "observations: expected 8 elements, got 16");
+    }
+    policy.mode(&observations, &mut [0; 4]).unwrap();
 }

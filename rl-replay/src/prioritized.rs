@@ -148,6 +148,10 @@ impl Sampler for Prioritized {
     }
 
     fn loaded(&self, bytes: &[u8], stored: usize) -> Result<Box<dyn Sampler>> {
+        if bytes.is_empty() {
+            let got = "none, as uniform sampling saves";
+            return Err(rl_core::Error::mismatch("saved sampler", "priorities", got).into());
+        }
         let (largest, weights): (f64, Vec<f64>) = codec::decode("priorities", bytes)?;
         check::len("priorities", self.priorities.weights().len(), weights.len())?;
         let valid = |weight: &f64| weight.is_finite() && *weight > 0.0;

@@ -43,7 +43,7 @@ pub trait Sampler: Debug + Send {
     /// transitions.
     ///
     /// # Errors
-    /// [`rl_core::Error::Corrupt`] for other bytes.
+    /// [`rl_core::Error::Corrupt`] for other bytes, [`rl_core::Error::Mismatch`] for those of another sampler.
     fn loaded(&self, bytes: &[u8], stored: usize) -> Result<Box<dyn Sampler>>;
 
     /// A sampler with these settings for a store with nothing in it.
@@ -77,7 +77,11 @@ impl Sampler for Uniform {
         Ok(Vec::new())
     }
 
-    fn loaded(&self, _: &[u8], _: usize) -> Result<Box<dyn Sampler>> {
+    fn loaded(&self, bytes: &[u8], _: usize) -> Result<Box<dyn Sampler>> {
+        if !bytes.is_empty() {
+            let expected = "nothing, as uniform sampling saves";
+            return Err(rl_core::Error::mismatch("saved sampler", expected, "priorities").into());
+        }
         Ok(self.empty())
     }
 

@@ -7,7 +7,9 @@ const FAN: usize = 8;
 /// eight. Sums are always recomputed from what they sum, so they do not drift, and depend on nothing but the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct SumTree {
-    /// The weights, then their sums by eight, and so on up to one number.
+    /// How many weights there are.
+    len: usize,
+    /// The weights, filled up with zeros to whole nodes, then their sums by eight, and so on up to one number.
     levels: Vec<Vec<f64>>,
 }
 
@@ -26,7 +28,7 @@ impl SumTree {
             let sums = len.div_ceil(FAN);
             levels.push(vec![0.0; if sums == 1 { 1 } else { sums.next_multiple_of(FAN) }]);
         }
-        SumTree { levels }
+        SumTree { len: capacity, levels }
     }
 
     /// The weight in a place.
@@ -36,7 +38,7 @@ impl SumTree {
 
     /// The weights.
     pub(crate) fn weights(&self) -> &[f64] {
-        &self.levels[0]
+        &self.levels[0][..self.len]
     }
 
     /// The sum of all.

@@ -3,7 +3,8 @@
 
 use rl_core::{Seeds, StepBatch};
 use rl_replay::{
-    Batch, Episodes, Horizon, Prioritized, PrioritizedConfig, Replay, Rollout, Rows, Sampler, Store,
+    Batch, Episodes, Horizon, Prioritized, PrioritizedConfig, Replay, Rollout, Rows, Sampler,
+    Store, Uniform,
 };
 
 #[test]
@@ -28,6 +29,9 @@ fn a_sampler_of_another_size() {
     let error = replay(8).unwrap_err().to_string();
     assert_eq!(error, "places of the sampler: expected as many as the store's (64) or more, got 8");
     assert!(replay(64).is_ok() && replay(100).is_ok());
+    // A size that is not a multiple of a node's is itself.
+    assert_eq!(prioritized(37).unwrap().places(), Some(37));
+    assert!(replay(63).is_err());
     let error = prioritized(0).unwrap_err().to_string();
     assert_eq!(error, "buffer_size: expected an integer >= 1, got 0");
     // Where there is no transition, none is drawn.
@@ -35,6 +39,17 @@ fn a_sampler_of_another_size() {
     sampler.added(0..2);
     let places = [0, 1, 2, 7, 1_000];
     assert_eq!(places.map(|place| sampler.probability(place)), [0.5, 0.5, 0.0, 0.0, 0.0]);
+}
+
+#[test]
+fn what_another_sampler_saved() {
+    let prioritized = Prioritized::new(&PrioritizedConfig::default(), 4).unwrap();
+    let error = prioritized.loaded(&Uniform.save().unwrap(), 0).map(drop).unwrap_err();
+    let expected = "saved sampler: expected priorities, got none, as uniform sampling saves";
+    assert_eq!(error.to_string(), expected);
+    let error = Uniform.loaded(&prioritized.save().unwrap(), 0).map(drop).unwrap_err();
+    let expected = "saved sampler: expected nothing, as uniform sampling saves, got priorities";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

@@ -318,7 +318,8 @@ impl RunConfig {
             let problem = format_args!("expected key=value, got '{assignment}'");
             return Err(Error::settings("setting", problem));
         };
-        let (key, value) = (key.trim(), value_of(value));
+        let key = key.trim();
+        let value = value_of(key, value)?;
         match key.split('.').next().unwrap_or_default() {
             "algorithm" | "env" | "reference" => {
                 Err(Error::settings("setting", format_args!("{key} is what the run is of")))
@@ -411,6 +412,43 @@ mod tests {
         assert_eq!(error, expected);
         let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
         assert!(error.starts_with("setting: normalize.rewards: invalid type"), "{error}");
+        let error = config.set("max_grad_norm.x=1").unwrap_err().to_string();
+        let expected = "max_grad_norm.x: 'max_grad_norm' is \"none\", which has no fields; max_grad_norm={...} sets them all";
+        assert_eq!(error, expected);
+        for value in ["[99999999999999999999]", "{kind=\"linear\"", "[1,2"] {
+            let error = config.set(&format!("network.hidden={value}")).unwrap_err().to_string();
+            assert!(error.starts_with("network.hidden: ") && error.ends_with(value), "{error}");
+        }
+    }
+
+    /// What a person types is TOML: messages do not speak of Rust's types.
+    #[test]
+    fn messages_are_in_words_of_settings() {
+        #[derive(Debug, Deserialize)]
+        #[serde(tag = "kind", rename_all = "lowercase")]
+        enum Head {
+            Plain,
+        }
+        #[derive(Debug, Deserialize)]
+        #[allow(dead_code)] // Only read.
+        struct Settings {
+            n_step: Option<usize>,
+            gamma: Option<f64>,
+            head: Option<Head>,
+            network: Option<Normalize>,
+        }
+        let error = |text: &str| {
+            let table = table_of("dqn", text).unwrap();
+            from_table::<Settings>("dqn", table).unwrap_err().to_string()
+        };
+        for (text, expected) in [
+            ("n_step = 2.5", "n_step: invalid type: floating point `2.5`, expected a whole number"),
+            ("gamma = 'x'", "gamma: invalid type: string \"x\", expected a number"),
+            ("head = 1", "head: invalid type: integer `1`, expected a table with kind = \"...\""),
+            ("network = 1", "network: invalid type: integer `1`, expected a table"),
+        ] {
+            assert_eq!(error(text), format!("dqn: {expected}"));
+        }
     }
 
     #[test]

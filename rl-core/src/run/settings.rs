@@ -18,7 +18,7 @@ use serde_json::Value;
 /// [`Error::Settings`] for an unknown field and a value of the wrong type.
 pub fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result<C> {
     serde_path_to_error::deserialize(toml::Value::Table(table)).map_err(|e| {
-        let (path, message) = (e.path().to_string(), e.inner().message());
+        let (path, message) = (e.path().to_string(), plain(e.inner().message()));
         // Of an unknown field, which ends its path, the message gives the name.
         let path = match (message.starts_with("unknown field"), path.rsplit_once('.')) {
             (true, Some((parent, _))) => parent,
@@ -26,10 +26,25 @@ pub fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result
             (false, _) => &path,
         };
         match path {
-            "." => Error::settings(what, message),
+            "." => Error::settings(what, &message),
             path => Error::settings(what, format_args!("{path}: {message}")),
         }
     })
+}
+
+/// A message of serde's with words of TOML for types of Rust.
+fn plain(message: &str) -> String {
+    let Some((start, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = match expected.split_once(' ').map_or(expected, |(first, _)| first) {
+        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number",
+        "f64" | "f32" => "a number",
+        "struct" => "a table",
+        "internally" | "adjacently" => "a table with kind = \"...\"",
+        _ => expected,
+    };
+    format!("{start}, expected {expected}")
 }
 
 /// Parses the text of a table.
@@ -112,8 +127,12 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
             break;
         }
         let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
+        let now = inner.to_string();
         let Some(inner) = inner.as_table_mut() else {
-            return Err(Error::settings(key, format_args!("'{part}' has no fields")));
+            let problem = format_args!(
+                "'{part}' is {now}, which has no fields; {part}={{...}} sets them all"
+            );
+            return Err(Error::settings(key, problem));
         };
         table = inner;
     }
@@ -121,12 +140,18 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
 }
 
 /// A value as it is written on a command line: TOML, a whole number as `1e5` too, or text without quotes.
-pub(super) fn value_of(text: &str) -> toml::Value {
+pub(super) fn value_of(key: &str, text: &str) -> Result<toml::Value> {
     let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"));
+    // What begins as a list or a table is not meant as text.
+    if let Err(error) = &parsed
+        && text.trim_start().starts_with(['[', '{'])
+    {
+        return Err(Error::settings(key, format_args!("{}, in {}", error.message(), text.trim())));
+    }
     // A value of several lines could bring other keys along.
     let parsed = parsed.ok().filter(|table| table.len() == 1);
     let parsed = parsed.and_then(|mut table| table.remove("v"));
-    match parsed {
+    Ok(match parsed {
         // Where a fraction is asked for, a whole number will do.
         Some(toml::Value::Float(value)) if text.contains(['e', 'E']) => match parse_count(text) {
             Ok(count) if count <= i64::MAX as u64 => toml::Value::Integer(count as i64),
@@ -134,7 +159,7 @@ pub(super) fn value_of(text: &str) -> toml::Value {
         },
         Some(value) => value,
         None => toml::Value::String(text.trim().to_owned()),
-    }
+    })
 }
 
 /// Reads a whole number: `100000`, `100_000`, `1e5`, `2.5e6`.

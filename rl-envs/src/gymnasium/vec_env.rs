@@ -271,6 +271,7 @@ impl<O: GymObs, A: GymAction> VecEnv for GymVecEnv<O, A> {
     fn step(&mut self, actions: &[A::Elem]) -> Result<()> {
         let width = self.actions.width();
         check::len("actions", self.slots.len() * width, actions.len())?;
+        self.batch.check_begun()?;
         actions.chunks_exact(width).try_for_each(|row| self.actions.check_value(&A::value(row)))?;
         for Part { worker, envs, .. } in &mut self.parts {
             let slots = &self.slots[envs.clone()];
