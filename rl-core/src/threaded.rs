@@ -90,6 +90,12 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
             return Err(Error::config("envs", "at least one environment", 0));
         };
         let (observation_space, action_space) = (first.observation_space(), first.action_space());
+        for (i, env) in envs.iter().enumerate() {
+            let (obs, action) = (env.observation_space(), env.action_space());
+            if (&obs, &action) != (&observation_space, &action_space) {
+                return Err(other_spaces(i, (&observation_space, &action_space), obs, action));
+            }
+        }
         StepBatch::check(envs.len(), &observation_space)?;
         check::at_least("action width", 1, action_space.width() as u64)?;
         let batch = StepBatch::new(envs.len(), observation_space.width());
@@ -100,14 +106,7 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         while let Some(&(start, _)) = envs.peek() {
             let part: Vec<_> = envs.by_ref().take(share).collect();
             let range = start..start + part.len();
-            let part = SerialVecEnv::numbered(part, seeds)?;
-            if (part.observation_space(), part.action_space())
-                != (&observation_space, &action_space)
-            {
-                let (obs, action) = (part.observation_space().clone(), part.action_space().clone());
-                return Err(other_spaces(start, (&observation_space, &action_space), obs, action));
-            }
-            workers.push(Worker::start(part, range)?);
+            workers.push(Worker::start(SerialVecEnv::numbered(part, seeds)?, range)?);
         }
         Ok(ThreadedVecEnv {
             workers,
@@ -237,7 +236,9 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
         for worker in &mut self.workers {
             worker.send_parcel(Order::Reset)?;
         }
-        self.collect()
+        self.collect()?;
+        self.batch.mend_first(self.bad_numbers);
+        Ok(())
     }
 
     fn step(&mut self, actions: &[A::Elem]) -> Result<()> {

@@ -467,7 +467,9 @@ where
         if let Some(checkpoints) = &mut self.checkpoints {
             checkpoints.resumed(manifest.step);
         }
-        self.started = true;
+        // One from before the first reset has no episodes to go on with.
+        let begun = self.envs.batch().reset_since().contains(&true);
+        self.started = self.counters.step > 0 || begun;
         Ok(())
     }
 

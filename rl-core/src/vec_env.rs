@@ -199,7 +199,7 @@ impl<T: Element> StepBatch<T> {
     pub fn begin_episodes(&mut self) {
         self.forget_step();
         self.reset_since.fill(true);
-        self.begun = true;
+        self.begun = false;
     }
 
     /// Restores saved observations, from which the episodes continue. For implementors of [`VecEnv`], in
@@ -211,7 +211,7 @@ impl<T: Element> StepBatch<T> {
         check::len("saved observations", self.observations.len(), observations.len())?;
         check::len("saved resets", self.reset_since.len(), reset_since.len())?;
         self.forget_step();
-        self.begun = true;
+        self.begun = false;
         self.reset_since.copy_from_slice(reset_since);
         self.observations.copy_from_slice(observations);
         Ok(())
@@ -243,12 +243,13 @@ impl<T: Element> StepBatch<T> {
         self.begun = other.begun;
     }
 
-    /// Mends first observations ([`BadNumbers::mend_first`]). For implementors of [`VecEnv`], at the end of
-    /// [`VecEnv::reset`] and [`VecEnv::load`].
+    /// Mends first observations ([`BadNumbers::mend_first`]), on which steps can follow now. For implementors of
+    /// [`VecEnv`], at the end of [`VecEnv::reset`] and [`VecEnv::load`].
     pub fn mend_first(&mut self, bad_numbers: BadNumbers) {
         for row in self.observations.chunks_exact_mut(self.width.max(1)) {
             self.bad_steps += u64::from(bad_numbers.mend_first(row));
         }
+        self.begun = true;
     }
 
     /// Mutable access to all rows. For implementors of [`VecEnv`].

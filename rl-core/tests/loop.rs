@@ -234,6 +234,25 @@ fn a_resumed_run_ends_as_one_that_was_not_stopped() {
     assert_eq!(a, b);
 }
 
+/// A checkpoint may come before the first reset: the run that goes on from it begins with one.
+#[test]
+fn a_checkpoint_from_before_the_first_step_is_where_a_run_begins() {
+    let dir = tempfile::tempdir().unwrap();
+    let end = |trainer: &mut Trainer<SerialVecEnv<Sign>, Guess>| {
+        trainer.run().unwrap();
+        let mut sections = Sections::default();
+        trainer.agent().save(&mut sections).unwrap();
+        (format!("{sections:?}"), trainer.envs().batch().observations().to_vec())
+    };
+    let mut whole = trainer(dir.path(), 1_000, MemorySink::default());
+    let path = whole.save_checkpoint().unwrap();
+    let Latest { manifest, sections, .. } = CheckpointDir::new(dir.path()).read_latest().unwrap();
+    assert!(manifest.step == 0 && path.exists());
+    let mut resumed = trainer(dir.path(), 1_000, MemorySink::default());
+    resumed.resume(&manifest, &sections).unwrap();
+    assert_eq!(end(&mut resumed), end(&mut whole));
+}
+
 #[test]
 fn evaluation_stops_at_a_target_or_without_improvement() {
     let envs = || SerialVecEnv::new(signs(1, 4), Seeds::new(1)).unwrap();

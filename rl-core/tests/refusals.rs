@@ -3,8 +3,8 @@
 
 use rl_core::toy::{Images, Sign};
 use rl_core::{
-    BoxSpace, Discrete, Env, Normalizer, Resize, Result, Rng, Seeds, SerialVecEnv, Space, Step,
-    ThreadedVecEnv, VecEnv,
+    BoxSpace, Discrete, Env, Error, Normalizer, Resize, Result, Rng, Seeds, SerialVecEnv, Space,
+    Step, ThreadedVecEnv, VecEnv,
 };
 
 /// Sizes that cannot be had are errors, and no allocation is tried.
@@ -76,6 +76,48 @@ fn observations_without_elements() {
     }
 }
 
+/// A reset that fails begins nothing.
+#[test]
+fn steps_after_a_reset_that_failed() {
+    let error = |envs: &mut dyn VecEnv<Obs = BoxSpace, Action = Discrete>| {
+        envs.reset().unwrap_err();
+        envs.step(&[0]).unwrap_err().to_string()
+    };
+    let expected = "environment: nothing to step: no reset yet";
+    let mut serial = SerialVecEnv::new(vec![Asleep], Seeds::new(0)).unwrap();
+    assert_eq!(error(&mut serial), expected);
+    let mut threaded = ThreadedVecEnv::new(vec![Asleep], Seeds::new(0), 1).unwrap();
+    assert_eq!(error(&mut threaded), expected);
+}
+
+/// An environment whose episodes cannot begin.
+struct Asleep;
+
+impl Env for Asleep {
+    type Obs = BoxSpace;
+    type Action = Discrete;
+    type State = ();
+
+    fn observation_space(&self) -> BoxSpace {
+        BoxSpace::unbounded(1).unwrap()
+    }
+    fn action_space(&self) -> Discrete {
+        Discrete::new(2).unwrap()
+    }
+    fn reset(&mut self, _: &mut Rng, _: &mut [f32]) -> Result<()> {
+        Err(Error::Env("asleep".to_owned()))
+    }
+    fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
+        Ok(Step { reward: 7.0, end: None })
+    }
+    fn state(&self) -> Option<()> {
+        Some(())
+    }
+    fn set_state(&mut self, (): ()) -> Result<()> {
+        Ok(())
+    }
+}
+
 /// Without a reset there is no observation that a step could follow from.
 #[test]
 fn steps_before_a_reset() {
@@ -95,7 +137,8 @@ fn steps_before_a_reset() {
 #[test]
 fn environments_of_different_spaces() {
     let images = |size| Resize::new(Images::new(&[1, 40, 40]).unwrap(), size, size).unwrap();
-    let envs = || vec![images(30), images(20)];
+    // The first of a thread's own is another.
+    let envs = || vec![images(30), images(20), images(20), images(30)];
     let serial = SerialVecEnv::new(envs(), Seeds::new(0)).map(drop);
     let threaded = ThreadedVecEnv::new(envs(), Seeds::new(0), 2).map(drop);
     let space =

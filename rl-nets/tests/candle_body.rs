@@ -502,7 +502,7 @@ fn observations_of_another_width() {
         .unwrap_err();
     let likely = policy.mode(&observations, &mut [0; 2]).unwrap_err();
     for error in [sampled.to_string(), likely.to_string()] {
-        assert_eq!(error, "observations: expected 8 elements, got 16");
+        assert_eq!(error, "observations for 2 actions: expected 8 elements, got 16");
     }
     policy.mode(&observations, &mut [0; 4]).unwrap();
 }

@@ -413,9 +413,9 @@ mod tests {
         let error = config.set("normalize.rewards=maybe").unwrap_err().to_string();
         assert!(error.starts_with("setting: normalize.rewards: invalid type"), "{error}");
         let error = config.set("max_grad_norm.x=1").unwrap_err().to_string();
-        let expected = "max_grad_norm.x: 'max_grad_norm' is \"none\", which has no fields; max_grad_norm={...} sets them all";
+        let expected = "max_grad_norm.x: 'max_grad_norm' is \"none\", which has no fields";
         assert_eq!(error, expected);
-        for value in ["[99999999999999999999]", "{kind=\"linear\"", "[1,2"] {
+        for value in ["[99999999999999999999]", "{kind=\"linear\",}x}", "[1,2,,]"] {
             let error = config.set(&format!("network.hidden={value}")).unwrap_err().to_string();
             assert!(error.starts_with("network.hidden: ") && error.ends_with(value), "{error}");
         }
@@ -442,7 +442,10 @@ mod tests {
             from_table::<Settings>("dqn", table).unwrap_err().to_string()
         };
         for (text, expected) in [
-            ("n_step = 2.5", "n_step: invalid type: floating point `2.5`, expected a whole number"),
+            (
+                "n_step = 2.5",
+                "n_step: invalid type: floating point `2.5`, expected a whole number >= 0",
+            ),
             ("gamma = 'x'", "gamma: invalid type: string \"x\", expected a number"),
             ("head = 1", "head: invalid type: integer `1`, expected a table with kind = \"...\""),
             ("network = 1", "network: invalid type: integer `1`, expected a table"),

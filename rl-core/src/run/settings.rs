@@ -38,7 +38,7 @@ fn plain(message: &str) -> String {
         return message.to_owned();
     };
     let expected = match expected.split_once(' ').map_or(expected, |(first, _)| first) {
-        "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number",
+        "usize" | "u64" => "a whole number >= 0",
         "f64" | "f32" => "a number",
         "struct" => "a table",
         "internally" | "adjacently" => "a table with kind = \"...\"",
@@ -129,9 +129,7 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
         let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
         let now = inner.to_string();
         let Some(inner) = inner.as_table_mut() else {
-            let problem = format_args!(
-                "'{part}' is {now}, which has no fields; {part}={{...}} sets them all"
-            );
+            let problem = format_args!("'{part}' is {now}, which has no fields");
             return Err(Error::settings(key, problem));
         };
         table = inner;
@@ -142,9 +140,10 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
 /// A value as it is written on a command line: TOML, a whole number as `1e5` too, or text without quotes.
 pub(super) fn value_of(key: &str, text: &str) -> Result<toml::Value> {
     let parsed = toml::from_str::<toml::Table>(&format!("v = {text}"));
-    // What begins as a list or a table is not meant as text.
+    // A list or a table is not meant as text.
+    let ends = |open, close| text.trim().starts_with(open) && text.trim().ends_with(close);
     if let Err(error) = &parsed
-        && text.trim_start().starts_with(['[', '{'])
+        && (ends('[', ']') || ends('{', '}'))
     {
         return Err(Error::settings(key, format_args!("{}, in {}", error.message(), text.trim())));
     }
