@@ -143,8 +143,10 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
     /// The network's output rows for the observations to act on, as many as there is room for `actions`.
     fn rows(&mut self, observations: &[O::Elem], actions: &[D::Elem]) -> Result<&[f32]> {
         let n = actions.len() / self.distribution.action_len();
-        let what = format!("observations for {n} actions");
-        check::len(&what, n * self.network().input_len(), observations.len())?;
+        let expected = n * self.network().input_len();
+        if observations.len() != expected {
+            check::len(&format!("observations for {n} actions"), expected, observations.len())?;
+        }
         if self.mask > 0 {
             let width = self.network().input_len();
             ActionMasks::new(O::Elem::rows(observations), width, self.mask)?;
