@@ -60,16 +60,22 @@ pub(crate) struct SavedEnvs<T> {
     pub(crate) reset_since: Vec<bool>,
 }
 
-/// The error of environment `i`, whose spaces are not those of the first.
-pub(crate) fn other_spaces<O: Space, A: Space>(
-    i: usize,
-    first: (&O, &A),
-    obs: O,
-    action: A,
-) -> Error {
-    let (expected, got) =
-        (format!("those of the first, {first:?}"), format!("{:?}", (obs, action)));
-    Error::mismatch(format!("spaces of environment {i}"), expected, got)
+/// The spaces that all environments share, of which a batch can be made.
+///
+/// # Errors
+/// Those of [`SerialVecEnv::new`].
+pub(crate) fn common_spaces<E: Env>(envs: &[E]) -> Result<(E::Obs, E::Action)> {
+    let spaces_of = |env: &E| (env.observation_space(), env.action_space());
+    let Some(first) = envs.first().map(spaces_of) else {
+        return Err(Error::config("envs", "at least one environment", 0));
+    };
+    if let Some((i, got)) = envs.iter().map(spaces_of).enumerate().find(|(_, got)| *got != first) {
+        let (expected, got) = (format!("those of the first, {first:?}"), format!("{got:?}"));
+        return Err(Error::mismatch(format!("spaces of environment {i}"), expected, got));
+    }
+    StepBatch::check(envs.len(), &first.0)?;
+    check::at_least("action width", 1, first.1.width() as u64)?;
+    Ok(first)
 }
 
 impl<E: Env> SerialVecEnv<E> {
@@ -78,23 +84,16 @@ impl<E: Env> SerialVecEnv<E> {
     /// # Errors
     /// [`Error::Config`] without environments; [`Error::Mismatch`] if two have different spaces.
     pub fn new(envs: Vec<E>, seeds: Seeds) -> Result<Self> {
-        Self::numbered(envs.into_iter().enumerate().collect(), seeds)
+        let spaces = common_spaces(&envs)?;
+        Ok(Self::numbered(envs.into_iter().enumerate().collect(), spaces, seeds))
     }
 
-    /// Like `new`, for a subset of a larger set: each environment keeps its index in that set.
-    pub(crate) fn numbered(envs: Vec<(usize, E)>, seeds: Seeds) -> Result<Self> {
-        let Some((_, first)) = envs.first() else {
-            return Err(Error::config("envs", "at least one environment", 0));
-        };
-        let (observation_space, action_space) = (first.observation_space(), first.action_space());
-        for (i, env) in &envs {
-            if env.observation_space() != observation_space || env.action_space() != action_space {
-                let first = (&observation_space, &action_space);
-                return Err(other_spaces(*i, first, env.observation_space(), env.action_space()));
-            }
-        }
-        StepBatch::check(envs.len(), &observation_space)?;
-        check::at_least("action width", 1, action_space.width() as u64)?;
+    /// Like `new`, for a subset of a larger set with these spaces: each environment keeps its index in that set.
+    pub(crate) fn numbered(
+        envs: Vec<(usize, E)>,
+        (observation_space, action_space): (E::Obs, E::Action),
+        seeds: Seeds,
+    ) -> Self {
         let batch = StepBatch::new(envs.len(), observation_space.width());
         let slots = envs
             .into_iter()
@@ -104,7 +103,7 @@ impl<E: Env> SerialVecEnv<E> {
             })
             .collect();
         let bad_numbers = BadNumbers::default();
-        Ok(SerialVecEnv { slots, observation_space, action_space, batch, bad_numbers })
+        SerialVecEnv { slots, observation_space, action_space, batch, bad_numbers }
     }
 
     /// The state of each environment.

@@ -1,6 +1,6 @@
 //! Environments distributed over worker threads, for environments with slow steps.
 
-use crate::serial::{SavedEnvs, can_be_saved, other_spaces};
+use crate::serial::{SavedEnvs, can_be_saved, common_spaces};
 use crate::{
     BadNumbers, Env, Error, Result, Seeds, SerialVecEnv, Space, StepBatch, VecEnv, check, codec,
 };
@@ -86,19 +86,8 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
     {
         check::at_least("threads", 1, threads as u64)?;
         check::at_most("threads", 1 << 10, "threads that can be", threads as u64)?;
-        let Some(first) = envs.first() else {
-            return Err(Error::config("envs", "at least one environment", 0));
-        };
-        let (observation_space, action_space) = (first.observation_space(), first.action_space());
-        for (i, env) in envs.iter().enumerate() {
-            let (obs, action) = (env.observation_space(), env.action_space());
-            if (&obs, &action) != (&observation_space, &action_space) {
-                return Err(other_spaces(i, (&observation_space, &action_space), obs, action));
-            }
-        }
-        StepBatch::check(envs.len(), &observation_space)?;
-        check::at_least("action width", 1, action_space.width() as u64)?;
-        let batch = StepBatch::new(envs.len(), observation_space.width());
+        let spaces = common_spaces(&envs)?;
+        let batch = StepBatch::new(envs.len(), spaces.0.width());
         let resumes_exactly = can_be_saved(envs.iter());
         let share = envs.len().div_ceil(threads);
         let mut workers = Vec::new();
@@ -106,8 +95,10 @@ impl<O: Space, A: Space> ThreadedVecEnv<O, A> {
         while let Some(&(start, _)) = envs.peek() {
             let part: Vec<_> = envs.by_ref().take(share).collect();
             let range = start..start + part.len();
-            workers.push(Worker::start(SerialVecEnv::numbered(part, seeds)?, range)?);
+            let part = SerialVecEnv::numbered(part, spaces.clone(), seeds);
+            workers.push(Worker::start(part, range)?);
         }
+        let (observation_space, action_space) = spaces;
         Ok(ThreadedVecEnv {
             workers,
             observation_space,

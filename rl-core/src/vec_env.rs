@@ -33,7 +33,7 @@ pub struct StepBatch<T> {
     resets: Vec<bool>,
     /// Whether there is a last step: none before the first, and none after a reset.
     stepped: bool,
-    /// Whether there are episodes to step: none before the first reset.
+    /// Whether there are episodes to step: none before the first reset, and none while one goes on.
     begun: bool,
 }
 
@@ -101,7 +101,6 @@ impl<T: Element> StepBatch<T> {
         batch.ends.copy_from_slice(ends);
         batch.resets.fill(!follows);
         batch.stepped = true;
-        batch.begun = true;
         Ok(batch)
     }
 
@@ -199,7 +198,6 @@ impl<T: Element> StepBatch<T> {
     pub fn begin_episodes(&mut self) {
         self.forget_step();
         self.reset_since.fill(true);
-        self.begun = false;
     }
 
     /// Restores saved observations, from which the episodes continue. For implementors of [`VecEnv`], in
@@ -211,7 +209,6 @@ impl<T: Element> StepBatch<T> {
         check::len("saved observations", self.observations.len(), observations.len())?;
         check::len("saved resets", self.reset_since.len(), reset_since.len())?;
         self.forget_step();
-        self.begun = false;
         self.reset_since.copy_from_slice(reset_since);
         self.observations.copy_from_slice(observations);
         Ok(())
@@ -225,6 +222,7 @@ impl<T: Element> StepBatch<T> {
         self.bad_steps = 0;
         self.resets.fill(false);
         self.stepped = false;
+        self.begun = false;
     }
 
     /// Copies the contents of `other`, a batch of the same size, without allocating.

@@ -40,21 +40,25 @@ impl Space for Nothing {
     fn sample(&self, _: &mut Rng, _: &mut [f32]) {}
 }
 
-struct Blind;
+/// An environment of these observations, whose episodes begin or do not.
+struct Plain<O> {
+    observations: O,
+    reset: fn() -> Result<()>,
+}
 
-impl Env for Blind {
-    type Obs = Nothing;
+impl<O: Space<Elem = f32>> Env for Plain<O> {
+    type Obs = O;
     type Action = Discrete;
     type State = ();
 
-    fn observation_space(&self) -> Nothing {
-        Nothing
+    fn observation_space(&self) -> O {
+        self.observations.clone()
     }
     fn action_space(&self) -> Discrete {
         Discrete::new(2).unwrap()
     }
     fn reset(&mut self, _: &mut Rng, _: &mut [f32]) -> Result<()> {
-        Ok(())
+        (self.reset)()
     }
     fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
         Ok(Step { reward: 0.0, end: None })
@@ -69,8 +73,9 @@ impl Env for Blind {
 
 #[test]
 fn observations_without_elements() {
-    let serial = SerialVecEnv::new(vec![Blind], Seeds::new(0)).map(drop);
-    let threaded = ThreadedVecEnv::new(vec![Blind], Seeds::new(0), 1).map(drop);
+    let envs = || vec![Plain { observations: Nothing, reset: || Ok(()) }];
+    let serial = SerialVecEnv::new(envs(), Seeds::new(0)).map(drop);
+    let threaded = ThreadedVecEnv::new(envs(), Seeds::new(0), 1).map(drop);
     for error in [serial.unwrap_err(), threaded.unwrap_err()] {
         assert_eq!(error.to_string(), "observation width: expected an integer >= 1, got 0");
     }
@@ -84,38 +89,13 @@ fn steps_after_a_reset_that_failed() {
         envs.step(&[0]).unwrap_err().to_string()
     };
     let expected = "environment: nothing to step: no reset yet";
-    let mut serial = SerialVecEnv::new(vec![Asleep], Seeds::new(0)).unwrap();
+    let observations = BoxSpace::unbounded(1).unwrap();
+    let reset = || Err(Error::Env("asleep".to_owned()));
+    let envs = || vec![Plain { observations: observations.clone(), reset }];
+    let mut serial = SerialVecEnv::new(envs(), Seeds::new(0)).unwrap();
     assert_eq!(error(&mut serial), expected);
-    let mut threaded = ThreadedVecEnv::new(vec![Asleep], Seeds::new(0), 1).unwrap();
+    let mut threaded = ThreadedVecEnv::new(envs(), Seeds::new(0), 1).unwrap();
     assert_eq!(error(&mut threaded), expected);
-}
-
-/// An environment whose episodes cannot begin.
-struct Asleep;
-
-impl Env for Asleep {
-    type Obs = BoxSpace;
-    type Action = Discrete;
-    type State = ();
-
-    fn observation_space(&self) -> BoxSpace {
-        BoxSpace::unbounded(1).unwrap()
-    }
-    fn action_space(&self) -> Discrete {
-        Discrete::new(2).unwrap()
-    }
-    fn reset(&mut self, _: &mut Rng, _: &mut [f32]) -> Result<()> {
-        Err(Error::Env("asleep".to_owned()))
-    }
-    fn step(&mut self, _: usize, _: &mut Rng, _: &mut [f32]) -> Result<Step> {
-        Ok(Step { reward: 7.0, end: None })
-    }
-    fn state(&self) -> Option<()> {
-        Some(())
-    }
-    fn set_state(&mut self, (): ()) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// Without a reset there is no observation that a step could follow from.

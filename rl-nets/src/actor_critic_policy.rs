@@ -147,6 +147,7 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
         if observations.len() != expected {
             check::len(&format!("observations for {n} actions"), expected, observations.len())?;
         }
+        check::len("actions", n * self.distribution.action_len(), actions.len())?;
         if self.mask > 0 {
             let width = self.network().input_len();
             ActionMasks::new(O::Elem::rows(observations), width, self.mask)?;
@@ -179,7 +180,6 @@ impl<D: Distribution, O: InputSpace> ActorCriticPolicy<D, O> {
             (self.distribution.params_len() + 1, self.distribution.action_len());
         let distribution = self.distribution.clone();
         let output = self.rows(observations, actions)?;
-        check::len("actions", output.len() / width * action_len, actions.len())?;
         let rows = output.chunks_exact(width).zip(actions.chunks_exact_mut(action_len));
         for (row, action) in rows {
             if let Some(bad) = row.iter().find(|x| !x.is_finite()) {
@@ -209,7 +209,6 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
         let distribution = self.distribution.clone();
         let output = self.rows(observations, actions)?;
         let n = output.len() / width;
-        check::len("actions", n * action_len, actions.len())?;
         check::len("log-probabilities", n, log_probs.len())?;
         check::len("values", n, values.len())?;
         let rows = output.chunks_exact(width).zip(actions.chunks_exact_mut(action_len));
@@ -245,7 +244,6 @@ impl<D: Distribution, O: InputSpace> StochasticPolicy for ActorCriticPolicy<D, O
         let (distribution, masked) = (self.distribution.clone(), self.mask > 0);
         let output = self.rows(observations, actions)?;
         let n = output.len() / width;
-        check::len("actions", n * action_len, actions.len())?;
         check::len("log-probabilities", n, log_probs.len())?;
         let rows = output.chunks_exact(width).zip(actions.chunks_exact(action_len));
         for ((row, action), log_prob) in rows.zip(log_probs) {

@@ -126,13 +126,13 @@ pub(super) fn put(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
             table.insert(part.to_owned(), value);
             break;
         }
-        let inner = table.entry(part).or_insert_with(|| toml::Table::new().into());
-        let now = inner.to_string();
-        let Some(inner) = inner.as_table_mut() else {
-            let problem = format_args!("'{part}' is {now}, which has no fields");
-            return Err(Error::settings(key, problem));
+        table = match table.entry(part).or_insert_with(|| toml::Table::new().into()) {
+            toml::Value::Table(inner) => inner,
+            value => {
+                let problem = format_args!("'{part}' is {value}, which has no fields");
+                return Err(Error::settings(key, problem));
+            }
         };
-        table = inner;
     }
     Ok(())
 }
