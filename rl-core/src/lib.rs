@@ -84,6 +84,7 @@ mod sections;
 mod seed;
 mod serial;
 mod space;
+mod step_batch;
 mod threaded;
 pub mod toy;
 mod trainer;
@@ -113,10 +114,11 @@ pub use sections::Sections;
 pub use seed::{Rng, Seeds};
 pub use serial::SerialVecEnv;
 pub use space::{BoxSpace, Discrete, Element, Space};
+pub use step_batch::{Episode, StepBatch, StepRows, Transitions};
 pub use threaded::ThreadedVecEnv;
 pub use trainer::{Outcome, Trainer, TrainerConfig};
 pub use unit_box::UnitBox;
-pub use vec_env::{Episode, StepBatch, StepRows, Transitions, VecEnv};
+pub use vec_env::VecEnv;
 pub use wrappers::{
     ActionMap, ActionMask, AppendMask, Atari, AtariConfig, AtariVecEnv, Clip, ClipAction,
     ClipReward, Crop, EpisodicLife, FireStart, FrameSkip, FrameStack, Greyscale, Invert, Lives,

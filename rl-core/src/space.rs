@@ -8,6 +8,9 @@ use std::fmt::{self, Debug};
 pub trait Element:
     Copy + Default + PartialEq + Debug + Send + Sync + Serialize + DeserializeOwned + 'static
 {
+    /// The type's name, by which a file of its values is told from one of another type's.
+    const NAME: &'static str;
+
     /// Whether it is a finite number; whole numbers always are.
     fn is_finite(self) -> bool {
         true
@@ -36,6 +39,8 @@ macro_rules! le {
 }
 
 impl Element for f32 {
+    const NAME: &'static str = "f32";
+
     fn is_finite(self) -> bool {
         self.is_finite()
     }
@@ -43,6 +48,8 @@ impl Element for f32 {
     le!();
 }
 impl Element for u8 {
+    const NAME: &'static str = "u8";
+
     fn to_le(values: &[Self], out: &mut Vec<u8>) {
         out.extend_from_slice(values);
     }
@@ -52,6 +59,8 @@ impl Element for u8 {
     }
 }
 impl Element for u32 {
+    const NAME: &'static str = "u32";
+
     le!();
 }
 

@@ -347,6 +347,23 @@ fn frames_are_drawn() {
     assert_eq!(error, "render: expected true, for an environment to be drawn, got false");
 }
 
+/// A list of processes shows no program.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_command_of_a_worker_is_short() {
+    let _env = GymEnv::<BoxSpace, Discrete>::new(&config("CartPole-v1")).unwrap();
+    let mine = format!("PPid:\t{}\n", std::process::id());
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let workers = processes.filter(|process| {
+        std::fs::read_to_string(process.join("status")).is_ok_and(|status| status.contains(&mine))
+    });
+    let commands: Vec<_> = workers
+        .filter_map(|worker| std::fs::read(worker.join("cmdline")).ok())
+        .filter(|command| command.windows(9).any(|part| part == b"worker.py"))
+        .collect();
+    assert!(!commands.is_empty() && commands.iter().all(|command| command.len() < 400));
+}
+
 #[test]
 fn a_start_that_fails_says_why() {
     let missing = GymConfig { python: "/no/such/python".into(), ..config("CartPole-v1") };

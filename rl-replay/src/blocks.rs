@@ -22,7 +22,10 @@ pub(crate) trait Ring {
     /// What it is called in errors, with the meaning of its shape.
     const WHAT: &'static str;
 
-    /// What another ring must have in common to hold the same steps.
+    /// What observations and actions are made of.
+    const ELEMENTS: [&'static str; 2];
+
+    /// What another ring must have in common to hold the same steps, beside its elements.
     fn shape(&self) -> Vec<usize>;
 
     /// Steps that there is room for.
@@ -146,15 +149,19 @@ impl Blocks {
             }
         }
         out.put_file(REST, encoded(ring, self.rest(ring)));
-        let head = (ring.shape(), ring.pushed(), &self.checksums);
+        let head = (elements(ring), ring.shape(), ring.pushed(), &self.checksums);
         out.put_file(HEAD, codec::encode(&head)?);
         Ok(())
     }
 
     /// Reads what [`save`](Blocks::save) wrote of such a ring into `ring`.
     fn load<R: Ring>(mut self, ring: &mut R, from: &Sections) -> Result<Self> {
-        let (shape, pushed, checksums): (Vec<usize>, u64, VecDeque<u32>) =
+        let (kept, shape, pushed, checksums): (String, Vec<usize>, u64, VecDeque<u32>) =
             codec::decode("replay", from.file(HEAD)?)?;
+        if kept != elements(ring) {
+            let what = "elements of the replay's observations and actions";
+            return Err(Error::mismatch(what, elements(ring), kept).into());
+        }
         if shape != ring.shape() {
             let (expected, got) = (format!("{:?}", ring.shape()), format!("{shape:?}"));
             return Err(Error::mismatch(R::WHAT, expected, got).into());
@@ -176,6 +183,10 @@ impl Blocks {
         self.checksums = checksums;
         Ok(self)
     }
+}
+
+fn elements<R: Ring>(_: &R) -> String {
+    R::ELEMENTS.join(" and ")
 }
 
 fn file(first: u64, checksum: u32) -> String {

@@ -169,6 +169,7 @@ impl<T: Element, A: Element> Store<T, A> for Rows<T, A> {
 
 impl<T: Element, A: Element> Ring for Rows<T, A> {
     const WHAT: &'static str = "replay [steps, envs, width, action width]";
+    const ELEMENTS: [&str; 2] = [T::NAME, A::NAME];
 
     fn shape(&self) -> Vec<usize> {
         vec![self.steps, self.envs, self.width, self.action_width]

@@ -1,7 +1,7 @@
 //! What a memory refuses, whoever asks.
 #![allow(clippy::unwrap_used)] // How a test fails.
 
-use rl_core::{Seeds, StepBatch};
+use rl_core::{Sections, Seeds, StepBatch};
 use rl_replay::{
     Batch, Episodes, Horizon, Prioritized, PrioritizedConfig, Replay, Rollout, Rows, Sampler,
     Store, Uniform,
@@ -17,6 +17,24 @@ fn priorities_of_what_is_not_stored() {
         assert_eq!(error, format!("{expected}, got {place}"));
     }
     sampler.update(&[0, 1], &[1.0, 1.0]).unwrap();
+}
+
+#[test]
+fn a_saved_memory_of_other_elements() {
+    let memory = |n| Replay::<f32, u32>::uniform(n, 1, 2, 1).unwrap();
+    let mut replay = memory(8);
+    let step = StepBatch::of_transitions(&[0.5; 2], &[1.0], &[None], &[1.5; 2], false).unwrap();
+    replay.push(&step.transitions(&[7])).unwrap();
+    let mut saved = Sections::default();
+    replay.save(&mut saved).unwrap();
+    assert_eq!(memory(8).loaded(&saved).unwrap().len(), 1);
+    // As many bytes, which would be read as other numbers.
+    let others = Replay::<f32, f32>::uniform(8, 1, 2, 1).unwrap();
+    let error = others.loaded(&saved).unwrap_err().to_string();
+    let what = "elements of the replay's observations and actions";
+    assert_eq!(error, format!("{what}: expected f32 and f32, got f32 and u32"));
+    let others = Replay::<u8, u32>::uniform(8, 1, 2, 1).unwrap();
+    assert!(others.loaded(&saved).unwrap_err().to_string().starts_with(what));
 }
 
 #[test]

@@ -61,7 +61,7 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let evaluation = with_pair!(built, |pair| run(&config, pair, &sections, seeds, args.episodes))?;
     let (mean, std, n) = (evaluation.mean(), evaluation.std(), evaluation.returns.len());
     println!(
-        "{} on {}: return {mean:.2} ± {std:.2} over {n} episodes, policy of step {}",
+        "{} on {}: return {mean:.2}, standard deviation {std:.2}, over {n} episodes, policy of step {}",
         config.algorithm, config.env, manifest.step
     );
     let bad_steps = (config.bad_numbers != BadNumbers::Stop).then_some(evaluation.bad_steps);

@@ -417,6 +417,21 @@ fn a_run_by_defaults_says_so() {
 }
 
 #[test]
+fn a_run_that_learned_nothing_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let says = |more: &[&str]| {
+        let output = xtask(dir.path(), &[&["train"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let nothing = "nothing was learned: after 96 steps the policy is that of the beginning";
+    let few = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "96", "--set", "n_steps=128"];
+    assert!(says(&few).lines().any(|line| line == nothing));
+    let enough = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "128", "--set", "n_steps=128"];
+    assert!(!says(&enough).contains("nothing was learned"));
+}
+
+#[test]
 fn settings_can_be_unset_and_those_of_the_run_are_set_too() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();

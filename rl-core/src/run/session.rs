@@ -326,6 +326,7 @@ impl Run {
             check::at_least("stop_at", first_step + 1, stop_at)?;
         }
         let folder = self.begin(&mut envs, &mut agent)?;
+        let untrained = policy_of(&agent)?;
         let reporter = self.reporter.clone();
         let stop_at = self.stop_at.take().unwrap_or(u64::MAX);
         let mut trainer = Trainer::new(envs, agent, trainer_config(&config))?
@@ -383,6 +384,13 @@ impl Run {
         if outcome == Outcome::Stopped && trainer.step() < config.steps {
             return Ok(None);
         }
+        let learned = || Ok(policy_of(trainer.agent())? != untrained);
+        if first_step == 0 && untrained.files().next().is_some() && !learned()? {
+            self.notice(format_args!(
+                "nothing was learned: after {} steps the policy is that of the beginning",
+                trainer.step()
+            ));
+        }
         // Before the summary, with which the run is over.
         #[cfg(feature = "plot")]
         if let Err(error) = super::curve::draw(&folder, &config) {
@@ -437,6 +445,12 @@ impl Run {
     }
 }
 
+fn policy_of(agent: &impl Agent) -> Result<Sections> {
+    let mut policy = Sections::default();
+    agent.save_policy(&mut policy)?;
+    Ok(policy)
+}
+
 fn trainer_config(config: &RunConfig) -> TrainerConfig {
     TrainerConfig { bad_numbers: config.bad_numbers, ..TrainerConfig::new(config.steps) }
 }
@@ -450,8 +464,7 @@ where
 {
     give_policy(policy, agent, envs)
         .map_err(|e| Error::settings("init_from", format!("{of}: {e}")))?;
-    let mut kept = Sections::default();
-    agent.save_policy(&mut kept)?;
+    let mut kept = policy_of(agent)?;
     kept.put_acting(agent, envs)?;
     Ok(kept)
 }

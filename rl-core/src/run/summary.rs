@@ -94,7 +94,9 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} on {}, seed {}", self.algorithm, self.env, self.seed)?;
         let (mean, std) = (self.mean_return, self.std_return);
-        let of = format_args!("{mean:.2} ± {std:.2} over {FINAL_EPISODES} episodes, final policy");
+        let of = format_args!(
+            "{mean:.2}, standard deviation {std:.2}, over {FINAL_EPISODES} episodes of the final policy"
+        );
         f.write_str(&line("return", of))?;
         if let Some(training) = self.training_return {
             let of =

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-/// The program of a worker.
-const WORKER: &str = include_str!("worker.py");
+/// The program of a worker, which reads it from its standard input: as an argument it would fill every list of processes.
+pub(super) const PROGRAM: &str = include_str!("worker.py");
 
 /// Which environment to make, and how its workers run. [`GymConfig::parse`] reads a name, the fields are public.
 ///
@@ -83,10 +83,17 @@ impl GymConfig {
         Ok(config)
     }
 
-    /// The command that starts a worker.
+    /// The command that starts a worker, to which [`PROGRAM`] is written first.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg("-u").arg("-c").arg(WORKER);
+        let length = PROGRAM.len();
+        // Without a buffer, which would take what follows the program.
+        let read = format!(
+            "import os\nprogram = b''\nwhile len(program) < {length}:\n    \
+             program += os.read(0, {length} - len(program)) or exit(1)\n\
+             exec(compile(program, 'worker.py', 'exec'))"
+        );
+        command.arg("-u").arg("-c").arg(read);
         command
     }
 

@@ -1,6 +1,6 @@
 //! Workers that have said which environment they run.
 
-use super::config::GymConfig;
+use super::config::{GymConfig, PROGRAM};
 use super::protocol::{Kind, Layout};
 use super::spaces::{Described, GymAction, GymObs, SpaceSpec};
 use super::worker::Worker;
@@ -61,6 +61,7 @@ impl Connection {
         for start in (0..envs).step_by(share) {
             let range = start..(start + share).min(envs);
             let mut worker = Worker::spawn(config.command(), &config.id, config.timeout)?;
+            worker.hand_over(PROGRAM.as_bytes());
             let order = config.order(range.len(), start, auto_reset);
             // One that has died already says why where its reply is read.
             let _ = worker.send(Kind::Start, |payload| payload.extend(&order));

@@ -193,6 +193,13 @@ impl Worker {
         Ok(worker)
     }
 
+    /// Writes what the process reads before its first command. One that has ended says so where a reply is awaited.
+    pub(super) fn hand_over(&mut self, bytes: &[u8]) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(bytes);
+        }
+    }
+
     /// Makes room for replies of so many bytes in their pipe, so that a picture comes in one piece. Where it is refused, as to a
     /// user with very many pipes, it comes in several.
     pub(super) fn make_room(&self, bytes: usize) {

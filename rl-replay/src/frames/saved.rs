@@ -9,6 +9,7 @@ use std::ops::Range;
 
 impl<T: Element, A: Element> Ring for Frames<T, A> {
     const WHAT: &'static str = "replay [steps, envs, stack, frame, action width]";
+    const ELEMENTS: [&str; 2] = [T::NAME, A::NAME];
 
     fn shape(&self) -> Vec<usize> {
         vec![self.steps, self.envs, self.stack, self.frame, self.action_width]
