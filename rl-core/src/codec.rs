@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 const MAGIC: &[u8; 8] = b"RLSTATE\n";
 /// The format version; incremented when a stored layout changes.
-pub const FORMAT_VERSION: u32 = 6;
+pub const FORMAT_VERSION: u32 = 7;
 const HEADER: usize = 24;
 
 fn options(limit: u64) -> impl Options {

@@ -50,6 +50,11 @@ pub struct NormalizerState {
 }
 
 impl Normalizer {
+    /// The section in which an agent that normalises what it learns from saves the moments, part of its policy.
+    pub const SECTION: &str = "observation_moments";
+    /// The file of that section.
+    pub const FILE: &str = "observation_moments.bin";
+
     /// For rows of `width` numbers, without data yet; `clip` is 10 in the PPO reference code (Andrychowicz et al., 2021).
     ///
     /// # Errors

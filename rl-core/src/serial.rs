@@ -58,6 +58,8 @@ pub(crate) struct SavedEnvs<T> {
     pub(crate) slots: Vec<Vec<u8>>,
     pub(crate) observations: Vec<T>,
     pub(crate) reset_since: Vec<bool>,
+    /// Whether there are episodes: none before the first reset.
+    pub(crate) begun: bool,
 }
 
 /// The spaces that all environments share, of which a batch can be made.
@@ -124,7 +126,9 @@ impl<E: Env> SerialVecEnv<E> {
     ) -> Result<()> {
         self.load_slots(saved)?;
         self.batch.restore(&saved.observations, &saved.reset_since)?;
-        self.batch.mend_first(self.bad_numbers);
+        if saved.begun {
+            self.batch.mend_first(self.bad_numbers);
+        }
         Ok(())
     }
 
@@ -138,6 +142,7 @@ impl<E: Env> SerialVecEnv<E> {
         let decode = |bytes: &Vec<u8>| codec::decode("environment state", bytes);
         let decoded =
             saved.slots.iter().map(decode).collect::<Result<Vec<SavedSlot<E::State>>>>()?;
+        let begun = saved.begun;
         let rows = saved.observations.chunks_exact_mut(width).zip(saved.reset_since.iter_mut());
         let each = self.slots.iter_mut().zip(decoded).zip(rows);
         reporting_panics(|at| {
@@ -149,6 +154,8 @@ impl<E: Env> SerialVecEnv<E> {
                 (slot.episode_return, slot.length) = (episode_return, length);
                 match state {
                     Some(state) => slot.env.set_state(state)?,
+                    // A reset is yet to come.
+                    None if !begun => {}
                     None => {
                         slot.env.reset(&mut slot.rng, obs)?;
                         (slot.episode_return, slot.length, *reset_since) = (0.0, 0, true);
@@ -246,7 +253,8 @@ impl<E: Env> VecEnv for SerialVecEnv<E> {
     fn save(&self) -> Result<Vec<u8>> {
         let observations = self.batch.observations().to_vec();
         let reset_since = self.batch.reset_since().to_vec();
-        codec::encode(&SavedEnvs { slots: self.save_slots()?, observations, reset_since })
+        let (slots, begun) = (self.save_slots()?, self.batch.has_begun());
+        codec::encode(&SavedEnvs { slots, observations, reset_since, begun })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {

@@ -181,6 +181,11 @@ impl<T: Element> StepBatch<T> {
         Err(crate::Error::Env("nothing to step: no reset yet".to_owned()))
     }
 
+    /// Whether there are episodes to step.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun
+    }
+
     /// Begins a step: the current observations become the previous ones. For implementors of [`VecEnv`].
     pub fn begin_step(&mut self) {
         std::mem::swap(&mut self.observations, &mut self.previous);

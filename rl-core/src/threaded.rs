@@ -268,11 +268,12 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
         }
         let observations = self.batch.observations().to_vec();
         let reset_since = self.batch.reset_since().to_vec();
-        codec::encode(&SavedEnvs { slots, observations, reset_since })
+        let begun = self.batch.has_begun();
+        codec::encode(&SavedEnvs { slots, observations, reset_since, begun })
     }
 
     fn load(&mut self, bytes: &[u8]) -> Result<()> {
-        let SavedEnvs { slots, mut observations, mut reset_since } =
+        let SavedEnvs { slots, mut observations, mut reset_since, begun } =
             codec::decode("environment state", bytes)?;
         check::len("saved environments", self.num_envs(), slots.len())?;
         check::len("saved observations", self.batch.observations().len(), observations.len())?;
@@ -285,6 +286,7 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
                 slots: slots[range.clone()].to_vec(),
                 observations: observations[wide.clone()].to_vec(),
                 reset_since: reset_since[range.clone()].to_vec(),
+                begun,
             }))?;
             if let Reply::Loaded(loaded) = worker.receive()? {
                 let loaded = loaded?;
@@ -293,7 +295,9 @@ impl<O: Space, A: Space> VecEnv for ThreadedVecEnv<O, A> {
             }
         }
         self.batch.restore(&observations, &reset_since)?;
-        self.batch.mend_first(self.bad_numbers);
+        if begun {
+            self.batch.mend_first(self.bad_numbers);
+        }
         Ok(())
     }
 

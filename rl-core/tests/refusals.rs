@@ -104,14 +104,24 @@ fn steps_before_a_reset() {
     let signs = || vec![Sign::default(), Sign::default()];
     let mut serial = SerialVecEnv::new(signs(), Seeds::new(0)).unwrap();
     let mut threaded = ThreadedVecEnv::new(signs(), Seeds::new(0), 2).unwrap();
-    let errors = [serial.step(&[0, 1]).unwrap_err(), threaded.step(&[0, 1]).unwrap_err()];
-    for error in errors {
-        assert_eq!(error.to_string(), "environment: nothing to step: no reset yet");
-    }
+    let refused = |envs: &mut dyn VecEnv<Obs = BoxSpace, Action = Discrete>| {
+        let error = envs.step(&[0, 1]).unwrap_err().to_string();
+        assert_eq!(error, "environment: nothing to step: no reset yet");
+    };
+    refused(&mut serial);
+    refused(&mut threaded);
+    let states = [serial.save().unwrap(), threaded.save().unwrap()];
     serial.reset().unwrap();
     serial.step(&[0, 1]).unwrap();
     threaded.load(&serial.save().unwrap()).unwrap();
     threaded.step(&[0, 1]).unwrap();
+    // Nor after a state from before a reset.
+    for state in states {
+        serial.load(&state).unwrap();
+        refused(&mut serial);
+        threaded.load(&state).unwrap();
+        refused(&mut threaded);
+    }
 }
 
 #[test]

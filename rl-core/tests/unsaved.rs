@@ -55,6 +55,27 @@ fn serial() -> SerialVecEnv<TimeLimit<Draw>> {
     SerialVecEnv::new(draws(), Seeds::new(0)).unwrap()
 }
 
+/// Before the first reset there is no episode to begin again.
+#[test]
+fn an_unsaved_environment_waits_for_its_first_reset() {
+    let saved = serial().save().unwrap();
+    let threaded = ThreadedVecEnv::new(draws(), Seeds::new(0), 2).unwrap();
+    let loaded: [&mut dyn VecEnv<Obs = BoxSpace, Action = Discrete>; 2] =
+        [&mut serial(), &mut { threaded }];
+    for envs in loaded {
+        envs.load(&saved).unwrap();
+        assert_eq!(envs.batch().reset_since(), [false; ENVS]);
+        assert!(envs.step(&[0; ENVS]).is_err());
+        envs.reset().unwrap();
+        envs.step(&[0; ENVS]).unwrap();
+        // As if it had never been loaded.
+        let mut fresh = serial();
+        fresh.reset().unwrap();
+        fresh.step(&[0; ENVS]).unwrap();
+        assert_eq!(envs.batch().observations(), fresh.batch().observations());
+    }
+}
+
 #[test]
 fn an_unsaved_environment_begins_an_episode_when_it_is_loaded() {
     let mut envs = serial();

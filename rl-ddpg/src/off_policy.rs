@@ -166,9 +166,6 @@ pub struct OffPolicy<R> {
     seen: Vec<f32>,
 }
 
-/// The name under which the moments of observations are saved.
-const MOMENTS: &str = "observation_moments";
-const MOMENTS_FILE: &str = "observation_moments.bin";
 /// Where normalised observations are clipped, as Stable-Baselines3's `VecNormalize` does.
 const CLIP: f32 = 10.0;
 
@@ -299,13 +296,15 @@ impl<R: Rule> OffPolicy<R> {
     }
 
     fn save_normalizer(&self, out: &mut Sections) -> Result<()> {
-        self.normalizer.as_ref().map_or(Ok(()), |normalizer| out.put(MOMENTS, normalizer.moments()))
+        self.normalizer
+            .as_ref()
+            .map_or(Ok(()), |normalizer| out.put(Normalizer::SECTION, normalizer.moments()))
     }
 
     /// A normaliser with the saved moments.
     fn loaded_normalizer(&self, from: &Sections) -> Result<Option<Normalizer>> {
         let saved: Option<RunningMoments> =
-            from.find(MOMENTS_FILE).map(|_| from.get(MOMENTS)).transpose()?;
+            from.find(Normalizer::FILE).map(|_| from.get(Normalizer::SECTION)).transpose()?;
         match (&self.normalizer, saved) {
             (None, None) => Ok(None),
             (Some(normalizer), Some(moments)) => {

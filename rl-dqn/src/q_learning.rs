@@ -54,7 +54,8 @@ impl QLearningConfig {
 /// Q(s, a) <- Q(s, a) + alpha (r + gamma max_a' Q(s', a') - Q(s, a))
 /// ```
 ///
-/// with `max_a' Q(s', a')` taken as 0 after a termination, and not after a truncation.
+/// with `max_a' Q(s', a')` taken as 0 after a termination, and not after a truncation. Among actions of equal value any is
+/// taken while training, and the first one in an evaluation.
 ///
 /// ```
 /// use rl_core::{Seeds, SerialVecEnv, Trainer, TrainerConfig, evaluate};
@@ -122,6 +123,19 @@ impl QLearning {
         let better = |top: (usize, f64), (a, &q)| if q > top.1 { (a, q) } else { top };
         Ok(self.values(state)?.iter().enumerate().fold(first, better))
     }
+
+    /// An action of the largest value, any of those that have it: the first would be the only one ever tried in states of
+    /// which nothing is known.
+    fn any_best(&mut self, state: u32) -> Result<u32> {
+        let (first, largest) = self.best(state)?;
+        let ties = self.values(state)?.iter().filter(|q| **q == largest).count();
+        if ties < 2 {
+            return Ok(first as u32);
+        }
+        let chosen = self.rng.below(ties);
+        let mut tied = self.values(state)?.iter().enumerate().filter(|(_, q)| **q == largest);
+        Ok(tied.nth(chosen).map_or(first, |(action, _)| action) as u32)
+    }
 }
 
 impl Policy for QLearning {
@@ -145,11 +159,12 @@ impl Agent for QLearning {
     fn act(&mut self, states: &[u32], progress: Progress, actions: &mut [u32]) -> Result<()> {
         self.learning_rate = self.config.learning_rate.at(progress.fraction());
         let epsilon = self.config.epsilon.at(progress.fraction());
-        self.act_greedily(states, actions)?;
-        for action in actions {
-            if self.rng.uniform(0.0, 1.0) < epsilon {
-                *action = self.rng.below(self.actions.n()) as u32;
-            }
+        check::len("actions", states.len(), actions.len())?;
+        for (&state, action) in states.iter().zip(actions) {
+            *action = match self.rng.uniform(0.0, 1.0) < epsilon {
+                true => self.rng.below(self.actions.n()) as u32,
+                false => self.any_best(state)?,
+            };
         }
         Ok(())
     }

@@ -50,3 +50,21 @@ fn slippery_ice_is_valued_within_two_hundredths() {
         assert!((value - optimal).abs() <= 0.02, "seed {seed}: {value}, optimal {optimal}");
     }
 }
+
+/// Where all that is known of actions is alike, any of them is tried: the first alone would lead nowhere.
+#[test]
+fn a_firm_lake_is_crossed_by_the_defaults() {
+    for seed in 0..5 {
+        let seeds = Seeds::new(seed);
+        let envs = || {
+            let lake = TimeLimit::new(Tabular::frozen_lake_4x4(false), 100).unwrap();
+            SerialVecEnv::new(vec![lake], seeds).unwrap()
+        };
+        let config = QLearningConfig::default();
+        let agent = QLearning::new(&config, &envs(), &rl_nets::Backend::cpu(), seeds).unwrap();
+        let mut trainer = Trainer::new(envs(), agent, TrainerConfig::new(50_000)).unwrap();
+        trainer.run().unwrap();
+        let evaluation = evaluate(trainer.agent_mut(), &mut envs(), 1).unwrap();
+        assert_eq!(evaluation.mean(), 1.0, "seed {seed}");
+    }
+}

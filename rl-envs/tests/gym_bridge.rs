@@ -359,7 +359,7 @@ fn the_command_of_a_worker_is_short() {
     });
     let commands: Vec<_> = workers
         .filter_map(|worker| std::fs::read(worker.join("cmdline")).ok())
-        .filter(|command| command.windows(9).any(|part| part == b"worker.py"))
+        .filter(|command| command.windows(14).any(|part| part == b"rl-envs worker"))
         .collect();
     assert!(!commands.is_empty() && commands.iter().all(|command| command.len() < 400));
 }
@@ -389,7 +389,15 @@ fn a_start_that_fails_says_why() {
             "tests.fixtures.gym_worlds:Nest?size=3",
             "TypeError: Nest.__init__() got an unexpected keyword argument 'size'",
         ),
-        ("tests.fixtures.gym_broken:Env", "No module named 'a_package_that_does_not_exist'"),
+        ("tests.fixtures.gym_broken:Env", "No module named 'a_package_that_does_not_exist'\nat /"),
+        (
+            "gym_worlds",
+            "Environment `gym_worlds` doesn't exist. One's own class is my_module:MyEnv.",
+        ),
+        (
+            "./gym_worlds.py:Nest",
+            "expected the name of a module, as in my_module:MyEnv, got './gym_worlds.py'",
+        ),
     ] {
         let error = refused::<BoxSpace, Discrete>(&config(name));
         assert!(error.starts_with("environment: ") && error.contains(expected), "{error}");
@@ -409,6 +417,15 @@ fn a_start_that_fails_says_why() {
     assert_eq!(error, "observations: expected bytes, got boxes of numbers");
 }
 
+#[test]
+fn a_reset_that_returns_something_else_is_refused() {
+    let mut envs = make::<BoxSpace, Discrete>(&world("OldReset"), 1, 1);
+    let error = envs.reset().unwrap_err().to_string();
+    let expected =
+        "environment 0: reset: expected to return (observation, info), got array([0., 0.]";
+    assert!(error.contains(expected), "{error}");
+}
+
 /// The error of the third step of the last of four environments, on two workers.
 fn fault(name: &str) -> (String, Duration) {
     let config =
@@ -424,7 +441,7 @@ fn fault(name: &str) -> (String, Duration) {
 #[test]
 fn a_step_that_fails_says_why_and_where() {
     for (name, expected) in [
-        ("raise", "environment 0: ValueError: the simulator is on fire\nTraceback"),
+        ("raise", "environment 0: ValueError: the simulator is on fire\nat /"),
         (
             "shape",
             "environment 0: observation: expected Box(-inf, inf, (3,), float64), got float64 of shape (4,)",
@@ -434,9 +451,13 @@ fn a_step_that_fails_says_why_and_where() {
             "environment 0: observation: expected Box(-inf, inf, (3,), float64), got <U1 of shape (3,)",
         ),
         ("reward", "environment 0: reward: expected a number, got None"),
-        ("tuple", "environment 0: ValueError: not enough values to unpack (expected 5, got 4)"),
+        (
+            "tuple",
+            "environment 0: step: expected to return (observation, reward, terminated, truncated, info), got (array(",
+        ),
         ("die", "the worker has ended, signal: 9 (SIGKILL); its last words:\na last word"),
-        ("exit", "environment 0: SystemExit: 7\nTraceback"),
+        ("exit", "environment 0: SystemExit: 7\nat /"),
+        ("surrogate", "environment 0: ValueError: half of \\udcff, after all"),
     ] {
         let (error, took) = fault(name);
         let expected = format!("environment: tests.fixtures.gym_worlds:Numbers: {expected}");
@@ -687,7 +708,7 @@ fn a_repeated_action_is_so_many_steps() {
     let (mut rng, mut obs, mut before) = (Seeds::new(3).stream("env", 0), [0.0; 3], [0.0; 3]);
     failing.reset(&mut rng, &mut obs).unwrap();
     let error = failing.repeat(0, 5, &mut rng, &mut obs, &mut before).unwrap_err().to_string();
-    assert!(error.contains("Traceback"), "{error}");
+    assert!(error.contains("in step: raise ValueError"), "{error}");
 }
 
 /// What is refused is not sent: the next reply is that of the next command.

@@ -118,7 +118,11 @@ pub fn quantile_critics(
 
 /// The settings of an actor-critic network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(
+    default,
+    deny_unknown_fields,
+    expecting = "a table of trunk, actor and critic, each of which may be a network's name"
+)]
 pub struct ActorCriticConfig {
     /// A body that the policy and the value function share; none. The two below then stand on its features.
     #[serde(with = "rl_core::optional")]

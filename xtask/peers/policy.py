@@ -30,6 +30,10 @@ ACTIVATIONS = {
 }
 
 
+# Steps of an episode where the environment sets no limit.
+LIMIT = 10_000
+
+
 class Fork(nn.Module):
     """Heads side by side, their outputs one after another."""
 
@@ -158,6 +162,8 @@ class Policy:
 
     def __init__(self, folder):
         folder = newest(Path(folder))
+        if not (folder / "policy.json").exists():
+            sys.exit(f"{folder}: its policy is not described (no policy.json), as a table's is not")
         self.description = json.loads((folder / "policy.json").read_text())
         tensors = load_file(folder / "policy.safetensors")
         parameters = iter([tensors[name] for name in self.description["parameters"]])
@@ -233,11 +239,30 @@ def make(name):
     module, colon, attribute = name.partition(":")
     if colon:
         sys.path.insert(0, "")
-        found = getattr(importlib.import_module(module), attribute, None)
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except (ModuleNotFoundError, TypeError) as error:
+            sys.exit(f"{name}: {error}")
         if found is not None:
-            return found(**arguments)
+            return limited(found(**arguments))
         name = attribute
-    return gymnasium.make(name, **arguments)
+    return limited(gymnasium.make(name, **arguments))
+
+
+def limited(env):
+    """Truncates episodes that have no limit of their own, as `eval` does."""
+    if env.spec is None or env.spec.max_episode_steps is None:
+        env = gymnasium.wrappers.TimeLimit(env, LIMIT)
+    return env
+
+
+def masks(description):
+    """Whether an action mask follows the observation: the policy reads it, or a part of its network."""
+    if isinstance(description, list):
+        return any(map(masks, description))
+    if not isinstance(description, dict):
+        return False
+    return description.get("kind") == "masked" or any(map(masks, description.values()))
 
 
 class Translator:
@@ -245,7 +270,7 @@ class Translator:
 
     def __init__(self, env, policy):
         self.observations, self.actions = env.observation_space, env.action_space
-        self.masked = bool(policy.description["output"].get("action_mask"))
+        self.masked = bool(policy.description["output"].get("action_mask")) or masks(policy.description["network"])
 
     def observation(self, observation, info):
         spaces, space = gymnasium.spaces, self.observations

@@ -21,7 +21,7 @@ use rl_ppo::{PpoConfig, PpoKlConfig, TrpoConfig};
 pub(crate) struct Algorithm {
     pub(crate) name: &'static str,
     /// The kinds of environment that it serves.
-    kinds: &'static [Kind],
+    pub(crate) kinds: &'static [Kind],
     /// The name of the type of its settings.
     pub(crate) config: &'static str,
     /// The settings of a run with every default filled in.
@@ -189,14 +189,16 @@ pub(crate) trait RunEnvs: VecEnv + Sized {
 impl RunEnvs for DiscreteVecEnv {
     fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         let envs = spec.make_discrete(copies(run, seeds, frozen)?)?;
-        Ok(run.normalized_observations(envs, frozen)?)
+        // A mask stays what it is.
+        let masks = if preset::options(run).action_mask { envs.action_space().n() } else { 0 };
+        Ok(run.normalized_observations(envs, masks, frozen)?)
     }
 }
 
 impl RunEnvs for ContinuousVecEnv {
     fn make(run: &RunConfig, spec: &Spec, seeds: Seeds, frozen: bool) -> Result<Self> {
         let envs = spec.make_continuous(copies(run, seeds, frozen)?)?;
-        Ok(run.normalized_observations(envs, frozen)?)
+        Ok(run.normalized_observations(envs, 0, frozen)?)
     }
 }
 

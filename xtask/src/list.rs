@@ -5,9 +5,14 @@ use crate::algorithm::ALGORITHMS;
 use crate::preset::{envs, presets};
 
 pub(crate) fn main() -> Result<()> {
-    let names: Vec<&str> = ALGORITHMS.iter().map(|algorithm| algorithm.name).collect();
-    println!("algorithms: {}", names.join(", "));
-    println!("\nenvironments");
+    println!("algorithms");
+    for algorithm in ALGORITHMS {
+        let kinds: Vec<&str> = algorithm.kinds.iter().map(|kind| kind.describe()).collect();
+        println!("  {:<34} {}", algorithm.name, kinds.join("; "));
+    }
+    println!(
+        "\nenvironments; besides, gym:ID and gym:my_module:MyEnv are those of Python's Gymnasium"
+    );
     for spec in rl_envs::registry() {
         let kind = spec.kind.describe();
         let limit = spec.max_episode_steps.map_or("-".to_owned(), |n| n.to_string());

@@ -147,7 +147,9 @@ pub(crate) fn main(args: &Args) -> Result<()> {
         let kind = with_pair!(&built, |pair| pair.spec.kind);
         say_where_defaults_are_used(run.config(), kind)?;
     }
-    let summary = with_pair!(built, |pair| train(&mut run, pair))?;
+    let before = saved_at(&run);
+    let trained = with_pair!(built, |pair| train(&mut run, pair));
+    let summary = trained.inspect_err(|_| say_what_is_saved(&run, before))?;
     let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
     match summary {
         Some(summary) => {
@@ -159,17 +161,46 @@ pub(crate) fn main(args: &Args) -> Result<()> {
             Ok(())
         }
         None => {
-            let RunConfig { algorithm, env, .. } = run.config();
-            let (env, folder) = (quoted(env), quoted(&folder));
-            let steps = run.folder().and_then(|folder| folder.checkpoints().steps().ok());
-            let at = steps.and_then(|steps| steps.last().map(|step| format!(" at step {step}")));
-            let at = at.unwrap_or_default();
-            println!(
-                "stopped{at}; go on with: cargo xtask train {algorithm} {env} --resume {folder}"
-            );
+            let at = saved_at(&run).map_or(String::new(), |step| format!(" at step {step}"));
+            println!("stopped{at}; go on with: {}", resuming(&run));
             if interrupt.happened() { Err(Error::Interrupted) } else { Ok(()) }
         }
     }
+}
+
+/// The step of the newest checkpoint.
+fn saved_at(run: &Run) -> Option<u64> {
+    run.folder()?.checkpoints().steps().ok()?.last().copied()
+}
+
+/// The command that goes on with a run.
+fn resuming(run: &Run) -> String {
+    let RunConfig { algorithm, env, .. } = run.config();
+    let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
+    format!("cargo xtask train {algorithm} {} --resume {}", quoted(env), quoted(&folder))
+}
+
+/// A run that an error ends may have been saved since it began, or went on, at the step `before`.
+fn say_what_is_saved(run: &Run, before: Option<u64>) {
+    if let Some(step) = saved_at(run).filter(|step| Some(*step) > before) {
+        // A closed stream changes nothing.
+        let _ = writeln!(
+            std::io::stderr(),
+            "saved at step {step}; go on from there with: {}",
+            resuming(run)
+        );
+    }
+}
+
+/// Whether settings have convolutions, or a network by its name.
+fn has_convolutions(settings: &toml::Table) -> bool {
+    const NETWORKS: [&str; 4] = ["network", "trunk", "actor", "critic"];
+    settings.iter().any(|(key, value)| match value {
+        toml::Value::Array(layers) => key == "conv" && !layers.is_empty(),
+        toml::Value::String(_) => NETWORKS.contains(&key.as_str()),
+        toml::Value::Table(inner) => has_convolutions(inner),
+        _ => false,
+    })
 }
 
 /// Defaults are nobody's tuning: who compares algorithms must know.
@@ -177,8 +208,10 @@ fn say_where_defaults_are_used(config: &RunConfig, kind: Kind) -> Result<()> {
     let RunConfig { algorithm, env, steps, .. } = config;
     if preset::find(algorithm, env)?.is_none() {
         let images = match kind {
-            Kind::Pixels | Kind::PixelsContinuous => ", whose networks have no convolutions,",
-            Kind::Discrete | Kind::Continuous | Kind::Tabular => ",",
+            Kind::Pixels | Kind::PixelsContinuous if !has_convolutions(&config.agent) => {
+                ", whose networks have no convolutions,"
+            }
+            _ => ",",
         };
         // A closed stream ends no run.
         let _ = writeln!(

@@ -326,8 +326,13 @@ fn unknown_names_are_refused_with_the_nearest() {
         refuse(&["train", "dqn", "Pendulum-v1"]),
         "environment 'Pendulum-v1': expected discrete actions, it has continuous actions"
     );
+    assert_eq!(
+        refuse(&["train", "ppo", "my_module:MyEnv"]),
+        "unknown environment 'my_module:MyEnv'; environments of Python are gym:ID, as gym:my_module:MyEnv"
+    );
     let error = refuse(&["train", "dqn", "CartPole-v1", "--set", "gama=0.9"]);
     assert!(error.starts_with("dqn: unknown field `gama`, expected one of"), "{error}");
+    assert!(error.ends_with("; did you mean `gamma`?"), "{error}");
     let error = refuse(&["train", "dqn", "CartPole-v1", "--device", "tpu"]);
     assert_eq!(error, "device 'tpu': unknown; expected cpu, reference, cuda or metal");
     if cfg!(not(feature = "cuda")) {
@@ -366,6 +371,12 @@ fn bad_settings_are_refused_by_field() {
     assert_eq!(set("gamma=1.5"), "gamma: expected a number in [0, 1], got 1.5");
     assert!(set("learning_rate=fast").contains("a number, or a table with kind"));
     assert!(set("batch_size=-1").starts_with("dqn: batch_size: invalid value"));
+    assert!(set("network=minata").ends_with("\"nature\", \"minatar\" or \"impala-small\""));
+    let ppo = ["train", "ppo", "CartPole-v1", "--set", "network=minatar"];
+    assert!(
+        refuse(dir.path(), &ppo)
+            .ends_with("a table of trunk, actor and critic, each of which may be a network's name")
+    );
     assert_eq!(set("gamma"), "--set: expected key=value, got 'gamma'");
     let refuse =
         |more: &[&str]| refuse(dir.path(), &[&["train", "dqn", "CartPole-v1"], more].concat());
@@ -424,11 +435,32 @@ fn a_run_that_learned_nothing_says_so() {
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).unwrap()
     };
-    let nothing = "nothing was learned: after 96 steps the policy is that of the beginning";
+    let nothing = "nothing was learned: the policy is that of the beginning, as no update took place in 96 steps or none \
+                   changed it";
     let few = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "96", "--set", "n_steps=128"];
     assert!(says(&few).lines().any(|line| line == nothing));
     let enough = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "128", "--set", "n_steps=128"];
     assert!(!says(&enough).contains("nothing was learned"));
+    // Moments of observations are not learned.
+    let set = ["--set", "normalize_observations=true", "--set", "learning_starts=100"];
+    let off_policy = [&["sac", "Pendulum-v1", "--steps", "96"], &set[..]].concat();
+    assert!(says(&off_policy).lines().any(|line| line == nothing));
+}
+
+/// Who can go on after an error is told how.
+#[test]
+fn a_run_that_an_error_ends_says_what_is_saved() {
+    let dir = tempfile::tempdir().unwrap();
+    let sets = ["learning_starts=1000", "learning_rate=1e30", "max_grad_norm=none"];
+    let sets = sets.iter().chain(&["checkpoint_every=400"]).flat_map(|set| ["--set", set]);
+    let arguments: Vec<_> =
+        ["train", "dqn", "CartPole-v1", "--out", "run"].into_iter().chain(sets).collect();
+    let output = xtask(dir.path(), &arguments);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    let says =
+        "saved at step 800; go on from there with: cargo xtask train dqn CartPole-v1 --resume run";
+    assert!(error.lines().any(|line| line == says), "{error}");
 }
 
 #[test]

@@ -334,19 +334,21 @@ impl RunConfig {
         }
     }
 
-    /// Environments with the normalisation of observations that the run asks for, frozen for an evaluation.
+    /// Environments with the normalisation of observations that the run asks for, frozen for an evaluation. The last
+    /// `except_last` numbers of an observation stay what they are: an action mask, which has one for each action.
     ///
     /// # Errors
-    /// Those of [`NormalizeObs::new`].
+    /// Those of [`NormalizeObs::new`] and [`NormalizeObs::except_last`].
     pub fn normalized_observations<A: Space>(
         &self,
         envs: Envs<BoxSpace, A>,
+        except_last: usize,
         frozen: bool,
     ) -> Result<Envs<BoxSpace, A>> {
         if !self.normalize.observations {
             return Ok(envs);
         }
-        let envs = NormalizeObs::new(envs, CLIP)?;
+        let envs = NormalizeObs::new(envs, CLIP)?.except_last(except_last)?;
         Ok(Box::new(if frozen { envs.frozen() } else { envs }))
     }
 

@@ -4,8 +4,8 @@ use super::report::Reporting;
 use super::{Reporter, RunConfig, RunFolder, Summary, Which, WriteErrors, give_policy};
 use crate::{
     Agent, Callback, CheckpointEvery, Context, Error, EvaluateEvery, FileFormat, FileSink, Latest,
-    Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer, TrainerConfig,
-    VecEnv, check, one_line, write_atomically,
+    Normalizer, Outcome, Result, SETTINGS_FILE, Sections, Seeds, Signal, StopAt, Trainer,
+    TrainerConfig, VecEnv, check, one_line, write_atomically,
 };
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -326,7 +326,7 @@ impl Run {
             check::at_least("stop_at", first_step + 1, stop_at)?;
         }
         let folder = self.begin(&mut envs, &mut agent)?;
-        let untrained = policy_of(&agent)?;
+        let untrained = learned_of(&agent)?;
         let reporter = self.reporter.clone();
         let stop_at = self.stop_at.take().unwrap_or(u64::MAX);
         let mut trainer = Trainer::new(envs, agent, trainer_config(&config))?
@@ -384,10 +384,11 @@ impl Run {
         if outcome == Outcome::Stopped && trainer.step() < config.steps {
             return Ok(None);
         }
-        let learned = || Ok(policy_of(trainer.agent())? != untrained);
+        let learned = || Ok(learned_of(trainer.agent())? != untrained);
         if first_step == 0 && untrained.files().next().is_some() && !learned()? {
             self.notice(format_args!(
-                "nothing was learned: after {} steps the policy is that of the beginning",
+                "nothing was learned: the policy is that of the beginning, as no update took place in {} steps or none \
+                 changed it",
                 trainer.step()
             ));
         }
@@ -448,6 +449,13 @@ impl Run {
 fn policy_of(agent: &impl Agent) -> Result<Sections> {
     let mut policy = Sections::default();
     agent.save_policy(&mut policy)?;
+    Ok(policy)
+}
+
+/// What of a policy is learned by updates: moments of observations are gathered without.
+fn learned_of(agent: &impl Agent) -> Result<Sections> {
+    let mut policy = policy_of(agent)?;
+    policy.remove(Normalizer::FILE);
     Ok(policy)
 }
 

@@ -25,11 +25,27 @@ pub fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result
             (true, None) => ".",
             (false, _) => &path,
         };
+        let message = message.clone() + &nearest_field(&message);
         match path {
             "." => Error::settings(what, &message),
             path => Error::settings(what, format_args!("{path}: {message}")),
         }
     })
+}
+
+/// What the unknown field of a message of serde's, which lists those that there are, may have meant.
+fn nearest_field(message: &str) -> String {
+    // `unknown`, expected one of `a`, `b`
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = names.next().filter(|_| message.starts_with("unknown field")) else {
+        return String::new();
+    };
+    let unknown = unknown.to_lowercase();
+    let likeness = |name: &str| strsim::jaro_winkler(name, &unknown);
+    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    nearest
+        .filter(|name| likeness(name) > 0.85)
+        .map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 /// A message of serde's with words of TOML for types of Rust.

@@ -91,7 +91,7 @@ impl GymConfig {
         let read = format!(
             "import os\nprogram = b''\nwhile len(program) < {length}:\n    \
              program += os.read(0, {length} - len(program)) or exit(1)\n\
-             exec(compile(program, 'worker.py', 'exec'))"
+             exec(compile(program, '<rl-envs worker>', 'exec'))"
         );
         command.arg("-u").arg("-c").arg(read);
         command

@@ -17,8 +17,10 @@ import traceback
 MAGIC, VERSION = 0x7247, 1
 HEADER = struct.Struct("=HBBI")
 START, STEP, RESET, RENDER, REPEAT, ERROR = 1, 2, 3, 4, 5, 255
-# Lines of a traceback, and characters of an error message.
-LINES, CHARACTERS = 20, 20_000
+# Lines of an error, calls of each exception among them, and its characters.
+LINES, CALLS, CHARACTERS = 20, 6, 20_000
+# In the names of the files of Python's own that import modules.
+IMPORTING = f"{os.sep}importlib{os.sep}"
 # Seconds for a step to end once the parent is gone.
 GRACE = 5
 # Numbers that are taken from the last info of an episode.
@@ -65,10 +67,35 @@ def leave_with_parent(commands):
 
 
 def describe(error):
+    """An exception in a line, and below it the calls that it came through, from where it was raised outwards, without this
+    program's and those of importing; then, likewise, the exception that it came after."""
     if isinstance(error, Problem):
         return str(error)
-    lines = "".join(traceback.format_exception(type(error), error, error.__traceback__)).splitlines()
-    return "\n".join([f"{type(error).__name__}: {error}", *lines[-LINES:]])
+    lines, seen, after = [], set(), ""
+    while error is not None and id(error) not in seen and len(lines) < LINES:
+        seen.add(id(error))
+        lines.append(after + titled(error))
+        if isinstance(error, SyntaxError):
+            lines.append(f"at {error.filename}:{error.lineno}: {(error.text or '').strip()}")
+        members = getattr(error, "exceptions", ())
+        lines += [f"of {titled(member)}" for member in members[:CALLS]] if type(members) is tuple else []
+        calls = reversed(traceback.extract_tb(error.__traceback__))
+        own = [call for call in calls if not call.filename.startswith("<") and IMPORTING not in call.filename]
+        lines += [f"at {call.filename}:{call.lineno} in {call.name}: {call.line}" for call in own[:CALLS]]
+        cause, after = error.__cause__, "after "
+        error = cause if cause is not None or error.__suppress_context__ else error.__context__
+    return "\n".join(lines[:LINES])
+
+
+def titled(error):
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, whose message cannot be shown"
+
+
+def encoded(error):
+    return describe(error)[:CHARACTERS].encode(errors="backslashreplace")
 
 
 def short(value):
@@ -89,6 +116,8 @@ def make(config):
         gym.register_envs(ale_py)
     module, colon, attribute = name.partition(":")
     if colon:
+        if "/" in module or "\\" in module or not all(module.split(".")):
+            raise Problem(f"expected the name of a module, as in my_module:MyEnv, got '{module}'")
         try:
             module = importlib.import_module(module)
         except ModuleNotFoundError as error:
@@ -103,7 +132,8 @@ def make(config):
         found = getattr(module, attribute, None) if colon else None
         if found is None:
             where = f"module '{config['id'].partition(':')[0]}' has nothing of this name, and: " if colon else ""
-            raise Problem(f"{where}{error}")
+            own = "" if colon or "/" in name else " One's own class is my_module:MyEnv."
+            raise Problem(f"{where}{error}{own}")
     if found is not None:
         env = found(**kwargs)
         if not isinstance(env, gym.Env):
@@ -117,6 +147,20 @@ def make(config):
     if config["limit"] is not None and (env.spec is None or env.spec.max_episode_steps is None):
         env = gym.wrappers.TimeLimit(env, config["limit"])
     return env
+
+
+def begun(result):
+    """What a reset returns."""
+    if isinstance(result, (tuple, list)) and len(result) == 2:
+        return result
+    raise Problem(f"reset: expected to return (observation, info), got {short(result)}")
+
+
+def stepped(result):
+    """What a step returns."""
+    if isinstance(result, (tuple, list)) and len(result) == 5:
+        return result
+    raise Problem(f"step: expected to return (observation, reward, terminated, truncated, info), got {short(result)}")
 
 
 def numbers(array):
@@ -316,7 +360,7 @@ class Worker:
         rows = Rows(gym, env.observation_space, one_hot)
         frame = None
         if config["action_mask"] or config["render"]:
-            _, info = env.reset(seed=0)
+            _, info = begun(env.reset(seed=0))
             if config["action_mask"]:
                 if spec["kind"] != "discrete":
                     raise Problem(f"action_mask: expected Discrete actions, got {short(env.action_space)}")
@@ -373,7 +417,7 @@ class Worker:
         i = 0
         try:
             for i, env in enumerate(self.envs):
-                obs, reward, terminated, truncated, info = env.step(read(self.taken[i]))
+                obs, reward, terminated, truncated, info = stepped(env.step(read(self.taken[i])))
                 try:
                     rewards[i] = reward
                 except (TypeError, ValueError, OverflowError):
@@ -383,7 +427,7 @@ class Worker:
                     put(self.finals[ended], obs, info)
                     ended += 1
                     tail.append(scalars(info))
-                    obs, info = env.reset(seed=self.seeds[i])
+                    obs, info = begun(env.reset(seed=self.seeds[i]))
                 ends[i] = end
                 put(self.shown[i], obs, info)
                 lives[i] = lives_in(info)
@@ -396,7 +440,7 @@ class Worker:
         env, np, times, total, end = self.envs[0], self.np, self.seeds[0], 0.0, 0
         try:
             for time in range(times):
-                obs, reward, terminated, truncated, info = env.step(self.read_action(self.taken[0]))
+                obs, reward, terminated, truncated, info = stepped(env.step(self.read_action(self.taken[0])))
                 try:
                     self.rewards[0] = reward
                 except (TypeError, ValueError, OverflowError):
@@ -423,7 +467,7 @@ class Worker:
             for i, env in enumerate(self.envs):
                 if self.seeds[i] == NO_SEED:
                     continue
-                obs, info = env.reset(seed=self.seeds[i])
+                obs, info = begun(env.reset(seed=self.seeds[i]))
                 self.put(self.shown[i], obs, info)
                 self.lives[i] = lives_in(info)
                 self.ends[i], self.rewards[i] = 0, 0.0
@@ -492,7 +536,7 @@ class Worker:
             try:
                 hello = self.start(json.loads(config))
             except BaseException as error:
-                self.send(ERROR, describe(error)[-CHARACTERS:].encode())
+                self.send(ERROR, encoded(error))
                 return
             self.send(START, json.dumps(hello).encode())
             while True:
@@ -513,7 +557,7 @@ class Worker:
                     return
                 except Exception as error:
                     self.last_kind = None
-                    self.send(ERROR, describe(error)[-CHARACTERS:].encode())
+                    self.send(ERROR, encoded(error))
 
     def close(self):
         for env in self.envs:

@@ -193,11 +193,14 @@ impl Worker {
         Ok(worker)
     }
 
-    /// Writes what the process reads before its first command. One that has ended says so where a reply is awaited.
+    /// Writes what the process reads before its first command, watched like a message: a small pipe is full before all is
+    /// read. A process that has ended says so where a reply is awaited.
     pub(super) fn hand_over(&mut self, bytes: &[u8]) {
+        self.process.messages.fetch_add(1, Ordering::Relaxed);
         if let Some(stdin) = &mut self.stdin {
             let _ = stdin.write_all(bytes);
         }
+        self.process.messages.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Makes room for replies of so many bytes in their pipe, so that a picture comes in one piece. Where it is refused, as to a

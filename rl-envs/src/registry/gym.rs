@@ -1,6 +1,7 @@
 //! Environments of Gymnasium by name, `gym:ID`.
 
-use super::{AnyVecEnv, Copies, DiscreteVecEnv, Kind, Made, Maker, Options, PIXEL_LIMIT, Spec};
+use super::table::PIXEL_LIMIT;
+use super::{AnyVecEnv, Copies, DiscreteVecEnv, Kind, Made, Maker, Options, Spec};
 use crate::gymnasium::{Connection, GymAction, GymConfig, GymEnv, GymObs, GymVecEnv, SpaceSpec};
 use rl_core::{AtariConfig, BoxSpace, Discrete, Error, Result};
 use std::borrow::Cow;
