@@ -241,11 +241,11 @@ fn parts_that_do_not_fit_are_refused() {
             assert_eq!(error, format!("{name}: not in the checkpoint"));
         }
         // Another number of steps than there are.
-        let (shape, pushed, checksums): (Vec<usize>, u64, Vec<u32>) =
+        let (elements, shape, pushed, checksums): (String, Vec<usize>, u64, Vec<u32>) =
             codec::decode("head", whole.file("replay.bin").unwrap()).unwrap();
         for pushed in [0, 1, pushed - 1, pushed + 1, pushed * 3, u64::MAX / 4, u64::MAX] {
             let mut sections = whole.clone();
-            sections.put("replay", &(&shape, pushed, &checksums)).unwrap();
+            sections.put("replay", &(&elements, &shape, pushed, &checksums)).unwrap();
             assert!(memory.loaded(&sections).is_err(), "{pushed}");
         }
     }

@@ -192,12 +192,10 @@ fn say_what_is_saved(run: &Run, before: Option<u64>) {
     }
 }
 
-/// Whether settings have convolutions, or a network by its name.
+/// Whether a network of these full settings has convolutions.
 fn has_convolutions(settings: &toml::Table) -> bool {
-    const NETWORKS: [&str; 4] = ["network", "trunk", "actor", "critic"];
     settings.iter().any(|(key, value)| match value {
         toml::Value::Array(layers) => key == "conv" && !layers.is_empty(),
-        toml::Value::String(_) => NETWORKS.contains(&key.as_str()),
         toml::Value::Table(inner) => has_convolutions(inner),
         _ => false,
     })

@@ -414,6 +414,12 @@ fn a_run_by_defaults_says_so() {
     let images = said(&[&images[..], &["--set", "evaluate_every=none", "--out", "c"]].concat());
     let note = "a2c's defaults, whose networks have no convolutions, for 5 steps";
     assert!(images.contains(note), "{images}");
+    let trunk = "network.trunk={conv=[{channels=2,kernel=8,stride=8}],hidden=[8]}";
+    let small =
+        ["--set", "n_steps=1", "--set", "evaluate_every=none", "--set", trunk, "--out", "d"];
+    let convolutions = ["train", "a2c", "CartPolePixels-v0", "--steps", "5"];
+    let convolutions = said(&[&convolutions[..], &small].concat());
+    assert!(convolutions.contains("a2c's defaults, for 5 steps"), "{convolutions}");
     let cliff = ["train", "q-learning", "CliffWalking-v1", "--steps", "50"];
     for more in [&["--out", "b"][..], &["--resume", "a"]] {
         let arguments = match more[0] {
@@ -437,10 +443,11 @@ fn a_run_that_learned_nothing_says_so() {
     };
     let nothing = "nothing was learned: the policy is that of the beginning, as no update took place in 96 steps or none \
                    changed it";
-    let few = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "96", "--set", "n_steps=128"];
-    assert!(says(&few).lines().any(|line| line == nothing));
-    let enough = ["ppo", "CartPole-v1", "--envs", "1", "--steps", "128", "--set", "n_steps=128"];
-    assert!(!says(&enough).contains("nothing was learned"));
+    let small = ["--envs", "1", "--set", "n_steps=128", "--set", "batch_size=64"];
+    let steps = |steps| [&["ppo", "CartPole-v1", "--steps", steps], &small[..]].concat();
+    assert!(says(&steps("96")).lines().any(|line| line == nothing));
+    // The last of two updates has a step size of 0.
+    assert!(!says(&steps("256")).contains("nothing was learned"));
     // Moments of observations are not learned.
     let set = ["--set", "normalize_observations=true", "--set", "learning_starts=100"];
     let off_policy = [&["sac", "Pendulum-v1", "--steps", "96"], &set[..]].concat();
