@@ -1,5 +1,7 @@
 //! One step of several environments: the rows that it fills, and a learner's view of them.
 
+#[cfg(doc)]
+use crate::VecEnv;
 use crate::{BadNumbers, Element, End, Result, Space, check};
 use serde::{Deserialize, Serialize};
 

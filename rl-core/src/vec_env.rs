@@ -33,7 +33,7 @@ pub trait VecEnv {
     fn batch(&self) -> &StepBatch<<Self::Obs as Space>::Elem>;
 
     /// Starts an episode in each environment. A running episode is cut; the next step reports this through
-    /// [`Transitions::resets`].
+    /// [`Transitions::resets`](crate::Transitions::resets).
     ///
     /// # Errors
     /// Those of [`Env::reset`](crate::Env::reset).
@@ -63,7 +63,7 @@ pub trait VecEnv {
     fn save(&self) -> Result<Vec<u8>>;
 
     /// Restores a saved state. An environment that could not be saved begins a new episode, drawn from its saved
-    /// generator; the next step reports this through [`Transitions::resets`].
+    /// generator; the next step reports this through [`Transitions::resets`](crate::Transitions::resets).
     ///
     /// # Errors
     /// [`Error::Corrupt`](crate::Error::Corrupt) for bytes that are not a state of these environments; those of
