@@ -167,6 +167,25 @@ pub fn one_line(text: impl Display) -> String {
     if line.contains(char::is_control) { line.escape_debug().to_string() } else { line }
 }
 
+/// The known name that is most like `name`, where the likeness (Jaro-Winkler, case apart) is more than `least`, of 1: what a
+/// misspelled one may have meant.
+///
+/// ```
+/// let known = || ["dqn", "ppo"].into_iter();
+/// assert_eq!(rl_core::nearest_name("dpn", known(), 0.7), Some("dqn"));
+/// assert_eq!(rl_core::nearest_name("reinforce", known(), 0.7), None);
+/// ```
+pub fn nearest_name<'a>(
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+    least: f64,
+) -> Option<&'a str> {
+    let name = name.to_lowercase();
+    let scored = known.map(|known| (strsim::jaro_winkler(&known.to_lowercase(), &name), known));
+    let nearest = scored.max_by(|a, b| a.0.total_cmp(&b.0));
+    nearest.filter(|(likeness, _)| *likeness > least).map(|(_, known)| known)
+}
+
 /// Range checks for configuration fields. Each names the field, the range and the value.
 ///
 /// ```

@@ -97,7 +97,7 @@ pub use bad_numbers::BadNumbers;
 pub use callback::{Callback, CheckpointEvery, Context, EvaluateEvery, Signal, StopAt};
 pub use checkpoint::{CheckpointDir, Latest};
 pub use env::{End, Env, Step};
-pub use error::{Error, Result, check, one_line};
+pub use error::{Error, Result, check, nearest_name, one_line};
 pub use evaluate::{Evaluation, evaluate, evaluate_watched};
 pub use file_sink::{FileFormat, FileSink};
 pub use files::{remove_temporary, write_atomically};

@@ -1,6 +1,8 @@
 //! Environments by name.
 
-use rl_core::{BoxSpace, Discrete, Env, Result, Seeds, SerialVecEnv, ThreadedVecEnv, VecEnv};
+use rl_core::{
+    BoxSpace, Discrete, Env, Result, Seeds, SerialVecEnv, ThreadedVecEnv, VecEnv, nearest_name,
+};
 use std::borrow::Cow;
 use std::path::PathBuf;
 use table::REGISTRY;
@@ -278,10 +280,7 @@ pub fn find_with(name: &str, options: &Options) -> std::result::Result<Spec, Err
         if let Some(error) = without_feature(name) {
             return error;
         }
-        let similar =
-            |spec: &Spec| strsim::jaro_winkler(&spec.id.to_lowercase(), &name.to_lowercase());
-        let nearest = REGISTRY.iter().max_by(|a, b| similar(a).total_cmp(&similar(b)));
-        let nearest = nearest.filter(|spec| similar(spec) > 0.7).map(|spec| &*spec.id);
+        let nearest = nearest_name(name, REGISTRY.iter().map(|spec| &*spec.id), 0.7);
         Error::Unknown { name: name.to_owned(), nearest }
     })
 }

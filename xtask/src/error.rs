@@ -1,4 +1,4 @@
-use rl_core::one_line;
+use rl_core::{nearest_name, one_line};
 use std::fmt::Display;
 use std::path::Path;
 
@@ -44,7 +44,5 @@ impl Error {
 
 /// "; did you mean 'x'?" for the most similar candidate, if one is similar enough.
 pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let scored = known.map(|k| (strsim::jaro_winkler(&k.to_lowercase(), &name.to_lowercase()), k));
-    let nearest = scored.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(score, _)| *score > 0.7);
-    nearest.map_or(String::new(), |(_, k)| format!("; did you mean '{k}'?"))
+    nearest_name(name, known, 0.7).map_or(String::new(), |k| format!("; did you mean '{k}'?"))
 }

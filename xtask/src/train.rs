@@ -150,11 +150,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     let before = saved_at(&run);
     let trained = with_pair!(built, |pair| train(&mut run, pair));
     let summary = trained.inspect_err(|_| say_what_is_saved(&run, before))?;
-    let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
     match summary {
         Some(summary) => {
             print!("{}", summary.beside(run.config()));
-            println!("  {:<20} {folder}", "folder");
+            println!("  {:<20} {}", "folder", folder(&run));
             if args.json {
                 println!("{}", json(&summary)?);
             }
@@ -168,6 +167,10 @@ pub(crate) fn main(args: &Args) -> Result<()> {
     }
 }
 
+fn folder(run: &Run) -> String {
+    run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default()
+}
+
 /// The step of the newest checkpoint.
 fn saved_at(run: &Run) -> Option<u64> {
     run.folder()?.checkpoints().steps().ok()?.last().copied()
@@ -176,8 +179,7 @@ fn saved_at(run: &Run) -> Option<u64> {
 /// The command that goes on with a run.
 fn resuming(run: &Run) -> String {
     let RunConfig { algorithm, env, .. } = run.config();
-    let folder = run.folder().map(|folder| folder.path().display().to_string()).unwrap_or_default();
-    format!("cargo xtask train {algorithm} {} --resume {}", quoted(env), quoted(&folder))
+    format!("cargo xtask train {algorithm} {} --resume {}", quoted(env), quoted(&folder(run)))
 }
 
 /// A run that an error ends may have been saved since it began, or went on, at the step `before`.

@@ -1,6 +1,6 @@
 //! Settings as TOML.
 
-use crate::{Error, Result};
+use crate::{Error, Result, nearest_name};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub fn from_table<C: DeserializeOwned>(what: &str, table: toml::Table) -> Result
             (true, None) => ".",
             (false, _) => &path,
         };
-        let message = message.clone() + &nearest_field(&message);
+        let message = format!("{message}{}", nearest_field(&message));
         match path {
             "." => Error::settings(what, &message),
             path => Error::settings(what, format_args!("{path}: {message}")),
@@ -40,12 +40,8 @@ fn nearest_field(message: &str) -> String {
     let Some(unknown) = names.next().filter(|_| message.starts_with("unknown field")) else {
         return String::new();
     };
-    let unknown = unknown.to_lowercase();
-    let likeness = |name: &str| strsim::jaro_winkler(name, &unknown);
-    let nearest = names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-    nearest
-        .filter(|name| likeness(name) > 0.85)
-        .map_or(String::new(), |name| format!("; did you mean `{name}`?"))
+    let nearest = nearest_name(unknown, names, 0.85);
+    nearest.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
 }
 
 /// A message of serde's with words of TOML for types of Rust.
